@@ -1,0 +1,28 @@
+//! The sandfleet protocol, version 1.
+//!
+//! Everything that producers and workers have to agree on lives here and nothing else does: the
+//! [`Job`] that goes in, the [`JobResult`] that comes out, their limits and verdicts, how both are
+//! put on the wire, and the names of queues and keys. The crate does no I/O.
+#![forbid(unsafe_code)]
+
+mod content;
+mod id;
+mod job;
+mod limits;
+pub mod names;
+mod result;
+mod verdict;
+mod wire;
+
+pub use content::{Content, Encoding};
+pub use id::{InvalidJobId, JobId};
+pub use job::{
+    InputFile, Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_VERSION,
+    Priority,
+};
+pub use limits::{LimitName, Limits, LimitsRequest};
+pub use result::{
+    Artifact, JobResult, JobState, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
+};
+pub use verdict::{Status, Verdict};
+pub use wire::{DecodeError, decode_job, encode, validate_file_name};

@@ -1,0 +1,173 @@
+//! The one result of a job.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Encoding, Isolation, JobId, LimitName, Limits, Status, Verdict};
+
+/// Everything that is known about a job that ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobResult {
+    /// The job.
+    pub job_id: JobId,
+    /// How the job ended; always final.
+    pub status: Status,
+    /// What is said about the program; absent when no program ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// One sentence: what happened, which limit with which value, what to change.
+    pub message: String,
+    /// The program's exit code, if it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the program, such as `SIGSEGV`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// What the program printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunOutput>,
+    /// Files brought back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// Files that matched and were not brought back, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts_refused: Vec<String>,
+    /// Limits that refused the program something without ending it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits_hit: Vec<LimitHit>,
+    /// What the program used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Where the time went.
+    #[serde(default)]
+    pub timing: Timing,
+    /// When the producer handed the job over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Timestamp>,
+    /// When the worker took the job.
+    pub started_at: Timestamp,
+    /// When the result was complete.
+    pub finished_at: Timestamp,
+    /// What the job ran under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
+    /// The worker that made this result.
+    pub worker_id: String,
+    /// Which start of the job this was, from 1; 0 if it was never started.
+    pub attempt: u32,
+    /// What the program tried that no honest program does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_events: Vec<SecurityEvent>,
+    /// The producer's notes, as they came.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+}
+
+/// What a program printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOutput {
+    /// The first `output_bytes` of stdout.
+    pub stdout: String,
+    /// The first `output_bytes` of stderr and, if there was more, its end.
+    pub stderr: String,
+    /// How both stand for bytes: base64 if either isn't UTF-8.
+    pub encoding: Encoding,
+    /// Whether stdout had more.
+    pub stdout_truncated: bool,
+    /// Whether stderr had more.
+    pub stderr_truncated: bool,
+}
+
+/// A file brought back from the working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The path relative to the working directory.
+    pub name: String,
+    /// The size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// The media type, guessed from the name.
+    pub content_type: String,
+    /// The bytes, in `encoding`.
+    pub content: String,
+    /// How `content` stands for bytes.
+    pub encoding: Encoding,
+}
+
+/// A limit that refused the program something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitHit {
+    /// The limit.
+    pub limit: LimitName,
+    /// Its value, in its own unit.
+    pub value: u64,
+}
+
+/// What a program used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time of all its processes, in milliseconds.
+    pub cpu_time_ms: u64,
+    /// Real time from its start to its end, in milliseconds.
+    pub wall_time_ms: u64,
+    /// The most memory that was in use at a time, in bytes; its scratch files count.
+    pub memory_peak_bytes: u64,
+}
+
+/// Where a job's time went, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Waiting in the queue.
+    pub queue_ms: u64,
+    /// From the worker taking the job to the program's start.
+    pub setup_ms: u64,
+    /// The program.
+    pub run_ms: u64,
+    /// From the program's end to the last artifact.
+    pub collect_ms: u64,
+}
+
+/// What a job ran under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxReport {
+    /// `native` or `docker`.
+    pub backend: String,
+    /// What made the container: `sandfleet`, `runc`, `runsc`.
+    pub runtime: String,
+    /// How strong that is.
+    pub isolation: Isolation,
+    /// The root tree: an image's name, or `host:/usr`.
+    pub image: String,
+    /// The image's digest, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// SHA-256 over the hardening policy, in hexadecimal: equal hashes, equal barriers.
+    pub policy_hash: String,
+}
+
+/// Something that no honest program does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityEvent {
+    /// The rule that saw it.
+    pub rule: String,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// What the store knows about a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobState {
+    /// No result and nobody runs it: it waits, or no such job was ever submitted, or its result
+    /// has been kept for as long as it is kept.
+    Unknown,
+    /// A worker runs it.
+    Running,
+    /// It ended.
+    Done(Box<JobResult>),
+}

@@ -1,0 +1,332 @@
+//! From bytes to a valid job, and the reason when there is none.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Job, JobId, LimitName, PROTOCOL_VERSION};
+
+const MAX_FILES: usize = 256;
+const MAX_ARGS: usize = 256;
+const MAX_ENV: usize = 256;
+const MAX_GLOBS: usize = 64;
+const MAX_PATH_BYTES: usize = 1024;
+const MAX_COMPONENT_BYTES: usize = 255;
+const MAX_LANGUAGE_BYTES: usize = 32;
+/// A hundred years: beyond it a duration is a mistake, and sums can't overflow.
+const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
+
+/// Bytes that are no valid job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// The job's id, if it could be read: the result goes there.
+    pub job_id: Option<JobId>,
+    /// Which field is wrong, and how.
+    pub message: String,
+}
+
+/// The two fields that are looked for in a job that can't be read as a whole.
+#[derive(Deserialize)]
+struct Header {
+    version: Option<Value>,
+    job_id: Option<Value>,
+}
+
+/// Reads one job of at most `max_bytes` bytes and checks every field.
+///
+/// # Errors
+/// [`DecodeError`] with the id if one can be read, and a message that names the field.
+pub fn decode_job(bytes: &[u8], max_bytes: usize) -> Result<Job, DecodeError> {
+    let refuse = |message: String| DecodeError { job_id: readable_id(bytes), message };
+    if bytes.len() > max_bytes {
+        return Err(refuse(format!(
+            "job is {} bytes long; the limit is {max_bytes} (max_job_bytes)",
+            bytes.len()
+        )));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let job: Job = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        refuse(other_version(bytes).unwrap_or_else(|| match error.path().to_string() {
+            root if root == "." => error.inner().to_string(),
+            path => format!("{path}: {}", error.inner()),
+        }))
+    })?;
+    json.end().map_err(|error| refuse(format!("after the job: {error}")))?;
+    job.validate().map_err(|message| DecodeError { job_id: Some(job.job_id.clone()), message })?;
+    Ok(job)
+}
+
+/// The JSON of a job or a result.
+///
+/// # Panics
+/// Never for this crate's types: their maps have string keys and their numbers are finite.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("protocol types always serialise")
+}
+
+fn header(bytes: &[u8]) -> Option<Header> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn readable_id(bytes: &[u8]) -> Option<JobId> {
+    header(bytes)?.job_id?.as_str()?.parse().ok()
+}
+
+/// A job of another version is called that, instead of blaming the first field it has more.
+fn other_version(bytes: &[u8]) -> Option<String> {
+    let version = header(bytes)?.version?;
+    (version != Value::from(PROTOCOL_VERSION)).then(|| unsupported_version(&version.to_string()))
+}
+
+fn unsupported_version(version: &str) -> String {
+    let shown: String = version.chars().take(40).collect();
+    format!("version: {shown} is not supported; use the number {PROTOCOL_VERSION}")
+}
+
+impl Job {
+    /// Checks what the types can't: counts, names, ranges. The message names the field.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.version != PROTOCOL_VERSION {
+            return Err(unsupported_version(&self.version.to_string()));
+        }
+        if self.language.is_empty() || self.language.len() > MAX_LANGUAGE_BYTES {
+            return Err(format!(
+                "language: {} bytes long; use 1 to {MAX_LANGUAGE_BYTES}",
+                self.language.len()
+            ));
+        }
+        if self.code.is_none() && self.entrypoint.is_none() {
+            return Err("code: missing; give code, or files and an entrypoint".into());
+        }
+        self.validate_files()?;
+        self.validate_process()?;
+        for name in LimitName::ALL {
+            if let Some(value) = self.limits.get(*name)
+                && value < name.minimum()
+            {
+                return Err(format!(
+                    "limits.{name}: {value} is too small; ask for at least {}",
+                    name.minimum()
+                ));
+            }
+        }
+        for (field, value) in [("ttl_ms", self.ttl_ms), ("result_ttl_ms", self.result_ttl_ms)] {
+            if let Some(ms) = value
+                && !(1..=MAX_DURATION_MS).contains(&ms)
+            {
+                return Err(format!("{field}: {ms} is out of range; use 1 to {MAX_DURATION_MS}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_files(&self) -> Result<(), String> {
+        at_most("files", self.files.len(), MAX_FILES)?;
+        let mut names = BTreeSet::new();
+        for (index, file) in self.files.iter().enumerate() {
+            let field = format!("files[{index}]");
+            validate_file_name(&file.name).map_err(|why| format!("{field}.name: {why}"))?;
+            file.encoding
+                .decode(&file.content)
+                .map_err(|why| format!("{field}.content: not base64: {why}"))?;
+            if !names.insert(file.name.as_str()) {
+                return Err(format!("{field}.name: {:?} is there twice", file.name));
+            }
+        }
+        if let Some(name) = &self.entrypoint {
+            validate_file_name(name).map_err(|why| format!("entrypoint: {why}"))?;
+            match (self.code.is_some(), names.contains(name.as_str())) {
+                (false, false) => {
+                    return Err(format!("entrypoint: no file is called {name:?}; add it to files"));
+                }
+                (true, true) => {
+                    return Err(format!(
+                        "entrypoint: {name:?} is both the code's name and a file's; rename one"
+                    ));
+                }
+                _ => {}
+            }
+            names.insert(name);
+        }
+        for name in &names {
+            let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
+            if let Some(parent) = parents.find(|parent| names.contains(parent)) {
+                return Err(format!("files: {parent:?} is both a file and a directory"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_process(&self) -> Result<(), String> {
+        at_most("args", self.args.len(), MAX_ARGS)?;
+        if let Some(index) = self.args.iter().position(|arg| arg.contains('\0')) {
+            return Err(format!("args[{index}]: holds a NUL byte"));
+        }
+        at_most("env", self.env.len(), MAX_ENV)?;
+        for (name, value) in &self.env {
+            let mut chars = name.chars();
+            let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+                && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !plain {
+                return Err(format!("env: {name:?} is no variable name; use A-Z a-z 0-9 _"));
+            }
+            if value.contains('\0') {
+                return Err(format!("env.{name}: holds a NUL byte"));
+            }
+        }
+        at_most("artifacts", self.artifacts.len(), MAX_GLOBS)?;
+        for (index, glob) in self.artifacts.iter().enumerate() {
+            if glob.is_empty() || glob.len() > MAX_COMPONENT_BYTES || glob.contains('\0') {
+                return Err(format!(
+                    "artifacts[{index}]: not a glob of 1 to {MAX_COMPONENT_BYTES} bytes"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn at_most(field: &str, count: usize, limit: usize) -> Result<(), String> {
+    if count > limit {
+        return Err(format!("{field}: {count} entries; the limit is {limit}"));
+    }
+    Ok(())
+}
+
+/// Checks that `name` is a relative path of normal components, so that it stays below the
+/// directory it is put in.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_file_name(name: &str) -> Result<(), String> {
+    let refuse = |why: &str| {
+        let shown: String = name.chars().take(80).collect();
+        Err(format!("{shown:?} {why}; use a relative path such as data/input.csv"))
+    };
+    if name.is_empty() {
+        return refuse("is empty");
+    }
+    if name.starts_with('/') {
+        return refuse("is absolute");
+    }
+    if name.len() > MAX_PATH_BYTES {
+        return refuse("is too long");
+    }
+    if name.chars().any(char::is_control) {
+        return refuse("holds a control character");
+    }
+    for component in name.split('/') {
+        match component {
+            "" => return refuse("has an empty component"),
+            "." | ".." => return refuse("has a component of dots"),
+            long if long.len() > MAX_COMPONENT_BYTES => return refuse("has a too long component"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InputFile;
+
+    const MAX: usize = 1 << 20;
+
+    fn decode(text: &str) -> Result<Job, DecodeError> {
+        decode_job(text.as_bytes(), MAX)
+    }
+
+    #[test]
+    fn a_job_survives_the_wire() {
+        let mut job = Job::new("python", "print(1)");
+        job.files.push(InputFile {
+            name: "data/in.csv".into(),
+            content: "a,b".into(),
+            encoding: Default::default(),
+        });
+        job.limits.wall_time_ms = Some(5);
+        assert_eq!(decode_job(&encode(&job), MAX), Ok(job));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_keeps_the_id() {
+        let cases = [
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","callback_url":1}"#,
+                "callback_url",
+            ),
+            (r#"{"version":1,"job_id":"x","language":["python"],"code":""}"#, "language"),
+            (r#"{"version":1,"job_id":"x","language":"python"}"#, "code"),
+            (r#"{"version":2,"job_id":"x","language":"python","more":1}"#, "version: 2"),
+            (r#"{"version":"1","job_id":"x","language":"python","code":""}"#, "version"),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","limits":{"wall_time_ms":-1}}"#,
+                "limits.wall_time_ms",
+            ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","limits":{"memory_bytes":0}}"#,
+                "limits.memory_bytes",
+            ),
+            (r#"{"version":1,"job_id":"x","language":"python","code":"\ud800"}"#, "code"),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"../x","content":""}]}"#,
+                "files[0].name",
+            ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","env":{"A=B":"c"}}"#,
+                "A=B",
+            ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"a","content":""},{"name":"a/b","content":""}]}"#,
+                "both a file and a directory",
+            ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","entrypoint":"m.py","files":[{"name":"m.py","content":""}]}"#,
+                "entrypoint",
+            ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"a","content":"!!","encoding":"base64"}]}"#,
+                "files[0].content",
+            ),
+        ];
+        for (text, part) in cases {
+            let error = decode(text).expect_err(text);
+            assert!(error.message.contains(part), "{:?} doesn't name {part:?}", error.message);
+            assert_eq!(error.job_id.as_ref().map(JobId::as_str), Some("x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_readable_id_there_is_none() {
+        for text in ["", "null", "[1]", "{", r#"{"job_id":"a/b"}"#, r#"{"job_id":1}"#] {
+            assert_eq!(decode(text).expect_err(text).job_id, None, "{text}");
+        }
+        let trailing = r#"{"version":1,"job_id":"a","language":"python","code":""}{}"#;
+        assert!(decode(trailing).expect_err("trailing data").message.contains("after the job"));
+    }
+
+    #[test]
+    fn a_long_job_is_refused_with_its_id() {
+        let job = Job::new("python", "x".repeat(100));
+        let error = decode_job(&encode(&job), 50).expect_err("too long");
+        assert!(error.message.contains("max_job_bytes"));
+        assert_eq!(error.job_id, Some(job.job_id));
+    }
+
+    #[test]
+    fn file_names_stay_below_the_working_directory() {
+        for good in ["a", "a/b.csv", "~/.bashrc", "-c", "..\\x", "...", "ä"] {
+            assert_eq!(validate_file_name(good), Ok(()), "{good}");
+        }
+        let long = "x".repeat(256);
+        for bad in ["", ".", "..", "/a", "a/", "a//b", "a/../b", "a\0", "a\nb", &long] {
+            assert!(validate_file_name(bad).is_err(), "{bad}");
+        }
+    }
+}

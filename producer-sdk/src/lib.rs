@@ -1,0 +1,2 @@
+//! Rust client of a sandfleet.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! PID 1 inside every sandfleet container, and the words it speaks with the worker.

@@ -1,0 +1,2 @@
+//! The `sandfleet` binary.
+fn main() {}

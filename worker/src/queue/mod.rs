@@ -1,0 +1,39 @@
+//! Where jobs come from.
+
+pub mod settle;
+
+use async_trait::async_trait;
+
+/// A source of jobs.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// The next delivery. Waits for one, also while the broker is away; `None` once the queue was
+    /// [stopped](Queue::stop) or will never hold anything again.
+    async fn next(&self) -> Option<Delivery>;
+
+    /// Takes no more deliveries and hands back those that nobody has taken with
+    /// [`next`](Queue::next) yet. Those already taken can still be settled.
+    async fn stop(&self);
+
+    /// Whether deliveries can be had at present, or in one sentence why not.
+    async fn check(&self) -> Result<(), String>;
+}
+
+/// One job as bytes, with the right to settle it. It is settled exactly once, in [`settle`];
+/// dropped unsettled, it goes back to the queue.
+pub struct Delivery {
+    /// The message's body, not looked at yet.
+    pub body: Vec<u8>,
+    pub(in crate::queue) receipt: Box<dyn Receipt>,
+}
+
+/// What a backend does for [`settle`](settle::settle), which alone may call it.
+#[async_trait]
+pub(in crate::queue) trait Receipt: Send {
+    /// The job is done with: its result is stored.
+    async fn ack(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
+    /// The job goes back to the queue for somebody else.
+    async fn requeue(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
+    /// The message goes to the dead-letter queue with `reason` beside it.
+    async fn dead_letter(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String>;
+}

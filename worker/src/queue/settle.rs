@@ -1,0 +1,32 @@
+//! The end of a delivery. Nothing outside this file acknowledges anything.
+
+use tracing::debug;
+
+use super::Delivery;
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Its result is stored, by us or by somebody before us.
+    Done,
+    /// It goes back to the queue.
+    Requeue,
+    /// It can't be answered, because it names no job: it goes to the dead letters.
+    DeadLetter(String),
+}
+
+/// Settles `delivery`.
+///
+/// A settlement that doesn't reach the broker is no failure of the job: the broker delivers it
+/// again, the store says that it has its result, and it is settled then.
+pub async fn settle(delivery: Delivery, settlement: Settlement) {
+    let Delivery { body, receipt } = delivery;
+    let settled = match &settlement {
+        Settlement::Done => receipt.ack(body).await,
+        Settlement::Requeue => receipt.requeue(body).await,
+        Settlement::DeadLetter(reason) => receipt.dead_letter(body, reason).await,
+    };
+    if let Err(error) = settled {
+        debug!(%error, ?settlement, "settlement was lost; the broker will deliver the job again");
+    }
+}

@@ -2,6 +2,12 @@
 //! settlement, is one function there.
 #![forbid(unsafe_code)]
 
+pub mod admission;
+pub mod catalogue;
 pub mod hooks;
+pub mod outcome;
+pub mod pipeline;
 pub mod queue;
+pub mod sandbox;
+pub mod shutdown;
 pub mod store;

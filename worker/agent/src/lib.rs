@@ -1,1 +1,22 @@
 //! PID 1 inside every sandfleet container, and the words it speaks with the worker.
+//!
+//! The worker and the agent share [`frame`] (bytes) and [`message`] (what they mean). Everything
+//! else is the agent's own: [`session`] is a job from the agent's side, [`launch`] is the small
+//! process that the native sandbox starts containers from.
+//!
+//! The agent runs as the program's own user and with no capability. What keeps the program from
+//! its PID 1 is the kernel: an undumpable process can't be traced or looked into, and signals
+//! from inside a PID namespace don't reach its init.
+
+pub mod frame;
+pub mod launch;
+pub mod message;
+pub mod session;
+
+mod artifacts;
+mod barriers;
+mod counters;
+mod namespace;
+mod output;
+mod root;
+mod system;

@@ -1,0 +1,208 @@
+//! Bringing files back, after the last process of the program is gone: nothing can race.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+
+use crate::{
+    frame::{self, Kind},
+    message::{Bounds, FileHeader},
+};
+
+/// Directories deeper than this are not looked into.
+const MAX_DEPTH: usize = 32;
+/// Entries looked at before the search ends: a program can make more files than is worth waiting
+/// for.
+const MAX_ENTRIES: usize = 100_000;
+/// Refusals that are reported one by one; the rest is a number.
+const MAX_REFUSALS: usize = 64;
+
+/// Sends every regular file below the working directory that matches one of `globs`, in the order
+/// of their names.
+pub(crate) fn collect(
+    worker: &mut impl Write,
+    directory: &str,
+    globs: &[String],
+    bounds: &Bounds,
+) -> io::Result<()> {
+    if globs.is_empty() {
+        return Ok(());
+    }
+    let root = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut collection = Collection {
+        worker,
+        root: &root,
+        globs,
+        bytes_left: bounds.artifact_bytes,
+        files_left: bounds.artifact_count,
+        entries_left: MAX_ENTRIES,
+        refusals: 0,
+    };
+    collection.walk()?;
+    if collection.entries_left == 0 {
+        collection.refuse(&format!("more than {MAX_ENTRIES} files; the rest was not looked at"))?;
+    }
+    if collection.refusals > MAX_REFUSALS {
+        let rest = collection.refusals - MAX_REFUSALS;
+        frame::write(collection.worker, Kind::Refused, format!("{rest} more").as_bytes())?;
+    }
+    Ok(())
+}
+
+struct Collection<'a, W> {
+    worker: &'a mut W,
+    root: &'a OwnedFd,
+    globs: &'a [String],
+    bytes_left: u64,
+    files_left: u64,
+    entries_left: usize,
+    refusals: usize,
+}
+
+impl<W: Write> Collection<'_, W> {
+    /// Looks into one directory at a time and holds no other open: the agent lives under the
+    /// program's own limit of open files.
+    fn walk(&mut self) -> io::Result<()> {
+        let mut pending = vec![(String::new(), 0)];
+        while let Some((prefix, depth)) = pending.pop() {
+            let mut inner = Vec::new();
+            for name in self.list(&prefix)? {
+                if let Some(directory) = self.visit(&prefix, &name, depth)? {
+                    inner.push((directory, depth + 1));
+                }
+            }
+            pending.extend(inner.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { "." } else { path };
+        openat(self.root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    fn list(&mut self, prefix: &str) -> io::Result<Vec<Vec<u8>>> {
+        let directory = match self.open(prefix, OFlags::DIRECTORY) {
+            Ok(directory) => directory,
+            Err(error) => {
+                self.refuse(&format!("{prefix}: can't be looked into: {error}"))?;
+                return Ok(Vec::new());
+            }
+        };
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        for entry in Dir::new(directory)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if self.entries_left == 0 {
+                break;
+            }
+            self.entries_left -= 1;
+            names.push(name);
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Sends or refuses one entry; gives back the prefix of what is inside, if it is a directory.
+    fn visit(&mut self, prefix: &str, name: &[u8], depth: usize) -> io::Result<Option<String>> {
+        let Some(path) = std::str::from_utf8(name)
+            .ok()
+            .filter(|name| !name.chars().any(char::is_control))
+            .map(|name| format!("{prefix}{name}"))
+        else {
+            // A name that can't be shown can't be asked for by name; `*` may still mean it.
+            if self.matches(&format!("{prefix}\u{fffd}")) {
+                let shown = OsStr::from_bytes(name);
+                self.refuse(&format!("{prefix}{shown:?}: its name is not plain text"))?;
+            }
+            return Ok(None);
+        };
+        let mode = match statat(self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(facts) => facts.st_mode,
+            Err(error) => {
+                self.refuse(&format!("{path}: can't be looked at: {error}"))?;
+                return Ok(None);
+            }
+        };
+        let kind = FileType::from_raw_mode(mode);
+        if kind == FileType::Directory {
+            if depth >= MAX_DEPTH {
+                self.refuse(&format!("{path}: more than {MAX_DEPTH} directories deep"))?;
+                return Ok(None);
+            }
+            return Ok(Some(format!("{path}/")));
+        }
+        if !self.matches(&path) {
+            return Ok(None);
+        }
+        if kind != FileType::RegularFile {
+            self.refuse(&format!("{path}: {}, not a regular file", describe(kind)))?;
+            return Ok(None);
+        }
+        match self.open(&path, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) => self.send(path, file)?,
+            Err(error) => self.refuse(&format!("{path}: can't be read: {error}"))?,
+        }
+        Ok(None)
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        self.globs.iter().any(|glob| fast_glob::glob_match(glob, path))
+    }
+
+    fn send(&mut self, name: String, file: OwnedFd) -> io::Result<()> {
+        let facts = fstat(&file)?;
+        let size = facts.st_size.max(0) as u64;
+        if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile || facts.st_nlink > 1 {
+            return self.refuse(&format!("{name}: has other names (hard links)"));
+        }
+        if self.files_left == 0 {
+            return self.refuse(&format!("{name}: more artifacts than may be brought back"));
+        }
+        if size > self.bytes_left {
+            return self.refuse(&format!(
+                "{name}: {size} bytes; {} are left of artifact_bytes",
+                self.bytes_left
+            ));
+        }
+        self.files_left -= 1;
+        self.bytes_left -= size;
+        let header = serde_json::to_vec(&FileHeader { name, size })?;
+        frame::write(self.worker, Kind::Artifact, &header)?;
+        let mut source = File::from(file).take(size);
+        let mut buffer = vec![0; frame::MAX_PAYLOAD.min(size as usize)];
+        let mut left = size as usize;
+        while left > 0 {
+            let piece = buffer.len().min(left);
+            source.read_exact(&mut buffer[..piece])?;
+            frame::write(self.worker, Kind::Data, &buffer[..piece])?;
+            left -= piece;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, sentence: &str) -> io::Result<()> {
+        self.refusals += 1;
+        if self.refusals > MAX_REFUSALS {
+            return Ok(());
+        }
+        frame::write(self.worker, Kind::Refused, sentence.as_bytes())
+    }
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "something else",
+    }
+}

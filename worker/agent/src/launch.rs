@@ -1,0 +1,316 @@
+//! The launcher: a small process that stays in one slot's control group and starts that slot's
+//! containers, one after the other.
+//!
+//! It exists because the worker must not fork: it is large and has threads. The launcher is
+//! neither. It builds the slot's root tree and user namespace once; for each job it forks a child
+//! into fresh namespaces, and the child becomes the agent without another exec. The worker talks
+//! to it over a socket that keeps message boundaries and carries descriptors.
+
+use std::{
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::unix::net::UnixStream,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
+    process::{
+        Pid, PidfdFlags, Signal, WaitOptions, getegid, geteuid, pidfd_open, pidfd_send_signal,
+        waitpid,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+pub use crate::counters::COUNTER_FILES;
+use crate::{counters::Counters, message::ScratchSpace, namespace, root, session, system};
+
+/// The longest message of this protocol, in bytes; the filter program is the longest part.
+pub const MAX_MESSAGE: usize = 128 << 10;
+
+/// What the worker says to a launcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// First of all: what every container of this slot has in common. Comes with the
+    /// [`COUNTER_FILES`] descriptors of the slot's control group.
+    Prepare {
+        /// The user that containers run as, as the host sees it. A launcher that isn't root has
+        /// only its own.
+        user: u32,
+        /// The system call filter: an array of `struct sock_filter`.
+        filter: Vec<u8>,
+    },
+    /// Start a container. Comes with the descriptor over which the agent speaks.
+    Launch {
+        /// Its scratch space.
+        scratch_bytes: u64,
+        /// How many files fit into it.
+        scratch_inodes: u64,
+    },
+    /// End the container now.
+    Kill,
+}
+
+/// What a launcher says to the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// Containers can be started.
+    Prepared,
+    /// The container is gone with every process in it.
+    Exited {
+        /// Whether PID 1 itself was killed, which the agent never does by itself.
+        killed: bool,
+    },
+    /// A barrier can't be put up.
+    Failed(Failed),
+}
+
+macro_rules! barriers {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $fix:literal;)+) => {
+        /// What stands between a native container and its host.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Barrier { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Barrier {
+            /// The barrier's name, for people.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Barrier::$name => $text,)+ }
+            }
+
+            /// What to do where it can't be put up.
+            pub fn fix(self) -> &'static str {
+                match self { $(Barrier::$name => $fix,)+ }
+            }
+        }
+    };
+}
+
+barriers! {
+    /// A user that exists nowhere else.
+    UserNamespace = "user namespace",
+        "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+         kernel.apparmor_restrict_unprivileged_userns), run as root, or use --sandbox docker";
+    /// All other namespaces.
+    Namespaces = "namespaces",
+        "run on a kernel with pid, mount, net, ipc, uts and cgroup namespaces, or use --sandbox docker";
+    /// A mount table of its own.
+    MountNamespace = "mount namespace",
+        "run outside of a container that forbids mounting, or use --sandbox docker";
+    /// A read-only root.
+    RootTree = "read-only root tree",
+        "run on Linux 5.12 or newer and outside of a container that forbids mounting, or use --sandbox docker";
+    /// Processes of its own and no kernel settings.
+    Proc = "own /proc",
+        "run on Linux 5.8 or newer; in a container, one whose /proc isn't masked; or use --sandbox docker";
+    /// Bounded scratch space.
+    ScratchSpace = "scratch space", "run where tmpfs can be mounted, or use --sandbox docker";
+    /// A name of its own.
+    HostName = "host name", "run outside of a container that forbids it, or use --sandbox docker";
+    /// An empty network.
+    Network = "empty network", "run outside of a container that forbids it, or use --sandbox docker";
+    /// No privileges, for good.
+    Privileges = "no privileges", "run as root or as a user who may make user namespaces";
+    /// Only listed system calls.
+    Seccomp = "system call filter",
+        "run on a kernel with seccomp filters (CONFIG_SECCOMP_FILTER), or use --sandbox docker";
+}
+
+impl Barrier {
+    pub(crate) fn failed(self, reason: impl Into<String>) -> Failed {
+        Failed { barrier: self, reason: reason.into() }
+    }
+}
+
+/// A barrier that couldn't be put up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Which one.
+    pub barrier: Barrier,
+    /// What the kernel said.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, fix) = (self.barrier.as_str(), self.barrier.fix());
+        write!(f, "the barrier \"{name}\" can't be put up: {}; to go on: {fix}", self.reason)
+    }
+}
+
+/// What all containers of the slot have in common.
+struct Slot {
+    counters: Counters,
+    user_namespace: OwnedFd,
+    filter: Vec<u8>,
+    /// The containers' user as the owner of files that the launcher mounts.
+    owner: u32,
+    is_root: bool,
+}
+
+/// Serves the worker on standard input until it goes away.
+///
+/// # Errors
+/// Those of the socket; a barrier that fails is reported to the worker instead.
+pub fn serve() -> io::Result<()> {
+    let worker = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut slot = None;
+    while let Some((command, descriptors)) = receive(worker.as_fd())? {
+        match command {
+            Command::Prepare { user, filter } => match prepare(user, filter, descriptors) {
+                Ok(prepared) => {
+                    slot = Some(prepared);
+                    report(worker.as_fd(), &Report::Prepared)?;
+                }
+                Err(failed) => report(worker.as_fd(), &Report::Failed(failed))?,
+            },
+            Command::Launch { scratch_bytes, scratch_inodes } => {
+                let prepared = slot.as_ref().ok_or_else(|| io::Error::other("not prepared"))?;
+                let scratch = ScratchSpace {
+                    bytes: scratch_bytes,
+                    inodes: scratch_inodes,
+                    owner: prepared.owner,
+                };
+                launch(worker.as_fd(), prepared, &scratch, descriptors)?;
+            }
+            // The container it meant has ended by itself meanwhile.
+            Command::Kill => {}
+        }
+    }
+    Ok(())
+}
+
+fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot, Failed> {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        namespace::become_inner_root(geteuid().as_raw(), getegid().as_raw())?;
+    }
+    let owner = if is_root { user } else { 0 };
+    // While the host's /proc can still be seen.
+    let user_namespace = namespace::make_user_namespace(owner)?;
+    namespace::leave_host_mounts()?;
+    root::build(!is_root)?;
+    let counters = Counters::from_descriptors(descriptors);
+    Ok(Slot { counters, user_namespace, filter, owner, is_root })
+}
+
+/// Starts one container and stays with it until it is gone.
+fn launch(
+    worker: BorrowedFd<'_>,
+    slot: &Slot,
+    scratch: &ScratchSpace,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<()> {
+    let Some(stream) = descriptors.into_iter().next() else {
+        return Err(io::Error::other("launch without a descriptor"));
+    };
+    let container = match namespace::fork_container() {
+        Ok(Some(pid)) => pid,
+        Ok(None) => become_agent(slot, scratch, UnixStream::from(stream)),
+        Err(failed) => return report(worker, &Report::Failed(failed)),
+    };
+    // Only the agent's copy is left, so that its end is the stream's end.
+    drop(stream);
+    let killed = attend(worker, container)?;
+    report(worker, &Report::Exited { killed })
+}
+
+/// The child's part: everything a container has of its own, then the job.
+fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
+    let built =
+        root::enter_container(scratch, !slot.is_root).and_then(|()| namespace::furnish()).and_then(
+            |()| namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter),
+        );
+    let served = match built {
+        Ok(()) => serve_container(slot, stream),
+        Err(failed) => crate::frame::write(
+            &mut &stream,
+            crate::frame::Kind::Failed,
+            failed.to_string().as_bytes(),
+        ),
+    };
+    std::process::exit(if served.is_ok() { 0 } else { 1 })
+}
+
+fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
+    let mut keep = slot.counters.descriptors();
+    keep.push(stream.as_raw_fd());
+    // Standard input is the slot's socket to the worker: nothing in a container may hold it.
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    drop(null);
+    system::close_others(&mut keep)?;
+    session::serve(&stream, &stream, &slot.counters)
+}
+
+/// Waits for the container's end; says whether it had to be killed. Without a worker it is
+/// killed and so are we: then nobody is left to account for it.
+fn attend(worker: BorrowedFd<'_>, container: Pid) -> io::Result<bool> {
+    let handle = pidfd_open(container, PidfdFlags::empty())?;
+    let kill = || match pidfd_send_signal(&handle, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let mut worker_is_there = true;
+    loop {
+        let mut waiting = vec![PollFd::new(&handle, PollFlags::IN)];
+        if worker_is_there {
+            waiting.push(PollFd::from_borrowed_fd(worker, PollFlags::IN));
+        }
+        match poll(&mut waiting, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if !waiting[0].revents().is_empty() {
+            break;
+        }
+        match receive(worker)? {
+            Some((Command::Kill, _)) => kill()?,
+            Some(_) => return Err(io::Error::other("a container is running already")),
+            None => {
+                worker_is_there = false;
+                kill()?;
+            }
+        }
+    }
+    let status = waitpid(Some(container), WaitOptions::empty())?;
+    Ok(status.is_some_and(|(_, status)| status.signaled()))
+}
+
+/// Takes one message with its descriptors; `None` when the worker is gone.
+fn receive(worker: BorrowedFd<'_>) -> io::Result<Option<(Command, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNTER_FILES))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        match recvmsg(worker, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            received => break received?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    Ok(Some((serde_json::from_slice(&bytes[..received.bytes])?, descriptors)))
+}
+
+fn report(worker: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
+    match send(worker, &serde_json::to_vec(report)?, SendFlags::NOSIGNAL) {
+        Ok(_) | Err(Errno::PIPE) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,23 @@
+//! The agent's binary: one part it plays, named by its only argument.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let part = std::env::args().nth(1);
+    let served = match part.as_deref() {
+        Some("serve") => sandfleet_agent::session::serve_standard_streams(),
+        Some("launch") => sandfleet_agent::launch::serve(),
+        _ => {
+            eprintln!("sandfleet-agent is started by sandfleet, as `serve` or `launch`");
+            return ExitCode::from(64);
+        }
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sandfleet-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What frames mean: the JSON of those that carry more than bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// Grows with every change of these messages, so that an image with an old agent is recognised.
+pub const AGENT_PROTOCOL: u32 = 1;
+
+/// What the agent says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`AGENT_PROTOCOL`] of the agent.
+    pub protocol: u32,
+}
+
+/// What to run and within which bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The command; the first element is an absolute path.
+    pub command: Vec<String>,
+    /// The whole environment, as pairs.
+    pub environment: Vec<(String, String)>,
+    /// Globs of the files to bring back.
+    pub artifacts: Vec<String>,
+    /// The bounds.
+    pub bounds: Bounds,
+}
+
+/// The bounds that the agent itself holds the program to. Memory, processes and scratch space
+/// are the container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Real time, in milliseconds.
+    pub wall_time_ms: u64,
+    /// CPU time of all processes, in milliseconds.
+    pub cpu_time_ms: u64,
+    /// Bytes passed on of each stream.
+    pub output_bytes: u64,
+    /// Bytes of both streams together at which the program is ended.
+    pub output_kill_bytes: u64,
+    /// Bytes of a stderr's end that are passed on when it is longer than `output_bytes`.
+    pub stderr_tail_bytes: u64,
+    /// Size of one file, in bytes.
+    pub file_size_bytes: u64,
+    /// Open files of a process.
+    pub open_files: u64,
+    /// Stack of a process, in bytes.
+    pub stack_bytes: u64,
+    /// Bytes of all artifacts together.
+    pub artifact_bytes: u64,
+    /// Number of artifacts.
+    pub artifact_count: u64,
+}
+
+/// A file whose content follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHeader {
+    /// The path below the working directory.
+    pub name: String,
+    /// The bytes that follow.
+    pub size: u64,
+}
+
+/// Why the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// By itself.
+    Itself,
+    /// `wall_time_ms` was over.
+    WallTime,
+    /// `cpu_time_ms` was used up.
+    CpuTime,
+    /// A process of the job was killed for want of memory.
+    Memory,
+    /// It wrote `output_kill_bytes`.
+    Output,
+}
+
+/// How the program ended: facts it can't forge, read when every process of it was gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The first cause; what struck later doesn't count.
+    pub cause: Cause,
+    /// The exit code, if the program exited.
+    pub exit_code: Option<i32>,
+    /// The signal, if one ended it.
+    pub signal: Option<i32>,
+    /// Real time it ran, in microseconds.
+    pub wall_time_us: u64,
+    /// CPU time of all its processes, in microseconds.
+    pub cpu_time_us: u64,
+    /// The most memory in use, in bytes, if the container's counter can be read here.
+    pub memory_peak_bytes: u64,
+    /// Processes killed for want of memory, if the container's counter can be read here.
+    pub memory_kills: Option<u64>,
+    /// Processes that could not be started because of the limit.
+    pub processes_refused: u64,
+    /// Bytes written to stdout, whether passed on or not.
+    pub stdout_bytes: u64,
+    /// Bytes written to stderr, whether passed on or not.
+    pub stderr_bytes: u64,
+}
+
+/// The scratch space of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScratchSpace {
+    /// Bytes that fit into each of its directories.
+    pub(crate) bytes: u64,
+    /// Files and directories that fit into each.
+    pub(crate) inodes: u64,
+    /// Whose it is, in the launcher's numbers.
+    pub(crate) owner: u32,
+}

@@ -1,0 +1,129 @@
+//! From a copy of the launcher to PID 1 of a container: namespaces, a user without privileges,
+//! the system call filter.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
+    process::{Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid},
+    thread::{
+        CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set,
+        move_into_link_name_space, remove_capability_from_bounding_set, set_capabilities,
+        set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    },
+};
+
+use crate::{
+    launch::{Barrier, Failed},
+    system,
+};
+
+/// The user and group inside every container.
+pub(crate) const INNER_ID: u32 = 1000;
+
+/// The namespaces that every job gets anew. The user namespace is the slot's and joined last:
+/// the others belong to the launcher's, so that no privilege inside reaches them.
+const JOB_NAMESPACES: libc::c_int = libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Starts a child in new namespaces; `None` in the child.
+pub(crate) fn fork_container() -> Result<Option<Pid>, Failed> {
+    system::fork_into(JOB_NAMESPACES).map_err(|error| {
+        Barrier::Namespaces.failed(format!("pid, mount, net, ipc, uts and cgroup: {error}"))
+    })
+}
+
+/// A user namespace in which [`INNER_ID`] is `outer` and nobody else exists, as a descriptor.
+pub(crate) fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
+    let failed =
+        |what: &str, error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"));
+    let Some(child) =
+        system::fork_into(libc::CLONE_NEWUSER).map_err(|error| failed("clone", error))?
+    else {
+        // Only there to be looked at; the launcher ends it.
+        loop {
+            rustix::event::pause();
+        }
+    };
+    let directory = format!("/proc/{}", child.as_raw_nonzero());
+    let map = format!("{INNER_ID} {outer} 1");
+    let made = fs::write(format!("{directory}/uid_map"), &map)
+        .and_then(|()| fs::write(format!("{directory}/gid_map"), &map))
+        .and_then(|()| fs::File::open(format!("{directory}/ns/user")));
+    let _ = kill_process(child, Signal::KILL);
+    let _ = waitpid(Some(child), WaitOptions::empty());
+    made.map(OwnedFd::from).map_err(|error| failed("id maps", error))
+}
+
+/// Gives a launcher that isn't root a user namespace in which it is.
+pub(crate) fn become_inner_root(uid: u32, gid: u32) -> Result<(), Failed> {
+    let failed = |what: &'static str| {
+        move |error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"))
+    };
+    system::unshare(libc::CLONE_NEWUSER).map_err(failed("unshare"))?;
+    // Without this the kernel refuses the group map: dropping a group can also grant access.
+    fs::write("/proc/self/setgroups", "deny").map_err(failed("setgroups"))?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(failed("uid_map"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(failed("gid_map"))
+}
+
+/// Gives this process a mount namespace of its own.
+pub(crate) fn leave_host_mounts() -> Result<(), Failed> {
+    system::unshare(libc::CLONE_NEWNS)
+        .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))
+}
+
+/// Names the host and brings its only network interface up; needs the privileges that
+/// [`drop_privileges`] gives away.
+pub(crate) fn furnish() -> Result<(), Failed> {
+    rustix::system::sethostname(b"sandbox")
+        .map_err(|error| Barrier::HostName.failed(error.to_string()))?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(|error| Barrier::Network.failed(format!("loopback: {error}")))?;
+    system::bring_loopback_up(socket.as_fd())
+        .map_err(|error| Barrier::Network.failed(format!("loopback: {error}")))
+}
+
+/// Becomes a user who may do nothing, and stays it: user namespace, ids, capabilities,
+/// no_new_privs, system call filter, in the order in which each is still allowed.
+pub(crate) fn drop_privileges(
+    user_namespace: &OwnedFd,
+    may_set_groups: bool,
+    filter: &[u8],
+) -> Result<(), Failed> {
+    let failed = |what: &'static str| {
+        move |error: rustix::io::Errno| Barrier::Privileges.failed(format!("{what}: {error}"))
+    };
+    move_into_link_name_space(user_namespace.as_fd(), Some(LinkNameSpaceType::User))
+        .map_err(|error| Barrier::UserNamespace.failed(format!("setns: {error}")))?;
+    if may_set_groups {
+        set_thread_groups(&[]).map_err(failed("supplementary groups"))?;
+    }
+    let gid = rustix::process::Gid::from_raw(INNER_ID);
+    let uid = rustix::process::Uid::from_raw(INNER_ID);
+    // The bounding set goes first: it takes a capability to empty it.
+    for capability in CapabilitySet::all() {
+        match remove_capability_from_bounding_set(capability) {
+            // A capability that this kernel doesn't know can't be held either.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(failed("bounding set")(error)),
+        }
+    }
+    set_thread_res_gid(gid, gid, gid).map_err(failed("group"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(failed("user"))?;
+    clear_ambient_capability_set().map_err(failed("ambient set"))?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+        .map_err(failed("capabilities"))?;
+    // Changing the user clears this, so it is asked for afterwards.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("death signal"))?;
+    set_no_new_privs(true).map_err(failed("no_new_privs"))?;
+    system::install_filter(filter).map_err(|error| Barrier::Seccomp.failed(error.to_string()))
+}

@@ -1,0 +1,95 @@
+//! One of the program's output streams: passed on up to a cap, counted beyond it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use crate::frame::{self, Kind};
+
+/// A stream that is read until its last writer is gone.
+pub(crate) struct Output<R> {
+    source: R,
+    kind: Kind,
+    cap: u64,
+    seen: u64,
+    /// The end of what lies beyond the cap, at most `tail_cap` bytes.
+    tail: VecDeque<u8>,
+    tail_cap: usize,
+    open: bool,
+}
+
+impl<R: Read + AsFd> Output<R> {
+    pub(crate) fn new(source: R, kind: Kind, cap: u64, tail_cap: usize) -> Self {
+        Self { source, kind, cap, seen: 0, tail: VecDeque::new(), tail_cap, open: true }
+    }
+
+    /// Bytes written by the program so far.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// The descriptor to wait for, while there is something to wait for.
+    pub(crate) fn pending(&self) -> Option<BorrowedFd<'_>> {
+        self.open.then(|| self.source.as_fd())
+    }
+
+    /// Whether more can come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Reads what is there, once, and passes on what is below the cap. The source doesn't block.
+    pub(crate) fn pump(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<()> {
+        let length = match self.source.read(buffer) {
+            Ok(0) => {
+                self.open = false;
+                return Ok(());
+            }
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let below = self.cap.saturating_sub(self.seen).min(length as u64) as usize;
+        self.seen += length as u64;
+        let (passed, beyond) = buffer[..length].split_at(below);
+        if !passed.is_empty() {
+            frame::write(worker, self.kind, passed)?;
+        }
+        let kept = &beyond[beyond.len().saturating_sub(self.tail_cap)..];
+        let excess = (self.tail.len() + kept.len()).saturating_sub(self.tail_cap);
+        self.tail.drain(..excess);
+        self.tail.extend(kept);
+        Ok(())
+    }
+
+    /// The end of what was not passed on.
+    pub(crate) fn into_tail(self) -> Vec<u8> {
+        self.tail.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_cut_at_the_cap_and_its_end_is_kept() {
+        let (mut writer, reader) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut output = Output::new(reader, Kind::Stderr, 4, 3);
+        let mut sent = Vec::new();
+        for part in [b"abcdef".as_slice(), b"gh", b"ij"] {
+            writer.write_all(part).expect("room");
+            output.pump(&mut sent, &mut [0; 64]).expect("readable");
+        }
+        drop(writer);
+        output.pump(&mut sent, &mut [0; 64]).expect("readable");
+        assert!(!output.is_open());
+        assert_eq!(output.seen(), 10);
+        let frames = frame::read(&mut sent.as_slice()).expect("a frame");
+        assert_eq!(frames, Some((Kind::Stderr, b"abcd".to_vec())));
+        assert_eq!(output.into_tail(), b"hij");
+    }
+}

@@ -1,0 +1,240 @@
+//! The root tree of native containers: the host's programs, read-only, and nothing else of it.
+//!
+//! It is built once, by the launcher, in a mount namespace of its own. Every container gets a
+//! copy of that namespace and adds what has to be its own: /proc and its scratch space. So a job
+//! pays for three mounts, and the host's mount table is in no container.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::symlink,
+    path::Path,
+};
+
+use rustix::{
+    fs::CWD,
+    io::Errno,
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+        mount_change, mount_remount, move_mount, open_tree, unmount,
+    },
+    process::{chdir, pivot_root},
+};
+
+use crate::{
+    launch::{Barrier, Failed},
+    message::ScratchSpace,
+    session::WORKING_DIRECTORY,
+    system,
+};
+
+/// Directories of the host that hold programs. Where the host has a symbolic link (`/bin` to
+/// `usr/bin`), so has the container.
+const PROGRAM_DIRECTORIES: &[&str] =
+    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// What programs need of /etc and what says nothing about the host: which alternative is chosen,
+/// where libraries, fonts and interpreters find their settings. Copied, so that a later change
+/// on the host doesn't reach running containers and no mount points at the host's /etc.
+const SETTINGS: &[&str] = &[
+    "alternatives",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "magic",
+    "matplotlibrc",
+    "mime.types",
+    "protocols",
+    "python3",
+    "python3.11",
+    "python3.13",
+    "R",
+    "services",
+    "ssl/openssl.cnf",
+    "java-17-openjdk",
+    "java-21-openjdk",
+];
+
+/// Files that name the only user there is.
+const ACCOUNTS: &[(&str, &str)] = &[
+    (
+        "passwd",
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nsandbox:x:1000:1000::/box:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
+    ),
+    ("group", "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
+    ("hostname", "sandbox\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+];
+
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+
+/// Where the tree is put together: any directory that every Linux has. The mount is in a
+/// namespace of the launcher's own and is seen nowhere else.
+const ASSEMBLY: &str = "/tmp";
+
+/// Where the host's /proc stays for launchers that aren't root, see [`enter_container`].
+const KEPT_PROC: &str = "/.proc";
+
+/// Builds the tree and makes it this process's root; the host's files are gone from its sight.
+pub(crate) fn build(keep_proc: bool) -> Result<(), Failed> {
+    let broken = |what: &'static str| {
+        move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
+    };
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
+    mount("tmpfs", ASSEMBLY, "tmpfs", MountFlags::NOSUID, c"mode=0755,size=16m")
+        .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
+    let root = Path::new(ASSEMBLY);
+    bind_programs(root).map_err(broken("the programs (/usr)"))?;
+    make_devices(root).map_err(broken("/dev"))?;
+    copy_settings(root).map_err(broken("/etc"))?;
+    for directory in ["proc", "tmp", "old", "root", "var", &WORKING_DIRECTORY[1..]] {
+        fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
+    }
+    symlink("/tmp", root.join("var/tmp")).map_err(broken("/var/tmp"))?;
+    if keep_proc {
+        fs::create_dir(root.join(&KEPT_PROC[1..])).map_err(broken("/proc"))?;
+        bind(Path::new("/proc"), &root.join(&KEPT_PROC[1..]), 0).map_err(broken("/proc"))?;
+    }
+    enter(root).map_err(|error| Barrier::RootTree.failed(format!("pivot_root: {error}")))
+}
+
+fn enter(root: &Path) -> rustix::io::Result<()> {
+    chdir(root)?;
+    pivot_root(".", "old")?;
+    unmount("/old", UnmountFlags::DETACH)?;
+    chdir("/")?;
+    // The mount point stays as an empty directory only until here.
+    let _ = rustix::fs::rmdir("/old");
+    mount_remount("/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, c"")
+}
+
+/// Puts `source` and what is mounted below it at `target`, with more attributes on all of it.
+fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, source, flags)?;
+    if attributes != 0 {
+        system::set_mount_attributes(std::os::fd::AsFd::as_fd(&tree), attributes)?;
+    }
+    move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}
+
+fn bind_programs(root: &Path) -> io::Result<()> {
+    const ATTRIBUTES: u64 =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    for directory in PROGRAM_DIRECTORIES {
+        let source = Path::new(directory);
+        let target = root.join(&directory[1..]);
+        match fs::symlink_metadata(source) {
+            Ok(facts) if facts.is_symlink() => symlink(fs::read_link(source)?, &target)?,
+            Ok(_) => {
+                fs::create_dir(&target)?;
+                bind(source, &target, ATTRIBUTES)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn make_devices(root: &Path) -> io::Result<()> {
+    let directory = root.join("dev");
+    fs::create_dir(&directory)?;
+    for name in DEVICES {
+        let source = Path::new("/dev").join(name);
+        let is_device = std::os::unix::fs::FileTypeExt::is_char_device(
+            &fs::symlink_metadata(&source)?.file_type(),
+        );
+        if !is_device {
+            return Err(io::Error::other(format!("{} is no device", source.display())));
+        }
+        let target = directory.join(name);
+        File::create(&target)?;
+        // Nodes are borrowed from the host, since only the host's root may make one.
+        bind(&source, &target, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)?;
+    }
+    symlink("/proc/self/fd", directory.join("fd"))?;
+    for (number, name) in ["stdin", "stdout", "stderr"].iter().enumerate() {
+        symlink(format!("/proc/self/fd/{number}"), directory.join(name))?;
+    }
+    // Shared memory is scratch space like any other and is bounded with it.
+    symlink("/tmp", directory.join("shm"))
+}
+
+fn copy_settings(root: &Path) -> io::Result<()> {
+    let directory = root.join("etc");
+    fs::create_dir(&directory)?;
+    for name in SETTINGS {
+        copy(&Path::new("/etc").join(name), &directory.join(name))?;
+    }
+    for (name, text) in ACCOUNTS {
+        fs::write(directory.join(name), text)?;
+    }
+    Ok(())
+}
+
+/// Copies files, links and directories; what isn't there or can't be read isn't needed.
+fn copy(source: &Path, target: &Path) -> io::Result<()> {
+    let facts = match fs::symlink_metadata(source) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if facts.is_symlink() {
+        return symlink(fs::read_link(source)?, target);
+    }
+    if facts.is_dir() {
+        fs::create_dir_all(target)?;
+        for entry in fs::read_dir(source)? {
+            let name = entry?.file_name();
+            copy(&source.join(&name), &target.join(&name))?;
+        }
+        return Ok(());
+    }
+    match fs::copy(source, target) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        copied => copied.map(drop),
+    }
+}
+
+/// Mounts what is a container's own, in its copy of the launcher's mount namespace.
+pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result<(), Failed> {
+    let failed = |barrier: Barrier, what: &str| {
+        let what = what.to_owned();
+        move |error: Errno| barrier.failed(format!("{what} can't be mounted: {error}"))
+    };
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    // Only processes: no kernel settings, no counters of the host, and of other users' processes
+    // (the agent, once it is undumpable) not even the numbers.
+    mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"subset=pid,hidepid=invisible")
+        .map_err(failed(Barrier::Proc, "/proc"))?;
+    // If memory runs out, it runs out for the program: never for the launcher, which is in the
+    // same control group. Everybody may make himself the likelier victim.
+    fs::write("/proc/self/oom_score_adj", "1000")
+        .map_err(|error| Barrier::Proc.failed(format!("oom_score_adj: {error}")))?;
+    if kept_proc {
+        // A user namespace may only mount /proc while it sees one whole; this one was kept for
+        // that and goes now.
+        unmount(KEPT_PROC, UnmountFlags::DETACH).map_err(failed(Barrier::Proc, KEPT_PROC))?;
+    }
+    let options = format!(
+        "size={},nr_inodes={},mode=0700,uid={},gid={}",
+        scratch.bytes, scratch.inodes, scratch.owner, scratch.owner
+    );
+    let options = std::ffi::CString::new(options).unwrap_or_default();
+    for directory in [WORKING_DIRECTORY, "/tmp"] {
+        mount("tmpfs", directory, "tmpfs", flags, options.as_c_str())
+            .map_err(failed(Barrier::ScratchSpace, directory))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The few system calls that no safe wrapper offers: the one home of `unsafe`.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use rustix::process::Pid;
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Starts a child in the namespaces of `flags` (`CLONE_NEW*`), as `fork` would: the child goes on
+/// with a copy of the memory. `None` in the child.
+///
+/// # Errors
+/// Those of clone(2).
+pub(crate) fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
+    // SAFETY: without CLONE_VM and with a null stack this is a fork; both processes go on with
+    // memory of their own. The caller is single-threaded (the launcher starts no thread), so no
+    // lock can be held by a thread that the child doesn't have. No pointer is passed.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) })?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
+/// Moves this process into new namespaces of `flags`.
+///
+/// # Errors
+/// Those of unshare(2).
+pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes no pointer; the process is single-threaded, so no other thread is surprised
+    // by namespaces that it doesn't share any more.
+    check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Puts the system call filter `program` (an array of `struct sock_filter`) before this process
+/// and all it will start.
+///
+/// # Errors
+/// If the program isn't whole, and those of seccomp(2).
+pub(crate) fn install_filter(program: &[u8]) -> io::Result<()> {
+    const INSTRUCTION: usize = size_of::<libc::sock_filter>();
+    let count = program.len() / INSTRUCTION;
+    if program.is_empty() || !program.len().is_multiple_of(INSTRUCTION) || count > 4096 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a filter program"));
+    }
+    let mut instructions: Vec<libc::sock_filter> = Vec::with_capacity(count);
+    for bytes in program.chunks_exact(INSTRUCTION) {
+        instructions.push(libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        });
+    }
+    let program =
+        libc::sock_fprog { len: count as libc::c_ushort, filter: instructions.as_mut_ptr() };
+    // SAFETY: `program` points at `len` instructions that live until the call returns; the kernel
+    // copies and verifies them.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) })
+        .map(drop)
+}
+
+/// Blocks SIGCHLD and gives a descriptor that is readable whenever a child has ended.
+///
+/// # Errors
+/// Those of sigprocmask(2) and signalfd(2).
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: `set` is a plain bit set that sigemptyset initialises before it is read, and it
+    // lives through the calls; signalfd gives a new descriptor that nobody else owns.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
+        let fd = check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Brings the loopback interface of this network namespace up.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub(crate) fn bring_loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an all-zero ifreq is valid; the name is NUL-terminated because it is shorter than
+    // the field; the kernel reads one ifreq from the pointer, which outlives the call.
+    unsafe {
+        let mut request = std::mem::zeroed::<libc::ifreq>();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = *from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request).into()).map(drop)
+    }
+}
+
+/// Sets mount attributes (`MOUNT_ATTR_*`) on the mount behind `tree` and all below it.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub(crate) fn set_mount_attributes(tree: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a NUL-terminated empty string and the attributes are read for exactly
+    // the size that is passed; both outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Closes every descriptor but those in `keep` and the three standard ones.
+///
+/// # Errors
+/// Those of close_range(2).
+pub(crate) fn close_others(keep: &mut [i32]) -> io::Result<()> {
+    keep.sort_unstable();
+    let mut from = 3;
+    for fd in keep.iter().copied().chain([i32::MAX]) {
+        if from < fd {
+            // SAFETY: the caller is a freshly started process that uses no descriptor but those
+            // it keeps; objects that own the others are never used or dropped in it.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) })?;
+        }
+        from = fd.max(from - 1).saturating_add(1);
+    }
+    Ok(())
+}
+
+fn children_usage() -> Option<libc::rusage> {
+    // SAFETY: an all-zero rusage is valid; the kernel fills the one it is given, which outlives
+    // the call.
+    unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage).into()).ok()?;
+        Some(usage)
+    }
+}
+
+/// CPU time of all children that were waited for and of theirs, in microseconds: for containers
+/// whose counters can't be read.
+pub(crate) fn children_cpu_time_us() -> u64 {
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    children_usage().map_or(0, |usage| micros(usage.ru_utime) + micros(usage.ru_stime))
+}
+
+/// Memory of the largest child that was waited for, in bytes: for containers whose counters
+/// can't be read.
+pub(crate) fn children_memory_peak_bytes() -> u64 {
+    children_usage().map_or(0, |usage| usage.ru_maxrss.max(0) as u64 * 1024)
+}

@@ -1,0 +1,171 @@
+//! Whether a job may run here, and exactly as what.
+
+use jiff::Timestamp;
+use sandfleet_common::{
+    DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, decode_job,
+};
+
+use crate::{catalogue::Catalogue, sandbox::Plan};
+
+/// What this worker offers.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The longest job, in bytes.
+    pub max_job_bytes: usize,
+    /// What a job gets that asks for nothing.
+    pub defaults: Limits,
+    /// The most that any job gets.
+    pub caps: Limits,
+    /// The languages.
+    pub catalogue: Catalogue,
+    /// How strong the sandbox is.
+    pub isolation: Isolation,
+}
+
+/// A job that is valid and can be run here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// The job.
+    pub job: Job,
+    /// What the sandbox is asked to do; its attempt is set when the job is claimed.
+    pub plan: Plan,
+}
+
+impl Admission {
+    /// Reads a job and decides on it.
+    ///
+    /// # Errors
+    /// A message that names the field, with the job's id if one can be read.
+    pub fn admit(&self, body: &[u8]) -> Result<Admitted, DecodeError> {
+        let job = decode_job(body, self.max_job_bytes)?;
+        match self.plan(&job) {
+            Ok(plan) => Ok(Admitted { job, plan }),
+            Err(message) => Err(DecodeError { job_id: Some(job.job_id), message }),
+        }
+    }
+
+    fn plan(&self, job: &Job) -> Result<Plan, String> {
+        let language = self.catalogue.find(&job.language)?;
+        if job.network_policy.kind != NetworkKind::Disabled {
+            return Err("network_policy.type: this worker offers only \"disabled\"".into());
+        }
+        if job.isolation > self.isolation {
+            return Err(format!(
+                "isolation: this worker gives {:?} at most",
+                self.isolation.as_str()
+            ));
+        }
+        let file = job.entrypoint.as_deref().unwrap_or(&language.file);
+        let mut files = Vec::with_capacity(job.files.len() + 1);
+        if let Some(code) = &job.code {
+            files.push((file.to_owned(), code.as_bytes().to_vec()));
+        }
+        for (index, input) in job.files.iter().enumerate() {
+            if job.code.is_some() && input.name == file {
+                return Err(format!(
+                    "files[{index}].name: {file:?} is where the code goes; rename one of them, \
+                     with entrypoint for the code"
+                ));
+            }
+            let content = input
+                .encoding
+                .decode(&input.content)
+                .map_err(|why| format!("files[{index}].content: {why}"))?;
+            files.push((input.name.clone(), content));
+        }
+        Ok(Plan {
+            job_id: job.job_id.clone(),
+            attempt: 0,
+            command: language.command(file, &job.args),
+            environment: language.environment(&job.env),
+            files,
+            stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
+            artifacts: job.artifacts.clone(),
+            limits: clamp(&job.limits, &self.defaults, &self.caps),
+            output_overflow: job.output_overflow,
+        })
+    }
+}
+
+/// Whether the time in which `job` may be started is over at `now`.
+pub fn is_expired(job: &Job, now: Timestamp) -> bool {
+    let (Some(queued_at), Some(ttl_ms)) = (job.queued_at, job.ttl_ms) else {
+        return false;
+    };
+    let waited = now.as_millisecond().saturating_sub(queued_at.as_millisecond());
+    waited > i64::try_from(ttl_ms).unwrap_or(i64::MAX)
+}
+
+/// The limits in force: what is asked for, else the default, and never more than the cap.
+fn clamp(request: &LimitsRequest, defaults: &Limits, caps: &Limits) -> Limits {
+    let mut limits = defaults.clone();
+    for name in LimitName::ALL {
+        let wanted = request.get(*name).unwrap_or(defaults.get(*name));
+        limits.set(*name, wanted.min(caps.get(*name)));
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sandfleet_common::{InputFile, encode};
+
+    fn admission() -> Admission {
+        Admission {
+            max_job_bytes: 1 << 20,
+            defaults: Limits::default(),
+            caps: Limits { wall_time_ms: 20_000, ..Limits::default() },
+            catalogue: Catalogue::embedded(),
+            isolation: Isolation::Container,
+        }
+    }
+
+    fn refusal(job: &Job) -> String {
+        admission().admit(&encode(job)).expect_err("refused").message
+    }
+
+    #[test]
+    fn a_job_never_gets_more_than_the_cap() {
+        let mut job = Job::new("python", "");
+        job.limits.wall_time_ms = Some(u64::MAX);
+        job.limits.processes = Some(3);
+        let limits = admission().admit(&encode(&job)).expect("admitted").plan.limits;
+        assert_eq!((limits.wall_time_ms, limits.processes), (20_000, 3));
+        assert_eq!(limits.memory_bytes, Limits::default().memory_bytes);
+    }
+
+    #[test]
+    fn what_this_worker_can_not_give_is_refused_by_name() {
+        assert!(refusal(&Job::new("brainfuck", "")).starts_with("language:"));
+        let mut job = Job::new("python", "");
+        job.isolation = Isolation::MicroVm;
+        assert!(refusal(&job).starts_with("isolation:"));
+        let mut job = Job::new("python", "");
+        job.network_policy.kind = NetworkKind::Allowlist;
+        assert!(refusal(&job).starts_with("network_policy.type:"));
+    }
+
+    #[test]
+    fn no_file_replaces_the_program() {
+        let mut job = Job::new("python", "print('mine')");
+        job.files.push(InputFile {
+            name: "main.py".into(),
+            content: "print('evil')".into(),
+            encoding: Default::default(),
+        });
+        assert!(refusal(&job).starts_with("files[0].name:"));
+    }
+
+    #[test]
+    fn a_job_expires_when_its_time_is_over_and_not_before() {
+        let mut job = Job::new("python", "");
+        let queued_at = Timestamp::from_millisecond(1_000_000).expect("in range");
+        let after = |ms| Timestamp::from_millisecond(1_000_000 + ms).expect("in range");
+        assert!(!is_expired(&job, after(1 << 40)), "without a ttl it never expires");
+        (job.queued_at, job.ttl_ms) = (Some(queued_at), Some(500));
+        assert!(!is_expired(&job, after(500)));
+        assert!(is_expired(&job, after(501)));
+        assert!(!is_expired(&job, after(-5000)), "a producer's clock may be ahead");
+    }
+}

@@ -1,0 +1,123 @@
+//! The catalogue: which languages there are and how a program of each is started. Jobs name a
+//! language; what that means is the operator's.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What every program finds in its environment.
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("HOME", "/box"),
+    ("TMPDIR", "/tmp"),
+    ("USER", "sandbox"),
+    ("LANG", "C.UTF-8"),
+    ("LC_ALL", "C.UTF-8"),
+];
+
+/// All languages, by name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Catalogue(BTreeMap<String, Language>);
+
+/// One language.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Language {
+    /// File name endings by which the command line recognises it.
+    pub endings: Vec<String>,
+    /// What the program's file is called when the job doesn't say.
+    pub file: String,
+    /// How it is started; `{file}` and `{args}` are replaced.
+    command: Vec<String>,
+    /// Environment variables that it needs.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
+
+impl Catalogue {
+    /// The built-in catalogue.
+    ///
+    /// # Panics
+    /// Never: a test reads the same text.
+    pub fn embedded() -> Self {
+        toml::from_str(include_str!("catalogue.toml")).expect("the built-in catalogue is valid")
+    }
+
+    /// The language called `name`.
+    ///
+    /// # Errors
+    /// Says which languages there are.
+    pub fn find(&self, name: &str) -> Result<&Language, String> {
+        self.0.get(name).ok_or_else(|| {
+            let shown: String = name.chars().take(40).collect();
+            format!("language: {shown:?} is not offered; use one of {}", self.names().join(", "))
+        })
+    }
+
+    /// The name of the language whose files end like `file`.
+    pub fn guess(&self, file: &str) -> Option<&str> {
+        let (_, ending) = file.rsplit_once('.')?;
+        let matches = |(_, language): &(&String, &Language)| {
+            language.endings.iter().any(|known| known == ending)
+        };
+        self.0.iter().find(matches).map(|(name, _)| name.as_str())
+    }
+
+    /// All names.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl Language {
+    /// The command that runs `file` with `arguments`.
+    pub fn command(&self, file: &str, arguments: &[String]) -> Vec<String> {
+        let mut command = Vec::with_capacity(self.command.len() + arguments.len());
+        for part in &self.command {
+            match part.as_str() {
+                // With a directory before it, a name like `-c` is no option.
+                "{file}" => command.push(format!("./{file}")),
+                "{args}" => command.extend_from_slice(arguments),
+                _ => command.push(part.clone()),
+            }
+        }
+        command
+    }
+
+    /// The whole environment of a program whose job adds `added`.
+    pub fn environment(&self, added: &BTreeMap<String, String>) -> Vec<(String, String)> {
+        let mut all: BTreeMap<&str, &str> = ENVIRONMENT.into();
+        all.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        all.extend(added.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_can_be_found_and_started() {
+        let catalogue = Catalogue::embedded();
+        for name in catalogue.names() {
+            let language = catalogue.find(name).expect("its own name");
+            assert_eq!(catalogue.guess(&language.file), Some(name));
+            let command = language.command("-c", &["x y".into()]);
+            assert!(command[0].starts_with('/'), "{command:?}");
+            assert_eq!(command.last().map(String::as_str), Some("x y"));
+            assert!(command.contains(&"./-c".into()));
+        }
+        assert!(catalogue.find("Python\0").expect_err("unknown").contains("python"));
+    }
+
+    #[test]
+    fn a_job_can_replace_a_variable_but_not_lose_one() {
+        let catalogue = Catalogue::embedded();
+        let python = catalogue.find("python").expect("built in");
+        let environment = python.environment(&[("LANG".into(), "de".into())].into());
+        assert!(environment.contains(&("LANG".into(), "de".into())));
+        assert!(environment.contains(&("HOME".into(), "/box".into())));
+    }
+}

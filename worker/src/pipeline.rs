@@ -1,0 +1,246 @@
+//! The path of a job: from a delivery to its settlement, in one function.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use sandfleet_common::{DecodeError, JobId, JobResult, Verdict};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use crate::{
+    admission::{Admission, Admitted, is_expired},
+    hooks::Hooks,
+    outcome::{Accounting, conclude, refuse},
+    queue::{
+        Delivery, Queue,
+        settle::{Settlement, settle},
+    },
+    sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
+    shutdown::Shutdown,
+    store::{Claim, Claimed, Committed, Store, StoreError},
+};
+
+/// Everything a job meets on its way.
+pub struct Pipeline {
+    /// Where jobs come from.
+    pub queue: Arc<dyn Queue>,
+    /// Where results go.
+    pub store: Arc<dyn Store>,
+    /// Where programs run.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Who watches.
+    pub hooks: Arc<dyn Hooks>,
+    /// What may run.
+    pub admission: Admission,
+    /// What the sandbox is held to, for verdicts.
+    pub policy: Policy,
+    /// The numbers.
+    pub terms: Terms,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+/// The numbers that a pipeline works by.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// This worker's name in results.
+    pub worker_id: String,
+    /// How often a job may be started.
+    pub max_attempts: u32,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+    /// How long results are kept, at most and by default.
+    pub result_ttl: Duration,
+    /// The first pause after the fleet has failed a job; it doubles with every attempt.
+    pub retry_delay: Duration,
+}
+
+/// The longest pause between two tries of anything.
+const MAX_DELAY: Duration = Duration::from_secs(10);
+
+impl Pipeline {
+    /// Takes jobs, `slots` at a time, until the queue ends.
+    pub async fn serve(self: Arc<Self>, slots: usize) {
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..slots {
+            let pipeline = Arc::clone(&self);
+            workers.spawn(async move {
+                while let Some(delivery) = pipeline.queue.next().await {
+                    pipeline.process(delivery).await;
+                }
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            if let Err(error) = ended {
+                // Its delivery was dropped with it and goes back to the queue.
+                warn!(%error, "a slot's task ended abnormally");
+            }
+        }
+    }
+
+    /// The path of one job.
+    async fn process(&self, delivery: Delivery) {
+        self.hooks.taken();
+        let started_at = Timestamp::now();
+        let settlement = self.handle(&delivery.body, started_at).await;
+        settle(delivery, settlement).await;
+    }
+
+    async fn handle(&self, body: &[u8], started_at: Timestamp) -> Settlement {
+        let Admitted { job, mut plan } = match self.admission.admit(body) {
+            Ok(admitted) => admitted,
+            Err(DecodeError { job_id: None, message }) => {
+                self.hooks.dead_lettered(&message);
+                return Settlement::DeadLetter(message);
+            }
+            Err(DecodeError { job_id: Some(job_id), message }) => {
+                let accounting = Accounting::unread(&self.terms.worker_id, job_id, started_at);
+                return self.put(refuse::rejected(accounting, message), "", None).await;
+            }
+        };
+        let owner = format!("{}/{}", self.terms.worker_id, JobId::generate());
+        let keep = job.result_ttl_ms.map(Duration::from_millis);
+        let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
+        if is_expired(&job, started_at) {
+            return self.put(refuse::expired(accounting, &job), &owner, keep).await;
+        }
+        match self.claim(&job.job_id, &owner).await {
+            None => return Settlement::Requeue,
+            Some(Claimed::Run { attempt }) => accounting.attempt = attempt,
+            Some(Claimed::Done) => {
+                self.hooks.duplicate(&job.job_id);
+                return Settlement::Done;
+            }
+            Some(Claimed::Busy { lease_left }) => {
+                self.pause(lease_left.min(MAX_DELAY)).await;
+                return Settlement::Requeue;
+            }
+            Some(Claimed::Exhausted { attempts }) => {
+                let result = refuse::exhausted(accounting, attempts, None);
+                return self.put(result, &owner, keep).await;
+            }
+        }
+        plan.attempt = accounting.attempt;
+        self.hooks.started(&job.job_id, &job.language);
+        let begun = Instant::now();
+        let ran = self.run(&plan, &owner).await;
+        self.hooks.ended(&job.job_id, begun.elapsed());
+        match ran {
+            Some(Ok(outcome)) => {
+                let description = self.sandbox.description();
+                let result = conclude(accounting, &plan, outcome, description, &self.policy);
+                if result.verdict == Some(Verdict::InternalError) {
+                    warn!(job = %job.job_id, message = %result.message, "no verdict");
+                }
+                self.put(result, &owner, keep).await
+            }
+            Some(Err(error)) if accounting.attempt >= self.terms.max_attempts => {
+                warn!(job = %job.job_id, %error, "the sandbox failed; no attempt is left");
+                let attempts = accounting.attempt;
+                let result = refuse::exhausted(accounting, attempts, Some(&error));
+                self.put(result, &owner, keep).await
+            }
+            Some(Err(error)) => {
+                let attempt = accounting.attempt;
+                warn!(job = %job.job_id, attempt, %error, "the sandbox failed; the job is retried");
+                self.hooks.retried(&job.job_id, &error.to_string());
+                // The slot stays taken meanwhile: a worker whose sandbox fails must not race
+                // through the queue.
+                self.pause(self.terms.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
+                self.give_back(&job.job_id, &owner).await;
+                Settlement::Requeue
+            }
+            None => {
+                info!(job = %job.job_id, "stopped; the job goes back");
+                self.give_back(&job.job_id, &owner).await;
+                Settlement::Requeue
+            }
+        }
+    }
+
+    /// Claims the job, however long the store is away; `None` if the worker stops first.
+    async fn claim(&self, job: &JobId, owner: &str) -> Option<Claimed> {
+        let claim = Claim {
+            owner: owner.to_owned(),
+            lease: self.terms.lease,
+            max_attempts: self.terms.max_attempts,
+            keep: self.terms.result_ttl,
+        };
+        self.insist(|| self.store.claim(job, &claim)).await
+    }
+
+    /// Runs the program and keeps the lease alive; `None` if the worker stops first.
+    async fn run(&self, plan: &Plan, owner: &str) -> Option<Result<Outcome, SandboxError>> {
+        let watcher = |stream, bytes: &[u8]| self.hooks.output(&plan.job_id, stream, bytes);
+        let run = self.sandbox.run(plan, &watcher);
+        tokio::pin!(run);
+        let mut renewals = interval(self.terms.lease / 3);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        renewals.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                ran = &mut run => return Some(ran),
+                () = self.shutdown.aborted() => return None,
+                _ = renewals.tick() => {
+                    let renewed = self.store.renew(&plan.job_id, owner, self.terms.lease).await;
+                    if let Err(error) = renewed {
+                        warn!(job = %plan.job_id, %error, "a lease could not be renewed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores a result, however long the store is away. Only what is stored is acknowledged.
+    async fn put(&self, result: JobResult, owner: &str, keep: Option<Duration>) -> Settlement {
+        let keep = keep.unwrap_or(self.terms.result_ttl).min(self.terms.result_ttl);
+        match self.insist(|| self.store.commit(&result, owner, keep)).await {
+            Some(Committed::Stored) => {
+                self.hooks.stored(&result);
+                Settlement::Done
+            }
+            Some(Committed::AlreadyThere) => {
+                self.hooks.duplicate(&result.job_id);
+                Settlement::Done
+            }
+            None => Settlement::Requeue,
+        }
+    }
+
+    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first.
+    async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut delay = Duration::from_millis(100);
+        loop {
+            match operation().await {
+                Ok(done) => return Some(done),
+                Err(error) => warn!(%error, "the store failed; trying again"),
+            }
+            if !self.pause(delay).await {
+                return None;
+            }
+            delay = (delay * 2).min(MAX_DELAY);
+        }
+    }
+
+    async fn give_back(&self, job: &JobId, owner: &str) {
+        // Without this the next attempt has to wait for the lease's end, and that is all.
+        if let Err(error) = self.store.release(job, owner).await {
+            warn!(job = %job, %error, "a lease could not be given back; it ends by itself");
+        }
+    }
+
+    /// Waits; says whether that was to its end and not to the worker's.
+    async fn pause(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = sleep(delay.min(MAX_DELAY)) => true,
+            () = self.shutdown.aborted() => false,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! From the facts at a program's end to its verdict, and to a sentence that says what to change.
+//!
+//! Precedence: what struck first is the cause; the agent keeps the first. A program that ended by
+//! itself is still blamed for memory when a process of it was killed for want of it, then for
+//! output beyond what is allowed, and only then judged by how it exited.
+
+use sandfleet_agent::message::{Cause, Ended};
+use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
+
+use super::{End, policy::Policy};
+
+/// What is said about a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One sentence.
+    pub message: String,
+    /// The exit code, if the program exited.
+    pub exit_code: Option<i32>,
+    /// The signal that ended the program.
+    pub signal: Option<String>,
+    /// Limits that refused something without ending the program.
+    pub limits_hit: Vec<LimitHit>,
+}
+
+/// Judges a program by how it ended.
+pub fn classify(
+    end: &End,
+    limits: &Limits,
+    overflow: OutputOverflow,
+    policy: &Policy,
+) -> Judgement {
+    let exceeded = |verdict, message| Judgement {
+        verdict,
+        message,
+        exit_code: None,
+        signal: None,
+        limits_hit: Vec::new(),
+    };
+    let ended = match end {
+        End::Seen(ended) => ended,
+        End::OutOfMemory { .. } => {
+            return exceeded(Verdict::MemoryLimitExceeded, out_of_memory(limits));
+        }
+        End::Overdue { .. } => return exceeded(Verdict::TimeLimitExceeded, out_of_time(limits)),
+    };
+    let output_kill_bytes = policy.output_kill_bytes(limits, overflow);
+    let (verdict, message) = match ended.cause {
+        Cause::WallTime => (Verdict::TimeLimitExceeded, out_of_time(limits)),
+        Cause::CpuTime => (Verdict::TimeLimitExceeded, out_of_cpu_time(limits)),
+        Cause::Memory => (Verdict::MemoryLimitExceeded, out_of_memory(limits)),
+        Cause::Output => (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes)),
+        Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
+    };
+    Judgement {
+        verdict,
+        message,
+        exit_code: ended.exit_code,
+        signal: ended.signal.map(signal_name),
+        limits_hit: limits_hit(ended, limits),
+    }
+}
+
+fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdict, String) {
+    if ended.memory_kills.is_some_and(|kills| kills > 0) {
+        return (Verdict::MemoryLimitExceeded, out_of_memory(limits));
+    }
+    if ended.stdout_bytes.saturating_add(ended.stderr_bytes) >= output_kill_bytes {
+        return (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes));
+    }
+    match (ended.exit_code, ended.signal) {
+        (Some(0), _) => (Verdict::Accepted, "exit code 0".into()),
+        (Some(code), _) => (Verdict::RuntimeError, format!("exit code {code}")),
+        (None, Some(libc_signal::XCPU)) => (Verdict::TimeLimitExceeded, out_of_cpu_time(limits)),
+        (None, Some(libc_signal::XFSZ)) => (
+            Verdict::RuntimeError,
+            format!(
+                "killed by SIGXFSZ: a file grew beyond scratch_bytes = {}; write less or raise it",
+                limits.scratch_bytes
+            ),
+        ),
+        (None, Some(signal)) => {
+            (Verdict::RuntimeError, format!("killed by {}", signal_name(signal)))
+        }
+        (None, None) => (Verdict::InternalError, "the program's end was not seen".into()),
+    }
+}
+
+fn limits_hit(ended: &Ended, limits: &Limits) -> Vec<LimitHit> {
+    let hit = |limit: LimitName| LimitHit { limit, value: limits.get(limit) };
+    let mut hits = Vec::new();
+    if ended.processes_refused > 0 {
+        hits.push(hit(LimitName::Processes));
+    }
+    if ended.signal == Some(libc_signal::XFSZ) {
+        hits.push(hit(LimitName::ScratchBytes));
+    }
+    if ended.stdout_bytes > limits.output_bytes || ended.stderr_bytes > limits.output_bytes {
+        hits.push(hit(LimitName::OutputBytes));
+    }
+    hits
+}
+
+fn out_of_time(limits: &Limits) -> String {
+    format!(
+        "ran longer than wall_time_ms = {}; make it faster or raise wall_time_ms",
+        limits.wall_time_ms
+    )
+}
+
+fn out_of_cpu_time(limits: &Limits) -> String {
+    format!(
+        "used more CPU time than cpu_time_ms = {}; make it faster or raise cpu_time_ms",
+        limits.cpu_time_ms
+    )
+}
+
+fn out_of_memory(limits: &Limits) -> String {
+    format!(
+        "needed more than memory_bytes = {} (files in the scratch space count); use less or raise \
+         memory_bytes",
+        limits.memory_bytes
+    )
+}
+
+fn too_much_output(bytes: u64) -> String {
+    format!("wrote {bytes} bytes of output or more; print less or write to a file")
+}
+
+/// Signal numbers are the same on every architecture that sandfleet runs on.
+mod libc_signal {
+    pub(super) const XCPU: i32 = 24;
+    pub(super) const XFSZ: i32 = 25;
+}
+
+fn signal_name(number: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
+    ];
+    usize::try_from(number - 1)
+        .ok()
+        .and_then(|index| NAMES.get(index))
+        .map_or_else(|| format!("signal {number}"), |name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(change: impl FnOnce(&mut Ended)) -> End {
+        let mut ended = Ended {
+            cause: Cause::Itself,
+            exit_code: Some(0),
+            signal: None,
+            wall_time_us: 1,
+            cpu_time_us: 1,
+            memory_peak_bytes: 1,
+            memory_kills: Some(0),
+            processes_refused: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
+        change(&mut ended);
+        End::Seen(ended)
+    }
+
+    fn killed(signal: i32) -> impl FnOnce(&mut Ended) {
+        move |ended| (ended.exit_code, ended.signal) = (None, Some(signal))
+    }
+
+    #[test]
+    fn every_end_has_its_verdict() {
+        use Verdict::*;
+        let cases: Vec<(&str, End, Verdict)> = vec![
+            ("exit 0", ended(|_| {}), Accepted),
+            ("exit 3", ended(|e| e.exit_code = Some(3)), RuntimeError),
+            ("exit 137 is no proof of anything", ended(|e| e.exit_code = Some(137)), RuntimeError),
+            ("SIGKILL by itself", ended(killed(9)), RuntimeError),
+            ("SIGSEGV", ended(killed(11)), RuntimeError),
+            ("SIGXCPU", ended(killed(24)), TimeLimitExceeded),
+            ("SIGXFSZ", ended(killed(25)), RuntimeError),
+            (
+                "a child was killed for memory",
+                ended(|e| e.memory_kills = Some(1)),
+                MemoryLimitExceeded,
+            ),
+            ("memory ran out", ended(|e| e.cause = Cause::Memory), MemoryLimitExceeded),
+            ("wall time", ended(|e| e.cause = Cause::WallTime), TimeLimitExceeded),
+            ("CPU time", ended(|e| e.cause = Cause::CpuTime), TimeLimitExceeded),
+            ("output", ended(|e| e.cause = Cause::Output), OutputLimitExceeded),
+            ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
+            (
+                "time was first, memory second",
+                ended(|e| (e.cause, e.memory_kills) = (Cause::WallTime, Some(1))),
+                TimeLimitExceeded,
+            ),
+            (
+                "the agent was killed too",
+                End::OutOfMemory { wall_time: Default::default() },
+                MemoryLimitExceeded,
+            ),
+            (
+                "the agent was stuck",
+                End::Overdue { wall_time: Default::default() },
+                TimeLimitExceeded,
+            ),
+        ];
+        let policy = Policy::strict();
+        for (what, end, verdict) in cases {
+            let judgement = classify(&end, &Limits::default(), OutputOverflow::Discard, &policy);
+            assert_eq!(judgement.verdict, verdict, "{what}: {}", judgement.message);
+        }
+    }
+
+    #[test]
+    fn a_message_names_the_limit_and_its_value() {
+        let limits = Limits { wall_time_ms: 1234, ..Limits::default() };
+        let end = ended(|e| e.cause = Cause::WallTime);
+        let judgement = classify(&end, &limits, OutputOverflow::Discard, &Policy::strict());
+        assert!(judgement.message.contains("wall_time_ms = 1234"), "{}", judgement.message);
+    }
+
+    #[test]
+    fn refusals_are_flags_beside_the_verdict() {
+        let end = ended(|e| (e.processes_refused, e.stdout_bytes) = (2, 2 << 20));
+        let judgement =
+            classify(&end, &Limits::default(), OutputOverflow::Discard, &Policy::strict());
+        assert_eq!(judgement.verdict, Verdict::Accepted);
+        let names: Vec<_> = judgement.limits_hit.iter().map(|hit| hit.limit).collect();
+        assert_eq!(names, [LimitName::Processes, LimitName::OutputBytes]);
+    }
+
+    #[test]
+    fn a_job_that_wants_it_is_killed_for_one_byte_too_many() {
+        let end = ended(|e| e.stdout_bytes = (1 << 20) + 1);
+        let judgement = classify(&end, &Limits::default(), OutputOverflow::Kill, &Policy::strict());
+        assert_eq!(judgement.verdict, Verdict::OutputLimitExceeded);
+    }
+
+    #[test]
+    fn signals_have_their_names() {
+        assert_eq!(signal_name(11), "SIGSEGV");
+        assert_eq!(signal_name(31), "SIGSYS");
+        assert_eq!(signal_name(64), "signal 64");
+        assert_eq!(signal_name(0), "signal 0");
+    }
+}

@@ -1,0 +1,258 @@
+//! The worker's side of a job inside a container: hand over the order, take what comes back.
+//!
+//! The container is hostile. Nothing it sends is trusted in length, order or number; what breaks
+//! the agreement ends the conversation.
+
+use std::time::{Duration, Instant};
+
+use sandfleet_agent::{
+    frame::{self, HEADER, Kind, MAX_PAYLOAD},
+    message::{AGENT_PROTOCOL, Ended, FileHeader, Hello, Order},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::{End, Outcome, Plan, SandboxError, Watcher, capture::Captured, policy::Policy};
+use crate::hooks::Stream;
+
+/// How long a container may take from the order to the program's start.
+const START_DEADLINE: Duration = Duration::from_secs(15);
+/// How long the agent may take, beyond the wall time limit, to end the program. It ends it at
+/// once, so this only strikes when the agent itself is stuck.
+const END_DEADLINE: Duration = Duration::from_secs(2);
+/// How long bringing artifacts back may take.
+const COLLECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Refusals that are taken; the agent sends fewer.
+const MAX_REFUSALS: usize = 100;
+
+/// What was heard, complete or not.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) started: Option<Instant>,
+    pub(crate) ended: Option<(Ended, Instant)>,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+    pub(crate) artifacts: Vec<(String, Vec<u8>)>,
+    pub(crate) artifacts_refused: Vec<String>,
+}
+
+/// Why a conversation broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the container went away in the middle of the job")]
+    Lost,
+    #[error("the container did not answer in time")]
+    Overdue,
+    #[error("{0}")]
+    Refused(String),
+    #[error("the container broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// Runs `plan` over the two directions of a container's stream. `heard` is what came back, also
+/// when the conversation broke off.
+pub(crate) async fn hold(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    plan: &Plan,
+    policy: &Policy,
+    heard: &mut Heard,
+    watcher: &Watcher<'_>,
+) -> Result<(), Broken> {
+    let start_by = Deadline::now() + START_DEADLINE;
+    let order = encode_order(plan, policy);
+    let send = async {
+        to.write_all(&order).await?;
+        to.flush().await
+    };
+    // An agent that gives up stops listening, but it says why: a failure to send is no reason
+    // not to hear that.
+    let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
+    listen(&mut from, plan, policy, heard, watcher, start_by).await
+}
+
+/// Puts together what is known once the container is gone. `out_of_memory` says whether a
+/// process in it was killed for want of memory.
+pub(crate) fn conclude(
+    held: Result<(), Broken>,
+    heard: Heard,
+    begun: Instant,
+    out_of_memory: bool,
+) -> Result<Outcome, SandboxError> {
+    let failed = |reason: String| SandboxError::failed("running a container", reason);
+    let Some(started) = heard.started else {
+        let reason = held.err().map_or("it never started".into(), |error| error.to_string());
+        return Err(failed(reason));
+    };
+    let now = Instant::now();
+    let ended_at = heard.ended.as_ref().map_or(now, |(_, at)| *at);
+    let wall_time = ended_at.duration_since(started);
+    let end = match (held, heard.ended) {
+        (Ok(()), Some((ended, _))) => End::Seen(ended),
+        (Err(Broken::Lost), None) if out_of_memory => End::OutOfMemory { wall_time },
+        (Err(Broken::Overdue), None) => End::Overdue { wall_time },
+        (Err(error), _) => return Err(failed(error.to_string())),
+        (Ok(()), None) => return Err(failed("it ended without an account of it".into())),
+    };
+    Ok(Outcome {
+        end,
+        stdout: heard.stdout,
+        stderr: heard.stderr,
+        artifacts: heard.artifacts,
+        artifacts_refused: heard.artifacts_refused,
+        setup: started.duration_since(begun),
+        collect: now.duration_since(ended_at),
+    })
+}
+
+fn encode_order(plan: &Plan, policy: &Policy) -> Vec<u8> {
+    let order = Order {
+        command: plan.command.clone(),
+        environment: plan.environment.clone(),
+        artifacts: plan.artifacts.clone(),
+        bounds: policy.bounds(&plan.limits, plan.output_overflow),
+    };
+    let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
+    let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
+    push(&mut bytes, Kind::Order, &sandfleet_common::encode(&order));
+    for (name, content) in &plan.files {
+        push_content(&mut bytes, Kind::File, name, content);
+    }
+    if let Some(content) = &plan.stdin {
+        push_content(&mut bytes, Kind::Stdin, "", content);
+    }
+    push(&mut bytes, Kind::Start, &[]);
+    bytes
+}
+
+fn push(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    bytes.extend_from_slice(&frame::header(kind, payload.len()));
+    bytes.extend_from_slice(payload);
+}
+
+fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
+    let header = FileHeader { name: name.to_owned(), size: content.len() as u64 };
+    push(bytes, kind, &sandfleet_common::encode(&header));
+    for piece in content.chunks(MAX_PAYLOAD) {
+        push(bytes, Kind::Data, piece);
+    }
+}
+
+async fn listen(
+    from: &mut (impl AsyncRead + Unpin),
+    plan: &Plan,
+    policy: &Policy,
+    heard: &mut Heard,
+    watcher: &Watcher<'_>,
+    start_by: Deadline,
+) -> Result<(), Broken> {
+    let cap = plan.limits.output_bytes;
+    let mut deadline = start_by;
+    let mut artifact_bytes = 0;
+    let mut payload = Vec::new();
+    loop {
+        let kind = timeout_at(deadline, read_frame(from, &mut payload))
+            .await
+            .map_err(|_| Broken::Overdue)??;
+        match (kind, heard.started.is_some(), heard.ended.is_some()) {
+            (Kind::Failed, ..) => {
+                return Err(Broken::Refused(String::from_utf8_lossy(&payload).into_owned()));
+            }
+            (Kind::Hello, false, _) => {
+                let Hello { protocol } = parse(&payload)?;
+                if protocol != AGENT_PROTOCOL {
+                    return Err(Broken::Refused(format!(
+                        "the image's agent speaks protocol {protocol}, this worker \
+                         {AGENT_PROTOCOL}; rebuild the image with deploy/images/build"
+                    )));
+                }
+            }
+            (Kind::Started, false, _) => {
+                heard.started = Some(Instant::now());
+                let limit = Duration::from_millis(plan.limits.wall_time_ms);
+                deadline = Deadline::now() + limit + END_DEADLINE;
+            }
+            (Kind::Stdout, true, false) => {
+                watcher(Stream::Stdout, &payload);
+                heard.stdout.push(&payload, cap).map_err(Broken::Protocol)?;
+            }
+            (Kind::Stderr, true, false) => {
+                watcher(Stream::Stderr, &payload);
+                heard.stderr.push(&payload, cap).map_err(Broken::Protocol)?;
+            }
+            (Kind::StderrTail, true, false) => {
+                payload.truncate(policy.stderr_tail_bytes as usize);
+                heard.stderr.tail = std::mem::take(&mut payload);
+            }
+            (Kind::Ended, true, false) => {
+                let ended: Ended = parse(&payload)?;
+                heard.stdout.total = ended.stdout_bytes.max(heard.stdout.total);
+                heard.stderr.total = ended.stderr_bytes.max(heard.stderr.total);
+                heard.ended = Some((ended, Instant::now()));
+                deadline = Deadline::now() + COLLECT_DEADLINE;
+            }
+            (Kind::Artifact, _, true) => {
+                let header: FileHeader = parse(&payload)?;
+                artifact_bytes += header.size;
+                if artifact_bytes > plan.limits.artifact_bytes
+                    || heard.artifacts.len() as u64 >= policy.artifact_count
+                {
+                    return Err(Broken::Protocol("more artifacts than agreed".into()));
+                }
+                let read = read_content(from, header, &mut payload);
+                let artifact = timeout_at(deadline, read).await.map_err(|_| Broken::Overdue)??;
+                heard.artifacts.push(artifact);
+            }
+            (Kind::Refused, _, true) => {
+                if heard.artifacts_refused.len() < MAX_REFUSALS {
+                    let sentence = String::from_utf8_lossy(&payload).into_owned();
+                    heard.artifacts_refused.push(sentence);
+                }
+            }
+            (Kind::Done, _, true) => return Ok(()),
+            (kind, ..) => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
+        }
+    }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Broken> {
+    serde_json::from_slice(payload).map_err(|error| Broken::Protocol(error.to_string()))
+}
+
+async fn read_frame(
+    from: &mut (impl AsyncRead + Unpin),
+    payload: &mut Vec<u8>,
+) -> Result<Kind, Broken> {
+    let mut head = [0; HEADER];
+    from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
+    let (kind, length) =
+        frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
+    // Grows with what really arrives: a header alone makes nobody allocate.
+    payload.clear();
+    let read = from.take(length as u64).read_to_end(payload).await.map_err(|_| Broken::Lost)?;
+    if read < length {
+        return Err(Broken::Lost);
+    }
+    Ok(kind)
+}
+
+async fn read_content(
+    from: &mut (impl AsyncRead + Unpin),
+    header: FileHeader,
+    payload: &mut Vec<u8>,
+) -> Result<(String, Vec<u8>), Broken> {
+    // The name goes into results and from there to file systems of people we don't know.
+    sandfleet_common::validate_file_name(&header.name).map_err(Broken::Protocol)?;
+    let mut content = Vec::new();
+    while (content.len() as u64) < header.size {
+        let kind = read_frame(from, payload).await?;
+        let left = header.size - content.len() as u64;
+        if kind != Kind::Data || payload.is_empty() || payload.len() as u64 > left {
+            return Err(Broken::Protocol(format!("{kind:?} inside an artifact")));
+        }
+        content.extend_from_slice(payload);
+    }
+    Ok((header.name, content))
+}

@@ -1,0 +1,148 @@
+//! Where programs run: one narrow trait, its backends, and what they share.
+//!
+//! The policy is in [`policy`], the allow-list of system calls in `seccomp.json`; a backend lowers
+//! both to what its technology offers. [`conversation`] is the worker's side of a job inside a
+//! container, the same for every backend; [`classify`] turns what is known at its end into a
+//! verdict.
+
+pub mod agent;
+pub mod capture;
+pub mod classify;
+mod conversation;
+//pub mod docker;
+pub mod native;
+pub mod policy;
+pub mod seccomp;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sandfleet_agent::message::Ended;
+use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
+
+use crate::hooks::Stream;
+use capture::Captured;
+
+/// A technology that runs programs.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Runs one program to its end, with nothing of it left afterwards. Dropping the future ends
+    /// the program.
+    ///
+    /// # Errors
+    /// [`SandboxError`] if the sandbox failed; how the program fares is never an error.
+    async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError>;
+
+    /// Whether programs can be run at present, or why not.
+    async fn check(&self) -> Result<(), SandboxError>;
+
+    /// What programs run under.
+    fn description(&self) -> &Description;
+
+    /// Removes what workers that are gone have left behind; gives back how much that was.
+    async fn reap(&self) -> Result<usize, SandboxError>;
+
+    /// Ends everything that runs and removes everything that was made.
+    async fn close(&self);
+}
+
+/// What a sandbox is, for results and for `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// `native` or `docker`.
+    pub backend: &'static str,
+    /// What makes the containers.
+    pub runtime: String,
+    /// How strong that is.
+    pub isolation: Isolation,
+    /// The root tree.
+    pub image: String,
+    /// Its digest, where it has one.
+    pub image_digest: Option<String>,
+    /// SHA-256 over the policy, in hexadecimal.
+    pub policy_hash: String,
+}
+
+/// One program with everything it needs: nothing in it comes from a job unchecked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The job.
+    pub job_id: JobId,
+    /// Which start of the job this is.
+    pub attempt: u32,
+    /// The command; the first element is an absolute path inside the root tree.
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Files for the working directory, as names and bytes.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// What the program reads on stdin.
+    pub stdin: Option<Vec<u8>>,
+    /// Globs of files to bring back.
+    pub artifacts: Vec<String>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// What happens to too much output.
+    pub output_overflow: OutputOverflow,
+}
+
+/// Who is told what a program prints, as it prints.
+pub type Watcher<'a> = dyn Fn(Stream, &[u8]) + Send + Sync + 'a;
+
+/// What is known when a program is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// What it printed.
+    pub stdout: Captured,
+    /// What it printed to stderr.
+    pub stderr: Captured,
+    /// Files brought back, as names and bytes.
+    pub artifacts: Vec<(String, Vec<u8>)>,
+    /// Matching files that were not brought back, a sentence each.
+    pub artifacts_refused: Vec<String>,
+    /// From the call to the program's start.
+    pub setup: Duration,
+    /// From the program's end to the container's.
+    pub collect: Duration,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The agent saw it and accounts for it.
+    Seen(Ended),
+    /// The whole container was killed for want of memory, the agent with it.
+    OutOfMemory {
+        /// How long the program ran.
+        wall_time: Duration,
+    },
+    /// The agent did not end it in time, so the container was killed.
+    Overdue {
+        /// How long the program ran.
+        wall_time: Duration,
+    },
+}
+
+/// The sandbox failed. The program may or may not have run.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// A barrier can't be put up on this host; nothing ran and nothing will.
+    #[error("{0}")]
+    Barrier(String),
+    /// The sandbox could not be made or lost its container.
+    #[error("{operation}: {reason}")]
+    Failed {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+impl SandboxError {
+    pub(crate) fn failed(operation: &'static str, reason: impl ToString) -> Self {
+        Self::Failed { operation, reason: reason.to_string() }
+    }
+}

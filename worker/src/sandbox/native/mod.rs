@@ -1,0 +1,243 @@
+//! The native sandbox: containers made of the kernel's own parts, without any daemon.
+//!
+//! The worker keeps a [slot](slot) per job that may run at a time. A slot is a small process, the
+//! launcher, in a control group of its own; it forks each container into fresh namespaces. See
+//! `sandfleet_agent::launch` for the other side.
+
+mod cgroup;
+mod filter;
+mod launcher;
+mod slot;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use sandfleet_common::Isolation;
+use tracing::warn;
+
+use self::{
+    cgroup::{Hierarchy, Territory},
+    slot::{ReservedUser, Slot},
+};
+use super::{
+    Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    conversation::{self, Heard},
+    policy::Policy,
+};
+
+/// How a native sandbox is set up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NativeConfig {
+    /// The control group to work below, counted from the top of the tree; empty for our own.
+    pub cgroup_parent: String,
+    /// The first user number for containers.
+    pub user_base: u32,
+    /// Processors that one program may use.
+    pub cpus: f64,
+}
+
+/// Runs programs in containers of its own making.
+pub struct NativeSandbox {
+    shared: Arc<Shared>,
+    description: Description,
+}
+
+struct Shared {
+    config: NativeConfig,
+    policy: Policy,
+    filter: Vec<u8>,
+    territory: Territory,
+    hierarchy: Hierarchy,
+    idle: Mutex<Vec<Slot>>,
+    made: AtomicUsize,
+}
+
+impl NativeSandbox {
+    /// Sets the sandbox up and makes its first slot, so that a barrier that this host can't give
+    /// is known before any job is taken.
+    ///
+    /// # Errors
+    /// Names the missing barrier and the ways out.
+    pub async fn open(config: NativeConfig) -> Result<Self, SandboxError> {
+        let policy = Policy::strict();
+        lower(&policy)?;
+        let filter = filter::compile(&policy.system_calls)
+            .map_err(|error| SandboxError::failed("compiling the system call filter", error))?;
+        let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
+        let territory = Territory::claim(hierarchy.clone())?;
+        let description = Description {
+            backend: "native",
+            runtime: "sandfleet".into(),
+            isolation: Isolation::Container,
+            image: "host:/usr".into(),
+            image_digest: None,
+            policy_hash: policy.hash(),
+        };
+        let shared = Shared {
+            config,
+            policy,
+            filter,
+            territory,
+            hierarchy,
+            idle: Mutex::default(),
+            made: AtomicUsize::new(0),
+        };
+        let sandbox = Self { shared: Arc::new(shared), description };
+        let first = sandbox.shared.make_slot().await?;
+        sandbox.shared.put_back(first);
+        Ok(sandbox)
+    }
+}
+
+/// What this backend does about each line of the policy. The namespaces, the user and the root
+/// tree are built into the launcher: there is nothing to choose, so it only accepts the strict
+/// choice.
+fn lower(policy: &Policy) -> Result<(), SandboxError> {
+    match policy {
+        Policy {
+            network: false,
+            writable_root: false,
+            new_privileges: false,
+            capabilities: false,
+            swap: _, // SlotGroup
+            shared_ipc: false,
+            system_calls: _,       // filter
+            scratch_inodes: _,     // the launch command
+            stack_bytes: _,        // Policy::bounds
+            output_kill_bytes: _,  // Policy::bounds
+            stderr_tail_bytes: _,  // Policy::bounds
+            artifact_count: _,     // Policy::bounds
+            overhead_bytes: _,     // SlotGroup
+            overhead_processes: _, // SlotGroup
+        } => Ok(()),
+        _ => Err(SandboxError::Barrier("the native sandbox can't be made weaker".into())),
+    }
+}
+
+impl Shared {
+    async fn make_slot(&self) -> Result<Slot, SandboxError> {
+        let user = match rustix::process::geteuid().is_root() {
+            true => ReservedUser::reserve(self.config.user_base)?,
+            false => ReservedUser::own(),
+        };
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        Slot::make(&self.territory, number, user, self.config.cpus, &self.policy, &self.filter)
+            .await
+    }
+
+    async fn take_slot(&self) -> Result<Slot, SandboxError> {
+        let idle = self.lock().pop();
+        match idle {
+            Some(slot) => Ok(slot),
+            None => self.make_slot().await,
+        }
+    }
+
+    fn put_back(&self, slot: Slot) {
+        self.lock().push(slot);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
+        // The list is only pushed to and popped from: a panic elsewhere can't leave it torn.
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A slot in use. Dropped before the job's end, it ends the container in the background.
+struct Lease {
+    shared: Arc<Shared>,
+    slot: Option<Slot>,
+}
+
+impl Lease {
+    fn slot(&mut self) -> Result<&mut Slot, SandboxError> {
+        self.slot.as_mut().ok_or_else(|| SandboxError::failed("using a slot", "it is gone"))
+    }
+
+    /// Ends the use; the slot goes back if it is fit for another container.
+    async fn end(mut self, kill: bool) -> Result<Option<u64>, SandboxError> {
+        let Some(mut slot) = self.slot.take() else { return Ok(None) };
+        let cleared = slot.clear(kill).await;
+        let memory_kills = slot.memory_kills();
+        match cleared {
+            Ok(()) => {
+                self.shared.put_back(slot);
+                Ok(Some(memory_kills))
+            }
+            Err(error @ SandboxError::Barrier(_)) => Err(error),
+            Err(error) => {
+                // Dropping the slot kills its launcher and all that is in its group.
+                warn!(%error, "a slot is given up");
+                tokio::task::spawn_blocking(move || drop(slot));
+                Ok(Some(memory_kills))
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            let lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot) };
+            tokio::spawn(async move {
+                if let Err(error) = lease.end(true).await {
+                    warn!(%error, "a container could not be ended in order");
+                }
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Sandbox for NativeSandbox {
+    async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
+        let begun = Instant::now();
+        let policy = &self.shared.policy;
+        let slot = self.shared.take_slot().await?;
+        let mut lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot) };
+        let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
+
+        let mut heard = Heard::default();
+        let (from, to) = running.stream.split();
+        let held = conversation::hold(from, to, plan, policy, &mut heard, watcher).await;
+        drop(running.stream);
+        let memory_kills = lease.end(held.is_err()).await?;
+        let out_of_memory = memory_kills.is_some_and(|kills| kills > running.memory_kills_before);
+
+        let mut outcome = conversation::conclude(held, heard, begun, out_of_memory)?;
+        if let End::Seen(ended) = &mut outcome.end {
+            // What the slot's group held before the container is not the program's.
+            let before = running.memory_before.unwrap_or(0);
+            ended.memory_peak_bytes = ended.memory_peak_bytes.saturating_sub(before);
+        }
+        Ok(outcome)
+    }
+
+    async fn check(&self) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn reap(&self) -> Result<usize, SandboxError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || Territory::reap(&shared.hierarchy))
+            .await
+            .map_err(|error| SandboxError::failed("reaping control groups", error))?
+            .map_err(|error| SandboxError::failed("reaping control groups", error))
+    }
+
+    async fn close(&self) {
+        let slots = std::mem::take(&mut *self.shared.lock());
+        // Taking a group away waits for the kernel, for a moment.
+        let _ = tokio::task::spawn_blocking(move || drop(slots)).await;
+    }
+}

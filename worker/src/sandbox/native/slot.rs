@@ -1,0 +1,175 @@
+//! A slot: one launcher in one control group, running one container at a time.
+
+use std::{
+    os::{
+        fd::{AsFd, OwnedFd},
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    time::Duration,
+};
+
+use sandfleet_agent::launch::{Command, Report};
+use sandfleet_common::Limits;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{
+    cgroup::{SlotGroup, Territory},
+    launcher::Launcher,
+};
+use crate::sandbox::{SandboxError, policy::Policy};
+
+/// How long a launcher may take to get ready, and a killed container to be gone.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// One slot, ready for its next container.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    // First, so that it is dropped first: its end empties the group.
+    launcher: Launcher,
+    group: SlotGroup,
+    /// Whether a container is in the slot.
+    occupied: bool,
+    _user: ReservedUser,
+}
+
+/// A container that runs in a slot.
+pub(crate) struct Running {
+    /// The stream to its agent.
+    pub(crate) stream: UnixStream,
+    /// Memory that was in use before it, in bytes; `None` where it can't be told apart.
+    pub(crate) memory_before: Option<u64>,
+    /// Kills for want of memory before it.
+    pub(crate) memory_kills_before: u64,
+}
+
+impl Slot {
+    /// Makes a slot whose containers run as `user`.
+    pub(crate) async fn make(
+        territory: &Territory,
+        number: usize,
+        user: ReservedUser,
+        cpus: f64,
+        policy: &Policy,
+        filter: &[u8],
+    ) -> Result<Self, SandboxError> {
+        let group = SlotGroup::make(territory, number, cpus)?;
+        let launcher = Launcher::start()
+            .map_err(|error| SandboxError::failed("starting a launcher", error))?;
+        let process = launcher
+            .process()
+            .ok_or_else(|| SandboxError::failed("starting a launcher", "gone"))?;
+        group.add(process)?;
+        let counters =
+            group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
+        let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
+        let prepare = Command::Prepare { user: user.id, filter: filter.to_vec() };
+        let slot = Self { launcher, group, occupied: false, _user: user };
+        let ready = async {
+            slot.launcher.send(&prepare, &descriptors).await?;
+            slot.launcher.report().await
+        };
+        match timeout(DEADLINE, ready).await {
+            Ok(Ok(Report::Prepared)) => {}
+            Ok(Ok(Report::Failed(failed))) => {
+                return Err(SandboxError::Barrier(failed.to_string()));
+            }
+            Ok(Ok(other)) => {
+                return Err(SandboxError::failed("preparing a slot", format!("{other:?}")));
+            }
+            Ok(Err(error)) => return Err(SandboxError::failed("preparing a slot", error)),
+            Err(_) => return Err(SandboxError::failed("preparing a slot", "no answer in 10 s")),
+        }
+        debug_assert_eq!(policy.overhead_processes, 2, "launcher and agent");
+        Ok(slot)
+    }
+
+    /// Starts a container for a program with `limits`.
+    pub(crate) async fn launch(
+        &mut self,
+        limits: &Limits,
+        policy: &Policy,
+    ) -> Result<Running, SandboxError> {
+        let failed = |error| SandboxError::failed("starting a container", error);
+        let memory_before = self.group.apply(limits, policy)?;
+        let memory_kills_before = self.group.memory_kills();
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        // Tokio's sockets don't block; the agent's end has to.
+        let theirs = theirs.into_std().map_err(failed)?;
+        theirs.set_nonblocking(false).map_err(failed)?;
+        let command = Command::Launch {
+            scratch_bytes: limits.scratch_bytes,
+            scratch_inodes: policy.scratch_inodes,
+        };
+        self.occupied = true;
+        self.launcher.send(&command, &[theirs.as_fd()]).await.map_err(failed)?;
+        Ok(Running { stream: ours, memory_before, memory_kills_before })
+    }
+
+    /// Waits until the container is gone, after ending it if `kill` says so. The slot is fit for
+    /// another one only if this succeeds.
+    pub(crate) async fn clear(&mut self, kill: bool) -> Result<(), SandboxError> {
+        if !self.occupied {
+            return Ok(());
+        }
+        let failed = |error| SandboxError::failed("ending a container", error);
+        if kill {
+            self.launcher.send(&Command::Kill, &[]).await.map_err(failed)?;
+        }
+        match timeout(DEADLINE, self.launcher.report()).await {
+            Ok(Ok(Report::Exited { .. })) => {}
+            Ok(Ok(Report::Failed(reason))) => {
+                return Err(SandboxError::Barrier(reason.to_string()));
+            }
+            Ok(Ok(Report::Prepared)) => {
+                return Err(SandboxError::failed("ending a container", "prepared instead"));
+            }
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(_) => return Err(SandboxError::failed("ending a container", "not gone in 10 s")),
+        }
+        let left = self.group.processes();
+        if left.iter().any(|process| Some(*process) != self.launcher.process()) {
+            return Err(SandboxError::failed("clearing a slot", format!("{left:?} are left")));
+        }
+        self.occupied = false;
+        Ok(())
+    }
+
+    /// Kills for want of memory in this slot, ever.
+    pub(crate) fn memory_kills(&self) -> u64 {
+        self.group.memory_kills()
+    }
+}
+
+/// A user number that no other slot on this host uses while this lives.
+///
+/// The reservation is an abstract socket: unlike a file it can't be left behind.
+#[derive(Debug)]
+pub(crate) struct ReservedUser {
+    id: u32,
+    _reservation: Option<UnixListener>,
+}
+
+impl ReservedUser {
+    /// The first free number from `base` on.
+    pub(crate) fn reserve(base: u32) -> Result<Self, SandboxError> {
+        for id in base..base.saturating_add(65_536) {
+            let address = SocketAddr::from_abstract_name(format!("sandfleet-user-{id}"));
+            let bound = address.and_then(|address| UnixListener::bind_addr(&address));
+            match bound {
+                Ok(listener) => return Ok(Self { id, _reservation: Some(listener) }),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(SandboxError::failed("reserving a user number", error)),
+            }
+        }
+        Err(SandboxError::failed(
+            "reserving a user number",
+            format!("{base} and the 65536 after it are all in use (sandbox.uid_base)"),
+        ))
+    }
+
+    /// The caller's own: all there is for a worker that isn't root.
+    pub(crate) fn own() -> Self {
+        Self { id: rustix::process::geteuid().as_raw(), _reservation: None }
+    }
+}

@@ -1,0 +1,109 @@
+//! The hardening policy: plain data, strict, one reason a line.
+//!
+//! Backends take it apart exhaustively, so that a new field doesn't compile until each of them
+//! has said what it does about it. A job can't change any of it, nor can configuration: what an
+//! operator may set are limits.
+
+use sandfleet_agent::message::Bounds;
+use sandfleet_common::{Limits, OutputOverflow};
+use sha2::{Digest, Sha256};
+
+use super::{agent::hexadecimal, seccomp::Profile};
+
+/// What stands between a program and its host, on every backend.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// An empty network namespace: no egress, no neighbour, no cloud metadata.
+    pub network: bool,
+    /// Nothing outside of the scratch space can be written: no job can prepare the next one's
+    /// ground, and the host's disk can't be filled.
+    pub writable_root: bool,
+    /// Setuid programs and file capabilities give nothing.
+    pub new_privileges: bool,
+    /// Capabilities of any kind are given to nobody, PID 1 included.
+    pub capabilities: bool,
+    /// Swap would turn the memory limit into a disk load that neighbours pay for.
+    pub swap: bool,
+    /// IPC objects, host name and control groups are the container's own.
+    pub shared_ipc: bool,
+    /// Which system calls exist.
+    pub system_calls: Profile,
+    /// Files in the scratch space: kernel memory that its size in bytes doesn't bound.
+    pub scratch_inodes: u64,
+    /// Stack of a process, in bytes: enough for deep recursion, little enough to fail cleanly.
+    pub stack_bytes: u64,
+    /// Bytes written to both streams at which even a discarding job is ended.
+    pub output_kill_bytes: u64,
+    /// How much of the end of a too long stderr is kept: errors are at the end.
+    pub stderr_tail_bytes: u64,
+    /// Number of artifacts.
+    pub artifact_count: u64,
+    /// Memory, in bytes, for what the sandbox itself keeps in the job's control group.
+    pub overhead_bytes: u64,
+    /// Processes that the sandbox itself keeps in the job's control group.
+    pub overhead_processes: u64,
+}
+
+impl Policy {
+    /// The only policy there is.
+    pub fn strict() -> Self {
+        Self {
+            network: false,
+            writable_root: false,
+            new_privileges: false,
+            capabilities: false,
+            swap: false,
+            shared_ipc: false,
+            system_calls: Profile::embedded()
+                .expect("the built-in profile is valid: a test reads the same text"),
+            scratch_inodes: 16_384,
+            stack_bytes: 64 << 20,
+            output_kill_bytes: 64 << 20,
+            stderr_tail_bytes: 4096,
+            artifact_count: 64,
+            overhead_bytes: 4 << 20,
+            overhead_processes: 2,
+        }
+    }
+
+    /// SHA-256 over everything the policy says, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hexadecimal(&Sha256::digest(format!("{self:?}")))
+    }
+
+    /// What the agent holds a program with `limits` to.
+    pub fn bounds(&self, limits: &Limits, overflow: OutputOverflow) -> Bounds {
+        let Limits {
+            wall_time_ms,
+            cpu_time_ms,
+            memory_bytes: _,
+            processes: _,
+            output_bytes,
+            scratch_bytes,
+            files,
+            artifact_bytes,
+        } = *limits;
+        Bounds {
+            wall_time_ms,
+            cpu_time_ms,
+            output_bytes,
+            output_kill_bytes: self.output_kill_bytes(limits, overflow),
+            stderr_tail_bytes: self.stderr_tail_bytes,
+            file_size_bytes: scratch_bytes,
+            open_files: files,
+            stack_bytes: self.stack_bytes,
+            artifact_bytes,
+            artifact_count: self.artifact_count,
+        }
+    }
+
+    /// Bytes of both streams together at which a program is ended.
+    pub fn output_kill_bytes(&self, limits: &Limits, overflow: OutputOverflow) -> u64 {
+        match overflow {
+            OutputOverflow::Discard => self.output_kill_bytes,
+            OutputOverflow::Kill => {
+                limits.output_bytes.saturating_add(1).min(self.output_kill_bytes)
+            }
+        }
+    }
+}

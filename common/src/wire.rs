@@ -77,7 +77,7 @@ fn readable_id(bytes: &[u8]) -> Option<JobId> {
 /// A job of another version is called that, instead of blaming the first field it has more.
 fn other_version(bytes: &[u8]) -> Option<String> {
     let version = header(bytes)?.version?;
-    (version != Value::from(PROTOCOL_VERSION)).then(|| unsupported_version(&version.to_string()))
+    (version != PROTOCOL_VERSION).then(|| unsupported_version(&version.to_string()))
 }
 
 fn unsupported_version(version: &str) -> String {

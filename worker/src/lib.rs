@@ -2,9 +2,12 @@
 //! settlement, is one function there.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod admission;
 pub mod catalogue;
+pub mod config;
 pub mod hooks;
+pub mod metrics;
 pub mod outcome;
 pub mod pipeline;
 pub mod queue;

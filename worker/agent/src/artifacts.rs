@@ -1,13 +1,14 @@
 //! Bringing files back, after the last process of the program is gone: nothing can race.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
 };
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 
 use crate::{
     frame::{self, Kind},
@@ -22,11 +23,40 @@ const MAX_ENTRIES: usize = 100_000;
 /// Refusals that are reported one by one; the rest is a number.
 const MAX_REFUSALS: usize = 64;
 
+/// The input files as they were before the program started: those that it left alone are not its
+/// product. A file's change time is the kernel's; no program can set it.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs(HashMap<String, Version>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(facts: &Stat) -> Self {
+        Self { inode: facts.st_ino, changed: (facts.st_ctime, facts.st_ctime_nsec as i64) }
+    }
+}
+
+impl Inputs {
+    pub(crate) fn remember(&mut self, name: String, file: &File) -> io::Result<()> {
+        self.0.insert(name, Version::of(&fstat(file)?));
+        Ok(())
+    }
+
+    fn is_unchanged(&self, name: &str, facts: &Stat) -> bool {
+        self.0.get(name).is_some_and(|before| *before == Version::of(facts))
+    }
+}
+
 /// Sends every regular file below the working directory that matches one of `globs`, in the order
-/// of their names.
+/// of their names, but for untouched `inputs`.
 pub(crate) fn collect(
     worker: &mut impl Write,
     directory: &str,
+    inputs: &Inputs,
     globs: &[String],
     bounds: &Bounds,
 ) -> io::Result<()> {
@@ -37,6 +67,7 @@ pub(crate) fn collect(
     let mut collection = Collection {
         worker,
         root: &root,
+        inputs,
         globs,
         bytes_left: bounds.artifact_bytes,
         files_left: bounds.artifact_count,
@@ -57,6 +88,7 @@ pub(crate) fn collect(
 struct Collection<'a, W> {
     worker: &'a mut W,
     root: &'a OwnedFd,
+    inputs: &'a Inputs,
     globs: &'a [String],
     bytes_left: u64,
     files_left: u64,
@@ -124,14 +156,14 @@ impl<W: Write> Collection<'_, W> {
             }
             return Ok(None);
         };
-        let mode = match statat(self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(facts) => facts.st_mode,
+        let facts = match statat(self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(facts) => facts,
             Err(error) => {
                 self.refuse(&format!("{path}: can't be looked at: {error}"))?;
                 return Ok(None);
             }
         };
-        let kind = FileType::from_raw_mode(mode);
+        let kind = FileType::from_raw_mode(facts.st_mode);
         if kind == FileType::Directory {
             if depth >= MAX_DEPTH {
                 self.refuse(&format!("{path}: more than {MAX_DEPTH} directories deep"))?;
@@ -139,7 +171,7 @@ impl<W: Write> Collection<'_, W> {
             }
             return Ok(Some(format!("{path}/")));
         }
-        if !self.matches(&path) {
+        if !self.matches(&path) || self.inputs.is_unchanged(&path, &facts) {
             return Ok(None);
         }
         if kind != FileType::RegularFile {

@@ -23,7 +23,8 @@ use rustix::{
 };
 
 use crate::{
-    artifacts, barriers,
+    artifacts::{self, Inputs},
+    barriers,
     counters::Counters,
     frame::{self, Kind},
     message::{AGENT_PROTOCOL, Bounds, Cause, Ended, FileHeader, Hello, Order},
@@ -72,7 +73,7 @@ fn converse(
     barriers::check().map_err(io::Error::other)?;
     let signals = system::child_signals()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL })?;
-    let Some((order, stdin)) = receive(input)? else {
+    let Some(Received { order, stdin, inputs }) = receive(input)? else {
         return Ok(());
     };
     let bounds = order.bounds;
@@ -80,7 +81,7 @@ fn converse(
     frame::write(output, Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::Ended, &ended)?;
-    artifacts::collect(output, WORKING_DIRECTORY, &order.artifacts, &bounds)?;
+    artifacts::collect(output, WORKING_DIRECTORY, &inputs, &order.artifacts, &bounds)?;
     frame::write(output, Kind::Done, &[])
 }
 
@@ -92,18 +93,27 @@ fn unexpected(kind: Kind) -> io::Error {
     io::Error::other(format!("the worker sent {kind:?} where it makes no sense"))
 }
 
+/// Everything that the worker sent before the start.
+struct Received {
+    order: Order,
+    stdin: Stdio,
+    inputs: Inputs,
+}
+
 /// Takes the order and puts the files into the working directory, which is empty and ours alone
 /// until the program starts. `None` if the worker went away before it asked for anything.
-fn receive(input: &mut impl Read) -> io::Result<Option<(Order, Stdio)>> {
+fn receive(input: &mut impl Read) -> io::Result<Option<Received>> {
     let mut order: Option<Order> = None;
     let mut stdin = Stdio::null();
+    let mut inputs = Inputs::default();
     while let Some((kind, payload)) = frame::read(input)? {
         match kind {
             Kind::Order => order = Some(serde_json::from_slice(&payload)?),
-            Kind::File => write_file(serde_json::from_slice(&payload)?, input)?,
+            Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
             Kind::Stdin => stdin = hold_stdin(serde_json::from_slice(&payload)?, input)?,
             Kind::Start => {
-                return order.map(|order| Some((order, stdin))).ok_or_else(|| unexpected(kind));
+                let order = order.ok_or_else(|| unexpected(kind))?;
+                return Ok(Some(Received { order, stdin, inputs }));
             }
             other => return Err(unexpected(other)),
         }
@@ -111,7 +121,7 @@ fn receive(input: &mut impl Read) -> io::Result<Option<(Order, Stdio)>> {
     Ok(None)
 }
 
-fn write_file(header: FileHeader, input: &mut impl Read) -> io::Result<()> {
+fn write_file(header: FileHeader, input: &mut impl Read, inputs: &mut Inputs) -> io::Result<()> {
     let path = Path::new(WORKING_DIRECTORY).join(&header.name);
     let create = || {
         if let Some(parent) = path.parent() {
@@ -120,7 +130,10 @@ fn write_file(header: FileHeader, input: &mut impl Read) -> io::Result<()> {
         File::options().write(true).create_new(true).mode(0o644).open(&path)
     };
     create()
-        .and_then(|mut file| copy_content(header.size, input, &mut file))
+        .and_then(|mut file| {
+            copy_content(header.size, input, &mut file)?;
+            inputs.remember(header.name.clone(), &file)
+        })
         .map_err(|error| io::Error::new(error.kind(), format!("file {:?}: {error}", header.name)))
 }
 

@@ -1,0 +1,318 @@
+//! Every setting, declared once: name, type, default, what is allowed, what it means.
+
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, sync::LazyLock};
+
+use sandfleet_common::{LimitName, Limits};
+
+use super::{
+    address::ServiceUrl,
+    kind::{
+        ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, IMAGE, Kind, LOG_FILTER, LogFormat, NAME,
+        PATH_OR_NONE, REDIS_URL,
+    },
+    source::Values,
+};
+
+/// One setting.
+pub(super) struct Setting {
+    pub(super) area: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: Preset,
+    /// What it means, in one or two sentences.
+    pub(super) doc: Cow<'static, str>,
+}
+
+/// What a setting is when nobody sets it.
+pub(super) enum Preset {
+    Fixed(Cow<'static, str>),
+    /// Different on every machine.
+    Computed {
+        described: &'static str,
+        compute: fn() -> String,
+    },
+}
+
+/// An area of settings: a table of the file.
+pub(super) struct Area {
+    pub(super) name: &'static str,
+    pub(super) doc: &'static str,
+}
+
+impl Setting {
+    /// `area.name`.
+    pub(super) fn key(&self) -> String {
+        format!("{}.{}", self.area, self.name)
+    }
+
+    /// The environment variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        format!("SANDFLEET_{}_{}", self.area, self.name).to_ascii_uppercase()
+    }
+
+    /// What it is when nobody sets it, on this machine.
+    pub(super) fn default_text(&self) -> String {
+        match &self.default {
+            Preset::Fixed(text) => text.to_string(),
+            Preset::Computed { compute, .. } => compute(),
+        }
+    }
+}
+
+impl From<&'static str> for Preset {
+    fn from(text: &'static str) -> Self {
+        Preset::Fixed(text.into())
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $area_doc:literal])+ $area:ident: $type:ident {
+        $($(#[doc = $doc:literal])+ $name:ident: $value:ty = $default:expr, $kind:expr;)+
+    })+) => {
+        $(
+            $(#[doc = $area_doc])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $type { $($(#[doc = $doc])+ pub $name: $value,)+ }
+        )+
+
+        /// Everything that can be set, checked.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[doc = $area_doc])+ pub $area: $type,)+
+            /// The limits of a job that asks for none.
+            pub defaults: Limits,
+            /// The most that a job gets, whatever it asks for.
+            pub caps: Limits,
+            pub(super) values: Values,
+        }
+
+        /// The settings that `values` hold.
+        ///
+        /// # Panics
+        /// If a value was never checked.
+        pub(super) fn build(values: Values) -> Settings {
+            const CHECKED: &str = "only sound values are built from";
+            let limits = |area| {
+                let mut limits = Limits::default();
+                for name in LimitName::ALL {
+                    limits.set(*name, values.typed(area, name.as_str()).expect(CHECKED));
+                }
+                limits
+            };
+            Settings {
+                $($area: $type {
+                    $($name: values.typed(stringify!($area), stringify!($name)).expect(CHECKED),)+
+                },)+
+                defaults: limits("defaults"),
+                caps: limits("caps"),
+                values,
+            }
+        }
+
+        fn declared_areas() -> Vec<Area> {
+            vec![$(Area { name: stringify!($area), doc: concat!($($area_doc),+) },)+]
+        }
+
+        fn declared_settings() -> Vec<Setting> {
+            vec![$($(Setting {
+                area: stringify!($area),
+                name: stringify!($name),
+                kind: $kind,
+                default: $default.into(),
+                doc: concat!($($doc),+).into(),
+            },)+)+]
+        }
+    };
+}
+
+settings! {
+    /// The worker process.
+    worker: WorkerSettings {
+        /// The worker's name in results, leases and logs; no two workers may share one.
+        id: String = Preset::Computed { described: "host name and process id", compute: own_id },
+            Kind::Text(&NAME);
+        /// How many jobs run at a time, which is also how many deliveries are taken ahead.
+        slots: usize = Preset::Computed { described: "number of CPUs", compute: cpus },
+            Kind::Integer { min: 1, max: 1024 };
+        /// How long running jobs may go on when the worker is told to stop, in milliseconds;
+        /// those that need longer go back into the queue.
+        grace_ms: u64 = "30000", Kind::Integer { min: 0, max: 3_600_000 };
+        /// How often a job is started before it ends in status `error`, the first time included.
+        max_attempts: u32 = "3", Kind::Integer { min: 1, max: 100 };
+        /// How long a claim on a job outlives a worker that died, in milliseconds; a living
+        /// worker renews its claims.
+        lease_ms: u64 = "15000", Kind::Integer { min: 1_000, max: 600_000 };
+    }
+
+    /// The RabbitMQ broker that jobs come from.
+    queue: QueueSettings {
+        /// The broker's address.
+        url: ServiceUrl = "amqp://guest:guest@127.0.0.1:5672/%2f", Kind::Secret(&AMQP_URL);
+        /// A file whose content replaces the address's password.
+        password_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// What the names of all queues and exchanges begin with; fleets that share a broker
+        /// differ in it.
+        prefix: String = "sandfleet", Kind::Text(&NAME);
+    }
+
+    /// The Redis server that results go to.
+    store: StoreSettings {
+        /// The server's address.
+        url: ServiceUrl = "redis://127.0.0.1:6379/", Kind::Secret(&REDIS_URL);
+        /// A file whose content replaces the address's password.
+        password_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// What the names of all keys begin with; fleets that share a server differ in it.
+        prefix: String = "sandfleet", Kind::Text(&NAME);
+        /// How long a result is kept, in milliseconds, unless its job asks for less.
+        result_ttl_ms: u64 = "86400000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
+    }
+
+    /// What jobs run in.
+    sandbox: SandboxSettings {
+        /// What runs the jobs: a Docker daemon, or namespaces that the worker makes itself.
+        backend: Backend = "docker", Backend::CHOICES;
+        /// The address of the Docker daemon.
+        docker_host: String = "unix:///var/run/docker.sock", Kind::Text(&DOCKER_HOST);
+        /// The OCI runtime, as the Docker daemon calls it.
+        runtime: String = "runc", Kind::Text(&NAME);
+        /// The image of the containers.
+        image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
+        /// The cgroup below which the native backend makes those of its jobs; without one it is
+        /// the worker's own.
+        cgroup_parent: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// The first of the user ids that jobs run as; nobody else may use those from here on.
+        uid_base: u32 = "200000", Kind::Integer { min: 65_536, max: 2_000_000_000 };
+        /// How many CPUs a job may keep busy.
+        cpus: f64 = "1.0", Kind::Decimal { min: 0.01, max: 1024.0 };
+    }
+
+    /// What is accepted as a job.
+    jobs: JobSettings {
+        /// The longest job message, in bytes; longer ones are rejected. RabbitMQ has a bound of
+        /// its own: 128 MiB, and 16 MiB from version 4 on.
+        max_bytes: usize = "8388608", Kind::Integer { min: 1_024, max: 134_217_728 };
+    }
+
+    /// The HTTP endpoint with metrics and health; it has no login.
+    admin: AdminSettings {
+        /// Where it listens.
+        address: Option<SocketAddr> = "127.0.0.1:9464", Kind::Text(&ADDRESS_OR_OFF);
+        /// Whether it may listen where other machines can reach it.
+        allow_remote: bool = "false", Kind::Boolean;
+    }
+
+    /// What is logged, on standard error.
+    log: LogSettings {
+        /// How log lines look.
+        format: LogFormat = "text", LogFormat::CHOICES;
+        /// What is worth a line.
+        level: String = "info", Kind::Text(&LOG_FILTER);
+    }
+}
+
+/// What the table says about a limit, which has a setting in `defaults` and one in `caps`.
+struct LimitRow {
+    cap: u64,
+    /// The largest cap.
+    max: u64,
+    /// What it limits.
+    doc: &'static str,
+    /// Why the cap can't be larger.
+    because: &'static str,
+}
+
+fn limit_row(name: LimitName) -> LimitRow {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    const ONE_VALUE: &str = "A result is one Redis value, and these hold 512 MB.";
+    let (cap, max, doc, because) = match name {
+        LimitName::WallTimeMs => (
+            60_000,
+            600_000,
+            "Real time from the program's start, in milliseconds",
+            "RabbitMQ takes a job away from a worker that hasn't acknowledged it within the \
+             broker's consumer timeout, 30 minutes by default; 10 minutes leave a margin for \
+             waiting, collecting and storing.",
+        ),
+        LimitName::CpuTimeMs => (
+            60_000,
+            86_400_000,
+            "CPU time of all the job's processes together, in milliseconds",
+            "",
+        ),
+        LimitName::MemoryBytes => (
+            2 * GIB,
+            1024 * GIB,
+            "Memory of all the job's processes and of its scratch space, in bytes",
+            "",
+        ),
+        LimitName::Processes => (256, 32_768, "Processes and threads alive at a time", ""),
+        LimitName::OutputBytes => {
+            (16 * MIB, 64 * MIB, "Bytes kept of stdout, and as many of stderr", ONE_VALUE)
+        }
+        LimitName::ScratchBytes => (
+            GIB,
+            1024 * GIB,
+            "Bytes that fit into the working directory, and as many into /tmp",
+            "",
+        ),
+        LimitName::Files => (1024, 1_048_576, "Files a process may have open at a time", ""),
+        LimitName::ArtifactBytes => {
+            (64 * MIB, 128 * MIB, "Bytes of all artifacts together", ONE_VALUE)
+        }
+    };
+    LimitRow { cap, max, doc, because }
+}
+
+fn limit_settings(
+    area: &'static str,
+    default_and_reason: fn(LimitName, &LimitRow) -> (u64, &'static str),
+) -> Vec<Setting> {
+    let setting = |name: &LimitName| {
+        let row = limit_row(*name);
+        let (default, reason) = default_and_reason(*name, &row);
+        Setting {
+            area,
+            name: name.as_str(),
+            kind: Kind::Integer { min: name.minimum(), max: row.max },
+            default: Preset::Fixed(default.to_string().into()),
+            doc: format!("{}. {reason}", row.doc).into(),
+        }
+    };
+    LimitName::ALL.iter().map(setting).collect()
+}
+
+/// Every area, in the order of the documentation.
+pub(super) static AREAS: LazyLock<Vec<Area>> = LazyLock::new(|| {
+    let mut areas = declared_areas();
+    areas.push(Area { name: "defaults", doc: " The limits of a job that asks for none." });
+    areas.push(Area {
+        name: "caps",
+        doc: " The most that a job gets, whatever it asks for; no default may be above its cap.",
+    });
+    areas
+});
+
+/// Every setting, in the order of the documentation.
+pub(super) static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let mut settings = declared_settings();
+    settings.extend(limit_settings("defaults", |name, _| (Limits::default().get(name), "")));
+    settings.extend(limit_settings("caps", |_, row| (row.cap, row.because)));
+    settings
+});
+
+fn own_id() -> String {
+    let name = rustix::system::uname();
+    let host: String = name
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .take(64)
+        .collect();
+    format!("{host}-{}", std::process::id())
+}
+
+fn cpus() -> String {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(1024)).to_string()
+}

@@ -4,8 +4,11 @@
 
 pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod catalogue;
+pub mod cli;
 pub mod config;
+pub mod embedded;
 pub mod hooks;
 pub mod metrics;
 pub mod outcome;

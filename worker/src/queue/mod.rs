@@ -1,8 +1,11 @@
 //! Where jobs come from.
 
+mod memory;
 pub mod settle;
 
 use async_trait::async_trait;
+
+pub use memory::{DeadLetter, MemoryQueue};
 
 /// A source of jobs.
 #[async_trait]

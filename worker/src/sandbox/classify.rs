@@ -134,44 +134,51 @@ mod libc_signal {
     pub(super) const XFSZ: i32 = 25;
 }
 
+/// Names of signals 1 to 31.
+const SIGNALS: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
 fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
     usize::try_from(number - 1)
         .ok()
-        .and_then(|index| NAMES.get(index))
+        .and_then(|index| SIGNALS.get(index))
         .map_or_else(|| format!("signal {number}"), |name| (*name).to_owned())
+}
+
+/// The number of the signal called `name`.
+pub fn signal_number(name: &str) -> Option<i32> {
+    SIGNALS.iter().position(|known| *known == name).map(|index| index as i32 + 1)
 }
 
 #[cfg(test)]
@@ -271,6 +278,7 @@ mod tests {
     #[test]
     fn signals_have_their_names() {
         assert_eq!(signal_name(11), "SIGSEGV");
+        assert_eq!(signal_number("SIGSEGV"), Some(11));
         assert_eq!(signal_name(31), "SIGSYS");
         assert_eq!(signal_name(64), "signal 64");
         assert_eq!(signal_name(0), "signal 0");

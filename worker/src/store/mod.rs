@@ -1,9 +1,13 @@
 //! Where results go.
 
+mod memory;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sandfleet_common::{JobId, JobResult, JobState};
+
+pub use memory::MemoryStore;
 
 /// Keeps one result per job and knows who runs what.
 #[async_trait]

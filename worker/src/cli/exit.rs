@@ -1,0 +1,93 @@
+//! Exit codes, and errors that know theirs.
+
+use std::process::ExitCode;
+
+use sandfleet_common::{JobResult, Status, Verdict};
+
+macro_rules! exits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// What the process says when it is not the program's exit code that it says.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
+
+        impl Exit {
+            /// All of them with their meaning, for the reference page.
+            pub(crate) const ALL: &[(u8, &str)] = &[$(($code, concat!($($doc),+)),)+];
+        }
+    };
+}
+
+exits! {
+    /// All went well.
+    Success = 0,
+    /// The command line or the configuration has a mistake.
+    Usage = 64,
+    /// The job, or a line of a batch, is not valid.
+    Rejected = 65,
+    /// A broker, a store or a Docker engine can't be reached.
+    Unavailable = 69,
+    /// sandfleet itself failed.
+    Internal = 70,
+    /// A barrier of the sandbox can't be put up on this host.
+    Barrier = 71,
+    /// There is no result yet.
+    NotYet = 75,
+    /// `security_violation`: the program did what no honest program does.
+    Security = 122,
+    /// The job expired or was cancelled before it ran to its end.
+    NotRun = 123,
+    /// `time_limit_exceeded`.
+    TimeLimit = 124,
+    /// `memory_limit_exceeded`.
+    MemoryLimit = 125,
+    /// `output_limit_exceeded`.
+    OutputLimit = 126,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// An error that ends the process with this code.
+    pub(crate) fn because(self, error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit: self, error: error.into() }
+    }
+
+    /// An error of one sentence that ends the process with this code.
+    pub(crate) fn with(self, sentence: impl std::fmt::Display) -> Failure {
+        self.because(anyhow::anyhow!("{sentence}"))
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// An error and the exit code that goes with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) error: anyhow::Error,
+}
+
+/// The exit code for a job's result: the program's own, if it came to its end; 128 and the
+/// signal, as shells do, if one ended it; else what stands in [`Exit`].
+pub(crate) fn code_of(result: &JobResult) -> ExitCode {
+    let exit = match (result.status, result.verdict) {
+        (Status::Rejected, _) => Exit::Rejected,
+        (Status::Cancelled | Status::Expired, _) => Exit::NotRun,
+        (_, Some(Verdict::TimeLimitExceeded)) => Exit::TimeLimit,
+        (_, Some(Verdict::MemoryLimitExceeded)) => Exit::MemoryLimit,
+        (_, Some(Verdict::OutputLimitExceeded)) => Exit::OutputLimit,
+        (_, Some(Verdict::SecurityViolation)) => Exit::Security,
+        (_, Some(Verdict::Accepted)) => Exit::Success,
+        (_, Some(Verdict::RuntimeError)) => {
+            let signal = result.signal.as_deref().and_then(crate::sandbox::classify::signal_number);
+            let code = result.exit_code.or(signal.map(|number| 128 + number)).unwrap_or(1);
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        }
+        _ => Exit::Internal,
+    };
+    exit.into()
+}

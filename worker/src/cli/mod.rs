@@ -1,0 +1,102 @@
+//! The command line.
+
+mod batch;
+mod exit;
+mod job;
+mod print;
+mod run;
+mod tools;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Settings};
+use exit::Exit;
+
+/// Runs code that nobody trusts, each program in a container of its own.
+#[derive(Parser)]
+#[command(name = "sandfleet", version, max_term_width = 100)]
+struct CommandLine {
+    /// The configuration file; SANDFLEET_* variables win over it [default:
+    /// /etc/sandfleet/sandfleet.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one program here, or a batch of jobs, with no service at all
+    Run(run::Arguments),
+    /// Write the agent's binary to a file, for an image of your own
+    #[command(hide = true)]
+    Agent(tools::AgentArguments),
+    /// Print a reference page that is generated from the code
+    #[command(hide = true)]
+    Docs(tools::DocsArguments),
+}
+
+/// Parses the command line, runs the command, and says how that went.
+pub fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Printing help isn't a mistake; everything else is the caller's.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match dispatch(line) {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "sandfleet: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
+    match line.command {
+        Command::Agent(arguments) => return tools::write_agent(&arguments),
+        Command::Docs(arguments) => return tools::print_reference(&arguments),
+        _ => {}
+    }
+    let settings = Settings::load(line.config.as_deref(), std::env::vars_os())
+        .map_err(|error| Exit::Usage.because(error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::Internal.because(error))?;
+    runtime.block_on(async {
+        match line.command {
+            Command::Run(arguments) => {
+                log_to_stderr(&settings, "warn");
+                run::run(arguments, &settings).await
+            }
+            Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+/// Logs go to standard error: standard output is for results. `floor` is the level of commands
+/// whose output people read.
+fn log_to_stderr(settings: &Settings, level: &str) {
+    let filter = EnvFilter::try_new(level).unwrap_or_default();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match settings.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+}

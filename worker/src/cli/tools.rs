@@ -1,0 +1,73 @@
+//! Commands for those who build images and documentation.
+
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
+
+use clap::{Args, ValueEnum};
+
+use super::exit::{Exit, Failure};
+use crate::{config, metrics, sandbox::agent};
+
+#[derive(Args)]
+pub(super) struct AgentArguments {
+    /// Where to write it
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(super) fn write_agent(arguments: &AgentArguments) -> Result<ExitCode, Failure> {
+    let path = &arguments.output;
+    fs::write(path, agent::BINARY)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o555)))
+        .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Args)]
+pub(super) struct DocsArguments {
+    /// Which page
+    page: Page,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Page {
+    Configuration,
+    Metrics,
+    ExitCodes,
+}
+
+pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Failure> {
+    let text = match arguments.page {
+        Page::Configuration => config::reference(),
+        Page::Metrics => metrics::reference(),
+        Page::ExitCodes => exit_codes(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Exit::Internal.because(error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page docs/exit-codes.md.
+fn exit_codes() -> String {
+    let mut page = String::from(
+        "# Exit codes\n\n`sandfleet run`, `submit --wait` and `result` end with the program's own \
+         exit code if it came to its end, and with 128 and the signal's number if one ended it. \
+         All else has a code of its own; since a program may use the same, `--json` is the sure \
+         way to tell.\n\n| code | meaning |\n|---|---|\n",
+    );
+    for (code, meaning) in Exit::ALL {
+        page.push_str(&format!("| {code} | {} |\n", meaning.trim()));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_of_exit_codes_says_what_the_code_does() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/exit-codes.md");
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == super::exit_codes(),
+            "docs/exit-codes.md is stale; run: cargo run -- docs exit-codes > docs/exit-codes.md"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Everything in one process: the same pipeline, with a queue and a store in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use sandfleet_common::{Job, JobResult, encode};
+
+use crate::{
+    app,
+    config::Settings,
+    hooks::Hooks,
+    pipeline::{Pipeline, Terms},
+    queue::MemoryQueue,
+    sandbox::{Sandbox, policy::Policy},
+    shutdown::Shutdown,
+    store::MemoryStore,
+};
+
+/// A fleet of one process.
+pub struct Embedded {
+    queue: MemoryQueue,
+    store: MemoryStore,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Embedded {
+    /// A fleet that runs programs in `sandbox`.
+    pub fn new(sandbox: Arc<dyn Sandbox>, settings: &Settings, hooks: Arc<dyn Hooks>) -> Self {
+        let (queue, store) = (MemoryQueue::new(), MemoryStore::new());
+        let terms = Terms {
+            // Nobody else could do better: a failure is told at once.
+            max_attempts: 1,
+            // Whoever wants a result has it from the hooks or waits for it already.
+            result_ttl: Duration::from_secs(1),
+            ..app::terms(settings)
+        };
+        let pipeline = Pipeline {
+            queue: Arc::new(queue.clone()),
+            store: Arc::new(store.clone()),
+            admission: app::admission(settings, sandbox.description().isolation),
+            sandbox,
+            hooks,
+            policy: Policy::strict(),
+            terms,
+            shutdown: Shutdown::default(),
+        };
+        Self { queue, store, pipeline: Arc::new(pipeline) }
+    }
+
+    /// Runs one job to its result.
+    pub async fn run(&self, job: &Job) -> JobResult {
+        let result = self.store.wait(&job.job_id);
+        self.submit(encode(job));
+        self.close();
+        let ((), result) = tokio::join!(self.serve(1), result);
+        result
+    }
+
+    /// Takes jobs, `slots` at a time, until the queue is closed and empty.
+    pub async fn serve(&self, slots: usize) {
+        Arc::clone(&self.pipeline).serve(slots).await;
+    }
+
+    /// Puts a job's bytes into the queue.
+    pub fn submit(&self, body: Vec<u8>) {
+        self.queue.push(body);
+    }
+
+    /// Says that no more jobs will come.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+}

@@ -161,7 +161,7 @@ mod tests {
     fn a_job_expires_when_its_time_is_over_and_not_before() {
         let mut job = Job::new("python", "");
         let queued_at = Timestamp::from_millisecond(1_000_000).expect("in range");
-        let after = |ms| Timestamp::from_millisecond(1_000_000 + ms).expect("in range");
+        let after = |ms: i64| Timestamp::from_millisecond(1_000_000 + ms).expect("in range");
         assert!(!is_expired(&job, after(1 << 40)), "without a ttl it never expires");
         (job.queued_at, job.ttl_ms) = (Some(queued_at), Some(500));
         assert!(!is_expired(&job, after(500)));

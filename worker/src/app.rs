@@ -11,6 +11,7 @@ use crate::{
     pipeline::Terms,
     sandbox::{
         Sandbox, SandboxError,
+        docker::{DockerConfig, DockerSandbox},
         native::{NativeConfig, NativeSandbox},
     },
 };
@@ -28,7 +29,7 @@ pub async fn open_sandbox(
 ) -> Result<Arc<dyn Sandbox>, SandboxError> {
     Ok(match backend {
         Backend::Native => Arc::new(NativeSandbox::open(native_config(settings)).await?),
-        Backend::Docker => return Err(SandboxError::Barrier("docker".into())),
+        Backend::Docker => Arc::new(DockerSandbox::open(docker_config(settings)).await?),
     })
 }
 
@@ -42,6 +43,18 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
             .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
+    }
+}
+
+/// The Docker sandbox's part of the settings.
+pub fn docker_config(settings: &Settings) -> DockerConfig {
+    DockerConfig {
+        host: settings.sandbox.docker_host.clone(),
+        runtime: settings.sandbox.runtime.clone(),
+        image: settings.sandbox.image.clone(),
+        user_base: settings.sandbox.uid_base,
+        cpus: settings.sandbox.cpus,
+        worker_id: settings.worker.id.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ pub mod agent;
 pub mod capture;
 pub mod classify;
 mod conversation;
-//pub mod docker;
+pub mod docker;
 pub mod native;
 pub mod policy;
 pub mod seccomp;
@@ -144,5 +144,20 @@ pub enum SandboxError {
 impl SandboxError {
     pub(crate) fn failed(operation: &'static str, reason: impl ToString) -> Self {
         Self::Failed { operation, reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn plan_for_tests() -> Plan {
+    Plan {
+        job_id: JobId::generate(),
+        attempt: 1,
+        command: vec!["/bin/true".into()],
+        environment: Vec::new(),
+        files: Vec::new(),
+        stdin: None,
+        artifacts: Vec::new(),
+        limits: Limits::default(),
+        output_overflow: OutputOverflow::default(),
     }
 }

@@ -40,8 +40,6 @@ pub struct Policy {
     pub artifact_count: u64,
     /// Memory, in bytes, for what the sandbox itself keeps in the job's control group.
     pub overhead_bytes: u64,
-    /// Processes that the sandbox itself keeps in the job's control group.
-    pub overhead_processes: u64,
 }
 
 impl Policy {
@@ -62,7 +60,6 @@ impl Policy {
             stderr_tail_bytes: 4096,
             artifact_count: 64,
             overhead_bytes: 4 << 20,
-            overhead_processes: 2,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which system calls a job may make: `seccomp.json`, one list for every backend.
 //!
 //! Docker is sent [`Profile::docker_json`]; the native backend compiles the same profile with
-//! [`compile`](super::native::filter::compile).
+//! `native::filter::compile`.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,6 @@ const LARGEST_ERRNO: u16 = 4095;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Profile {
     #[serde(skip_serializing)]
-    #[allow(dead_code)]
     comment: String,
     default_action: Action,
     default_errno_ret: u16,

@@ -21,6 +21,8 @@ use crate::sandbox::{SandboxError, policy::Policy};
 /// gone.
 const PREFIX: &str = "sandfleet-";
 const PERIOD_US: u64 = 100_000;
+/// The launcher and the agent share the program's group.
+const OVERHEAD_PROCESSES: u64 = 2;
 
 /// Where a host has its controllers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -355,7 +357,7 @@ impl SlotGroup {
         policy: &Policy,
     ) -> Result<Option<u64>, SandboxError> {
         let memory = limits.memory_bytes.saturating_add(policy.overhead_bytes);
-        let processes = limits.processes.saturating_add(policy.overhead_processes);
+        let processes = limits.processes.saturating_add(OVERHEAD_PROCESSES);
         if self.applied != Some((memory, processes)) {
             self.set_limits(memory, processes, policy.swap)
                 .map_err(|error| missing(error.to_string()))?;

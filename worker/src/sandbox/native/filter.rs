@@ -91,7 +91,8 @@ fn settle(program: &mut Program, profile: &Profile, architecture: Architecture) 
         next = number + 1;
     }
     // Numbers past the last one that the profile knows are calls newer than it, and x32's, which
-    // have bit 30 set: to a program that tries one, this kernel doesn't have it. runc does the same.
+    // have bit 30 set: to a program that tries one, this kernel doesn't have it. runc answers the
+    // newer ones likewise; x32's it kills.
     add(next, Fate::Settled(Answer::Errno(ENOSYS)));
     ranges
 }

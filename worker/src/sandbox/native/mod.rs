@@ -107,14 +107,13 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             capabilities: false,
             swap: _, // SlotGroup
             shared_ipc: false,
-            system_calls: _,       // filter
-            scratch_inodes: _,     // the launch command
-            stack_bytes: _,        // Policy::bounds
-            output_kill_bytes: _,  // Policy::bounds
-            stderr_tail_bytes: _,  // Policy::bounds
-            artifact_count: _,     // Policy::bounds
-            overhead_bytes: _,     // SlotGroup
-            overhead_processes: _, // SlotGroup
+            system_calls: _,      // filter
+            scratch_inodes: _,    // the launch command
+            stack_bytes: _,       // Policy::bounds
+            output_kill_bytes: _, // Policy::bounds
+            stderr_tail_bytes: _, // Policy::bounds
+            artifact_count: _,    // Policy::bounds
+            overhead_bytes: _,    // SlotGroup
         } => Ok(()),
         _ => Err(SandboxError::Barrier("the native sandbox can't be made weaker".into())),
     }
@@ -127,8 +126,7 @@ impl Shared {
             false => ReservedUser::own(),
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        Slot::make(&self.territory, number, user, self.config.cpus, &self.policy, &self.filter)
-            .await
+        Slot::make(&self.territory, number, user, self.config.cpus, &self.filter).await
     }
 
     async fn take_slot(&self) -> Result<Slot, SandboxError> {

@@ -1,0 +1,150 @@
+//! The policy in Docker's words.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+};
+
+use super::{DockerConfig, label};
+use crate::sandbox::{Plan, policy::Policy};
+
+/// The agent, which shares the program's control group.
+const OVERHEAD_PROCESSES: u64 = 1;
+
+/// The container for `plan`, to run as `user` and to be gone by `deadline` (Unix time, in
+/// seconds).
+pub(super) fn lower(
+    policy: &Policy,
+    config: &DockerConfig,
+    plan: &Plan,
+    user: u32,
+    deadline: i64,
+) -> ContainerCreateBody {
+    let Policy {
+        network,
+        writable_root,
+        new_privileges,
+        capabilities,
+        swap,
+        shared_ipc,
+        system_calls,
+        scratch_inodes,
+        stack_bytes: _,       // the agent, by Policy::bounds
+        output_kill_bytes: _, // the agent, by Policy::bounds
+        stderr_tail_bytes: _, // the agent, by Policy::bounds
+        artifact_count: _,    // the agent, by Policy::bounds
+        overhead_bytes,
+    } = policy;
+    let limits = &plan.limits;
+    let memory = signed(limits.memory_bytes.saturating_add(*overhead_bytes));
+    let scratch = format!(
+        "rw,exec,nosuid,nodev,size={},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}",
+        limits.scratch_bytes
+    );
+    let mut security = vec![format!("seccomp={}", system_calls.docker_json())];
+    if !new_privileges {
+        security.push("no-new-privileges:true".into());
+    }
+    let host = HostConfig {
+        runtime: Some(config.runtime.clone()),
+        network_mode: Some(if *network { "default" } else { "none" }.into()),
+        readonly_rootfs: Some(!writable_root),
+        cap_drop: (!capabilities).then(|| vec!["ALL".into()]),
+        security_opt: Some(security),
+        // Docker takes absence for twice the memory, and zero or less for no limit at all.
+        memory: Some(memory),
+        memory_swap: Some(if *swap { -1 } else { memory }),
+        memory_swappiness: None,
+        pids_limit: Some(signed(limits.processes.saturating_add(OVERHEAD_PROCESSES))),
+        nano_cpus: Some((config.cpus * 1e9) as i64),
+        // If memory runs out, it runs out for the program, not for the engine.
+        oom_score_adj: Some(1000),
+        ipc_mode: Some(if *shared_ipc { "shareable" } else { "private" }.into()),
+        // On version 1 hosts the engine's default is the host's.
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        shm_size: Some(signed(limits.scratch_bytes)),
+        tmpfs: Some(["/box", "/tmp"].map(|path| (path.to_owned(), scratch.clone())).into()),
+        // Any driver would write what a hostile program prints to the host's disk.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        // Removed by hand: with auto-removal there is nothing left to ask how it ended.
+        auto_remove: Some(false),
+        init: Some(false),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(config.image.clone()),
+        entrypoint: Some(vec!["/sandfleet/agent".into(), "serve".into()]),
+        cmd: Some(Vec::new()),
+        env: Some(Vec::new()),
+        hostname: Some("sandbox".into()),
+        user: Some(format!("{user}:{user}")),
+        working_dir: Some("/box".into()),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        open_stdin: Some(true),
+        // The agent's input ends with the worker's connection: a dead worker's containers end
+        // by themselves.
+        stdin_once: Some(true),
+        tty: Some(false),
+        labels: Some(HashMap::from([
+            (label::WORKER.into(), config.worker_id.clone()),
+            (label::JOB.into(), plan.job_id.to_string()),
+            (label::ATTEMPT.into(), plan.attempt.to_string()),
+            (label::DEADLINE.into(), deadline.to_string()),
+        ])),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Docker's numbers are signed; none of ours comes near the difference, but a cast would make a
+/// negative and so unlimited one of it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::plan_for_tests as plan;
+
+    fn config() -> DockerConfig {
+        DockerConfig {
+            host: "unix:///nowhere".into(),
+            runtime: "runc".into(),
+            image: "image".into(),
+            user_base: 200_000,
+            cpus: 1.5,
+            worker_id: "w".into(),
+        }
+    }
+
+    #[test]
+    fn the_strict_policy_leaves_nothing_open() {
+        let body = lower(&Policy::strict(), &config(), &plan(), 200_001, 99);
+        let host = body.host_config.unwrap();
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.cap_add, None);
+        assert_eq!(host.privileged, None);
+        assert_eq!((host.binds, host.mounts, host.devices), (None, None, None));
+        assert_eq!(host.memory, host.memory_swap);
+        assert!(host.memory.unwrap() > 0 && host.pids_limit.unwrap() > 0);
+        let security = host.security_opt.unwrap();
+        assert!(security.contains(&"no-new-privileges:true".to_owned()));
+        assert!(security.iter().any(|option| option.starts_with("seccomp={")));
+        assert_eq!(body.user.as_deref(), Some("200001:200001"));
+    }
+
+    #[test]
+    fn the_largest_limits_do_not_turn_into_no_limit() {
+        let mut plan = plan();
+        plan.limits.memory_bytes = u64::MAX;
+        plan.limits.processes = u64::MAX;
+        let host = lower(&Policy::strict(), &config(), &plan, 1, 0).host_config.unwrap();
+        assert_eq!((host.memory, host.pids_limit), (Some(i64::MAX), Some(i64::MAX)));
+    }
+}

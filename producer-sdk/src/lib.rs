@@ -1,2 +1,51 @@
-//! Rust client of a sandfleet.
+//! Rust client of a sandfleet: hand jobs over, wait for their results.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use sandfleet_sdk::{Client, ClientConfig, Job};
+//!
+//! # async fn example() -> Result<(), sandfleet_sdk::Error> {
+//! let client = Client::connect(ClientConfig {
+//!     amqp_url: "amqp://producer:secret@broker:5672/%2f".into(),
+//!     redis_url: "redis://:secret@store:6379/0".into(),
+//!     ..ClientConfig::default()
+//! })
+//! .await?;
+//!
+//! let job = Job::new("python", "print(1 + 1)");
+//! let id = client.submit(&job).await?;
+//! let result = client.wait(&id, Duration::from_secs(30)).await?;
+//! println!("{}: {}", result.status, result.run.unwrap_or_default().stdout);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A job is accepted once [`Client::submit`] returns: the broker has it on disk, and exactly one
+//! result will be stored under its id. Submitting a job again under the same id is harmless, also
+//! after an error that leaves open whether the broker took it: it is one job.
 #![forbid(unsafe_code)]
+
+mod broker;
+mod client;
+mod config;
+mod error;
+mod publisher;
+mod redis_link;
+mod submit;
+mod subscriber;
+mod topology;
+mod wait;
+
+pub use broker::Broker;
+pub use client::Client;
+pub use config::{ClientConfig, masked};
+pub use error::Error;
+pub use publisher::{Message, Publisher};
+pub use redis_link::RedisLink;
+pub use topology::Topology;
+
+pub use sandfleet_common::{
+    Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,
+    Priority, RunOutput, Status, Verdict,
+};

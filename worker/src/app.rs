@@ -2,18 +2,31 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sandfleet_common::Isolation;
+use sandfleet_common::{Isolation, Priority};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::{info, warn};
 
 use crate::{
+    admin::{self, Component},
     admission::Admission,
     catalogue::Catalogue,
     config::{Backend, Settings},
-    pipeline::Terms,
+    metrics::{Metrics, MetricsHooks},
+    pipeline::{Pipeline, Terms},
+    queue::{AmqpConfig, AmqpQueue, Queue},
     sandbox::{
         Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
         native::{NativeConfig, NativeSandbox},
+        policy::Policy,
     },
+    shutdown::Shutdown,
+    store::{RedisConfig, RedisStore, Store},
 };
 
 /// The first pause before a job that the fleet failed is tried again.
@@ -77,5 +90,189 @@ pub fn terms(settings: &Settings) -> Terms {
         lease: Duration::from_millis(settings.worker.lease_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         retry_delay: RETRY_DELAY,
+    }
+}
+
+/// Why a worker can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its sandbox isn't there or isn't complete.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A service's address or its own is unusable.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// How often what dead workers left is looked for.
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Works until the process is told to stop: takes jobs from the broker, runs them, stores their
+/// results.
+///
+/// # Errors
+/// Only at the start. A service that goes away later is waited for.
+pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartError> {
+    let unavailable = |error: &dyn std::fmt::Display| StartError::Unavailable(error.to_string());
+    let sandbox = open_sandbox(backend, settings).await?;
+    let isolation = sandbox.description().isolation;
+    let store: Arc<dyn Store> = Arc::new(
+        RedisStore::connect(RedisConfig {
+            url: settings.store.url.reveal().to_owned(),
+            prefix: settings.store.prefix.clone(),
+        })
+        .map_err(|error| unavailable(&error))?,
+    );
+    let queue: Arc<dyn Queue> = Arc::new(
+        AmqpQueue::connect(AmqpConfig {
+            url: settings.queue.url.reveal().to_owned(),
+            prefix: settings.queue.prefix.clone(),
+            name: format!("sandfleet worker {}", settings.worker.id),
+            slots: settings.worker.slots,
+            // What is isolated more strongly than asked for is isolated well enough.
+            isolations: Isolation::ALL
+                .iter()
+                .copied()
+                .filter(|asked| *asked <= isolation)
+                .collect(),
+            priorities: Priority::ALL.to_vec(),
+        })
+        .map_err(|error| unavailable(&error))?,
+    );
+    let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
+    let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
+    let shutdown = Shutdown::default();
+    let admin = serve_admin(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
+    let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
+
+    let pipeline = Arc::new(Pipeline {
+        queue: Arc::clone(&queue),
+        store,
+        sandbox: Arc::clone(&sandbox),
+        hooks: Arc::new(MetricsHooks(metrics)),
+        admission: admission(settings, isolation),
+        policy: Policy::strict(),
+        terms: terms(settings),
+        shutdown: shutdown.clone(),
+    });
+    info!(
+        worker = %settings.worker.id,
+        slots = settings.worker.slots,
+        backend = sandbox.description().backend,
+        isolation = isolation.as_str(),
+        "ready for jobs"
+    );
+    let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
+    stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
+    sandbox.close().await;
+    for task in [reaper].into_iter().chain(admin) {
+        if let Err(error) = task.await {
+            warn!(%error, "a task ended abnormally");
+        }
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits for a signal, takes nothing new, lets what runs finish within the grace period, and
+/// gives the rest back. A second signal ends the grace period.
+async fn stop_in_order(
+    mut serving: JoinHandle<()>,
+    queue: &dyn Queue,
+    shutdown: &Shutdown,
+    settings: &Settings,
+) {
+    stop_signal().await;
+    let grace = Duration::from_millis(settings.worker.grace_ms);
+    info!(grace_ms = settings.worker.grace_ms, "stopping: no new jobs, running ones may finish");
+    shutdown.drain();
+    queue.stop().await;
+    let finished = tokio::select! {
+        ended = &mut serving => Some(ended),
+        () = sleep(grace) => None,
+        () = stop_signal() => None,
+    };
+    let ended = match finished {
+        Some(ended) => ended,
+        None => {
+            info!("stopping: running jobs go back to the queue");
+            shutdown.abort();
+            serving.await
+        }
+    };
+    shutdown.abort();
+    if let Err(error) = ended {
+        warn!(%error, "serving ended abnormally");
+    }
+}
+
+/// Waits until somebody wants this process to end: SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+type Parts<'a> = (&'a Arc<dyn Queue>, &'a Arc<dyn Store>, &'a Arc<dyn Sandbox>);
+
+async fn serve_admin(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    (queue, store, sandbox): Parts<'_>,
+    shutdown: &Shutdown,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let Some(address) = settings.admin.address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        StartError::Unavailable(format!(
+            "admin.address {address}: {error}; name another, or switch it off with \"off\""
+        ))
+    })?;
+    let (queue, store, sandbox) = (Arc::clone(queue), Arc::clone(store), Arc::clone(sandbox));
+    let components = vec![
+        Component::new("broker", move || {
+            let queue = Arc::clone(&queue);
+            async move { queue.check().await }
+        }),
+        Component::new("store", move || {
+            let store = Arc::clone(&store);
+            async move { store.check().await.map_err(|error| error.to_string()) }
+        }),
+        Component::new("sandbox", move || {
+            let sandbox = Arc::clone(&sandbox);
+            async move { sandbox.check().await.map_err(|error| error.to_string()) }
+        }),
+    ];
+    let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
+    Ok(Some(tokio::spawn(async move {
+        let stop = async move { shutdown.aborted().await };
+        if let Err(error) = admin::serve(listener, metrics, components, stop).await {
+            warn!(%error, "the admin port ended");
+        }
+    })))
+}
+
+/// Looks for leftovers at the start and from time to time.
+async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
+    let mut turns = interval(REAP_INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = turns.tick() => {}
+            () = shutdown.drained() => return,
+        }
+        match sandbox.reap().await {
+            Ok(0) => {}
+            Ok(count) => info!(count, "removed what a dead worker had left"),
+            Err(error) => warn!(%error, "leftovers can't be looked for"),
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     exit::{Exit, Failure},
-    run::{interrupted, refuse},
+    run::refuse,
 };
 use crate::{
     app,
@@ -69,7 +69,7 @@ pub(super) async fn run(
     let work = async { tokio::join!(read, serve, write) };
     let ended = tokio::select! {
         (read, (), written) = work => Some((read, written)),
-        () = interrupted() => None,
+        () = app::stop_signal() => None,
     };
     progress.finish_and_clear();
     sandbox.close().await;

@@ -2,10 +2,12 @@
 
 mod batch;
 mod exit;
+mod fleet;
 mod job;
 mod print;
 mod run;
 mod tools;
+mod worker;
 
 use std::{
     io::{IsTerminal, Write},
@@ -36,6 +38,12 @@ struct CommandLine {
 enum Command {
     /// Run one program here, or a batch of jobs, with no service at all
     Run(run::Arguments),
+    /// Take jobs from the broker until told to stop
+    Worker(worker::Arguments),
+    /// Hand a program to the fleet
+    Submit(fleet::SubmitArguments),
+    /// Show the result of a job
+    Result(fleet::ResultArguments),
     /// Write the agent's binary to a file, for an image of your own
     #[command(hide = true)]
     Agent(tools::AgentArguments),
@@ -82,13 +90,24 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
                 log_to_stderr(&settings, "warn");
                 run::run(arguments, &settings).await
             }
+            Command::Worker(arguments) => {
+                log_to_stderr(&settings, &settings.log.level);
+                worker::run(arguments, &settings).await
+            }
+            Command::Submit(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::submit(arguments, &settings).await
+            }
+            Command::Result(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::result(arguments, &settings).await
+            }
             Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
         }
     })
 }
 
-/// Logs go to standard error: standard output is for results. `floor` is the level of commands
-/// whose output people read.
+/// Logs go to standard error: standard output is for results.
 fn log_to_stderr(settings: &Settings, level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_default();
     let log = tracing_subscriber::fmt()

@@ -4,7 +4,6 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use sandfleet_common::{JobId, LimitName};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     batch,
@@ -100,7 +99,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let embedded = Embedded::new(Arc::clone(&sandbox), &settings, hooks);
     let result = tokio::select! {
         result = embedded.run(&job) => Some(result),
-        () = interrupted() => None,
+        () = app::stop_signal() => None,
     };
     sandbox.close().await;
     let Some(result) = result else { return Err(Exit::Interrupted.with("interrupted")) };
@@ -114,20 +113,6 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         eprint!("{}", print::summary(&result, arguments.artifacts.as_ref()));
     }
     Ok(code_of(&result))
-}
-
-/// Waits until somebody wants this process to end.
-pub(super) async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }
 
 /// Shows what the program prints, as it prints it.

@@ -1,10 +1,12 @@
 //! Where jobs come from.
 
+mod amqp;
 mod memory;
 pub mod settle;
 
 use async_trait::async_trait;
 
+pub use amqp::{AmqpConfig, AmqpQueue};
 pub use memory::{DeadLetter, MemoryQueue};
 
 /// A source of jobs.

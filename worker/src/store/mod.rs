@@ -1,6 +1,7 @@
 //! Where results go.
 
 mod memory;
+mod redis;
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use sandfleet_common::{JobId, JobResult, JobState};
 
 pub use memory::MemoryStore;
+pub use redis::{RedisConfig, RedisStore};
 
 /// Keeps one result per job and knows who runs what.
 #[async_trait]

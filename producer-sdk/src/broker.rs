@@ -1,0 +1,106 @@
+//! How connections to the broker are made, for whoever needs one.
+
+use std::{future::Future, time::Duration};
+
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use tokio::time;
+
+use crate::{Error, config::masked};
+
+/// A dead peer is noticed after two of these. The library's default lets 120 s go by.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// A broker, and how long one exchange with it may take.
+#[derive(Clone)]
+pub struct Broker {
+    uri: AMQPUri,
+    shown: String,
+    name: String,
+    timeout: Duration,
+}
+
+impl Broker {
+    /// The broker at `url`, to which the connections of this process are known as `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if `url` is none.
+    pub fn at(url: &str, name: &str, timeout: Duration) -> Result<Self, Error> {
+        let shown = masked(url);
+        let mut uri: AMQPUri = url.parse().map_err(|error| Error::InvalidConfig {
+            setting: "amqp_url",
+            reason: format!(
+                "{shown} is no AMQP URL ({error}); write amqp://user:password@host:5672/%2f"
+            ),
+        })?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        uri.query.connection_timeout.get_or_insert(milliseconds);
+        Ok(Self { uri, shown, name: name.into(), timeout })
+    }
+
+    /// The broker's URL without the password.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// How long one exchange may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Connects once. The library's own recovery stays off: it doesn't bring back channels, and
+    /// gives up; whoever holds the connection makes a new one.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        let properties =
+            ConnectionProperties::default().with_connection_name(self.name.as_str().into());
+        self.answer("connect", Connection::connect_uri(self.uri.clone(), properties)).await
+    }
+
+    /// Awaits the broker's answer to `action`, and no longer than the time-out: the library waits
+    /// for ever on a broker that shuts down or blocks.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`]; after either the connection is good for nothing.
+    pub async fn answer<T>(
+        &self,
+        action: impl Into<String>,
+        answer: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Error> {
+        match time::timeout(self.timeout, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(self.failed(action, source)),
+            Err(_) => Err(self.timed_out(action)),
+        }
+    }
+
+    pub(crate) fn failed(&self, action: impl Into<String>, source: lapin::Error) -> Error {
+        Error::Broker {
+            broker: self.shown.clone(),
+            action: action.into(),
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn timed_out(&self, action: impl Into<String>) -> Error {
+        let (broker, after) = (self.shown.clone(), self.timeout);
+        Error::TimedOut { broker, action: action.into(), after }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_url_is_refused_without_its_password() {
+        let error = Broker::at("http://u:SECRET@h", "test", Duration::from_secs(1))
+            .err()
+            .expect("not AMQP")
+            .to_string();
+        assert!(error.starts_with("amqp_url: http://u:***@h is no AMQP URL"), "{error}");
+        assert!(!error.contains("SECRET"), "{error}");
+    }
+}

@@ -1,0 +1,95 @@
+//! What a client has to know.
+
+use std::{fmt, time::Duration};
+
+/// Where a fleet is, and how far to go for it. The defaults fit a fleet on this machine.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// The broker: `amqp://user:password@host:port/vhost`.
+    pub amqp_url: String,
+    /// The store: `redis://user:password@host:port/database`.
+    pub redis_url: String,
+    /// How the names of the fleet's queues begin.
+    pub queue_prefix: String,
+    /// How the names of the fleet's Redis keys begin.
+    pub store_prefix: String,
+    /// The longest job that is sent, in bytes of JSON. The workers have such a limit too.
+    pub max_job_bytes: usize,
+    /// How long one exchange with the broker or the store may take.
+    pub timeout: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
+            redis_url: "redis://127.0.0.1:6379/0".into(),
+            queue_prefix: "sandfleet".into(),
+            store_prefix: "sandfleet".into(),
+            max_job_bytes: 8 << 20,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Shows the URLs without their passwords.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { amqp_url, redis_url, queue_prefix, store_prefix, max_job_bytes, timeout } = self;
+        f.debug_struct("ClientConfig")
+            .field("amqp_url", &masked(amqp_url))
+            .field("redis_url", &masked(redis_url))
+            .field("queue_prefix", queue_prefix)
+            .field("store_prefix", store_prefix)
+            .field("max_job_bytes", max_job_bytes)
+            .field("timeout", timeout)
+            .finish()
+    }
+}
+
+/// `url` fit for a log line: no password, no query.
+///
+/// It doesn't parse: what is no valid URL may hold a password all the same.
+pub fn masked(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // The last `@` and not the first: a password that holds one unescaped must not show its end.
+    let shown = match rest.rsplit_once('@') {
+        Some((userinfo, host)) => {
+            let user = userinfo.split_once(':').map_or("", |(user, _)| user);
+            format!("{user}{}***@{}", if user.is_empty() { "" } else { ":" }, without_query(host))
+        }
+        None => without_query(rest).to_owned(),
+    };
+    if scheme.is_empty() { shown } else { format!("{scheme}://{shown}") }
+}
+
+fn without_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_url_holds_no_password() {
+        let cases = [
+            ("amqp://u:SECRET@h:1/v", "amqp://u:***@h:1/v"),
+            ("redis://:SECRET@h/0", "redis://***@h/0"),
+            ("redis://SECRET@h/0", "redis://***@h/0"),
+            ("amqp://u:a@SECRET@h", "amqp://u:***@h"),
+            ("amqp://u:a/SECRET@h", "amqp://u:***@h"),
+            ("amqp://u:a?SECRET@h", "amqp://u:***@h"),
+            ("redis://h/?password=SECRET", "redis://h/"),
+            ("u:SECRET@h", "u:***@h"),
+            ("amqp://h:1/%2f", "amqp://h:1/%2f"),
+            ("", ""),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(masked(url), shown);
+        }
+        let config =
+            ClientConfig { amqp_url: "amqp://u:SECRET@h".into(), ..ClientConfig::default() };
+        assert!(!format!("{config:?}").contains("SECRET"));
+    }
+}

@@ -1,0 +1,145 @@
+//! What can go wrong between a producer and the fleet.
+
+use std::time::Duration;
+
+use sandfleet_common::JobId;
+
+/// Why a job wasn't handed over or its result isn't here. No message holds a password.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is unusable.
+    #[error("{setting}: {reason}")]
+    InvalidConfig {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+
+    /// The broker can't be reached, refused, or went away. Whether it took the job is unknown.
+    #[error("broker {broker}: can't {action}; check that it runs and what the user may do")]
+    Broker {
+        /// The broker's URL without the password.
+        broker: String,
+        /// What was tried on what.
+        action: String,
+        /// What came back.
+        source: Box<lapin::Error>,
+    },
+
+    /// The broker didn't answer in time. Whether it took the job is unknown.
+    #[error("broker {broker}: can't {action}: no answer in {after:?}; try again")]
+    TimedOut {
+        /// The broker's URL without the password.
+        broker: String,
+        /// What was tried on what.
+        action: String,
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// The broker is short of memory or disk and takes no messages from anybody.
+    #[error(
+        "broker {broker} blocks publishers for lack of memory or disk since over {after:?}; \
+         wait until `rabbitmqctl status` shows no alarm, then submit the same job again"
+    )]
+    Blocked {
+        /// The broker's URL without the password.
+        broker: String,
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// A queue or exchange exists with other settings than the fleet needs.
+    #[error(
+        "broker {broker}: {what} exists with other settings: {reason}; let it run empty and \
+         delete it, or give this fleet a queue prefix of its own"
+    )]
+    Mismatch {
+        /// The broker's URL without the password.
+        broker: String,
+        /// The queue or exchange.
+        what: String,
+        /// What the broker says differs.
+        reason: String,
+    },
+
+    /// There is no queue for the job: no worker that gives this isolation was ever there.
+    #[error(
+        "no queue {queue}; start a worker that takes such jobs, or check queue_prefix and the \
+         job's isolation"
+    )]
+    Unroutable {
+        /// The queue that is missing.
+        queue: String,
+    },
+
+    /// The broker didn't take the job: its queue is at its length limit.
+    #[error("queue {queue} refused the job: it is full; submit the same job again later")]
+    Refused {
+        /// The queue.
+        queue: String,
+    },
+
+    /// The job is longer than may be sent.
+    #[error(
+        "job {job_id} is {bytes} bytes long; the limit is {limit} (max_job_bytes); send smaller \
+         files"
+    )]
+    TooLarge {
+        /// The job.
+        job_id: JobId,
+        /// Its length as JSON, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
+    /// The job can't be valid for any worker.
+    #[error("job {job_id}: {reason}")]
+    InvalidJob {
+        /// The job.
+        job_id: JobId,
+        /// Which field is wrong, and how.
+        reason: String,
+    },
+
+    /// The store can't be reached or refused.
+    #[error("store {store}: can't {action}; check that it runs and what the user may do")]
+    Store {
+        /// The store's URL without the password.
+        store: String,
+        /// What was tried on what.
+        action: String,
+        /// What came back.
+        source: Box<redis::RedisError>,
+    },
+
+    /// What the store holds under the job's id is no result that this version can read.
+    #[error("result of job {job_id} is unreadable: {reason}; is this client older than the fleet?")]
+    UnreadableResult {
+        /// The job.
+        job_id: JobId,
+        /// Why.
+        reason: String,
+    },
+
+    /// The job has no result yet; it is as it was, and can be waited for again.
+    #[error(
+        "no result of job {job_id} within {after:?}: {}",
+        if *.running {
+            "a worker runs it; wait longer"
+        } else {
+            "no worker has it; see whether workers run and whether it was submitted"
+        }
+    )]
+    NoResult {
+        /// The job.
+        job_id: JobId,
+        /// How long was waited.
+        after: Duration,
+        /// Whether a worker ran it at the end.
+        running: bool,
+    },
+}

@@ -1,0 +1,319 @@
+//! Messages to the broker, each confirmed.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::FieldTable,
+};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::{self, Instant},
+};
+use tracing::debug;
+
+use crate::{Broker, Error, Topology};
+
+/// How many tasks publish at a time; each has a channel to itself meanwhile.
+const CHANNELS: usize = 64;
+/// How much of a batch may be on its way without a confirm: enough to keep the broker busy, and
+/// a bound on what the library buffers.
+const WINDOW_MESSAGES: usize = 512;
+const WINDOW_BYTES: usize = 32 << 20;
+/// AMQP's number for "survives a restart of the broker".
+const PERSISTENT: u8 = 2;
+
+/// One message.
+pub struct Message {
+    /// The exchange, or nothing for the one that leads to the queue named by `routing_key`.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// What the operator sees it as; nothing if it has no id.
+    pub id: String,
+    /// Headers.
+    pub headers: FieldTable,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Publishes over one connection, which is made when it is needed and made again when it is lost.
+pub struct Publisher {
+    broker: Broker,
+    topology: Topology,
+    current: AsyncMutex<Current>,
+    turns: Semaphore,
+}
+
+/// The connection at present, and how the last attempt at one failed.
+#[derive(Default)]
+struct Current {
+    link: Option<Arc<Link>>,
+    failure: Option<(Instant, Error)>,
+}
+
+struct Link {
+    connection: Connection,
+    idle: Mutex<Vec<Channel>>,
+}
+
+type Outcome = Result<(), Error>;
+
+impl Publisher {
+    /// A publisher to `broker` that declares `topology` whenever it connects.
+    pub fn new(broker: Broker, topology: Topology) -> Self {
+        Self { broker, topology, current: AsyncMutex::default(), turns: Semaphore::new(CHANNELS) }
+    }
+
+    /// Connects now rather than at the first message.
+    ///
+    /// # Errors
+    /// [`Error::Broker`], [`Error::TimedOut`] and [`Error::Mismatch`].
+    pub async fn connect(&self) -> Result<(), Error> {
+        self.link().await.map(drop)
+    }
+
+    /// Publishes `message` and returns when the broker has it on disk.
+    ///
+    /// # Errors
+    /// As [`publish_all`](Self::publish_all).
+    pub async fn publish(&self, message: Message) -> Result<(), Error> {
+        self.publish_all(&[message]).await.pop().expect("one outcome a message")
+    }
+
+    /// Publishes `messages`, many of them on their way at a time, and returns what became of each,
+    /// in their order. What a lost connection left open is published once more on a new one, so a
+    /// message may reach its queue twice.
+    ///
+    /// # Errors
+    /// For each message: [`Error::Unroutable`], [`Error::Refused`], [`Error::Blocked`],
+    /// [`Error::TimedOut`], [`Error::Broker`] or [`Error::Mismatch`].
+    pub async fn publish_all(&self, messages: &[Message]) -> Vec<Result<(), Error>> {
+        let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        for last_try in [false, true] {
+            let link = match self.link().await {
+                Ok(link) => link,
+                Err(error) => {
+                    fill(&mut outcomes, &error);
+                    break;
+                }
+            };
+            let Err(error) = self.attempt(&link, messages, &mut outcomes).await else { break };
+            let lost = !link.connection.status().connected();
+            // A blocked connection is kept: it comes back by itself, and closing it would have to
+            // wait for that too. Any other that failed is not trusted with another message.
+            if !link.connection.status().blocked() {
+                self.discard(&link).await;
+            }
+            if last_try || !lost {
+                fill(&mut outcomes, &error);
+                break;
+            }
+            debug!(%error, "connection to the broker was lost; publishing once more");
+        }
+        outcomes.into_iter().map(|outcome| outcome.expect("every message has one")).collect()
+    }
+
+    /// Publishes what has no outcome yet over `link`, and notes the outcomes.
+    async fn attempt(
+        &self,
+        link: &Link,
+        messages: &[Message],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), Error> {
+        self.unblocked(link).await?;
+        let channel = self.channel(link).await?;
+        let open: Vec<usize> = (0..messages.len()).filter(|i| outcomes[*i].is_none()).collect();
+        let (mut waiting, mut returned) = (VecDeque::new(), HashSet::new());
+        let mut note = |index: usize, confirmation| {
+            let (outcome, message) = match confirmation {
+                Confirmation::Ack(message) => (Ok(()), message),
+                Confirmation::Nack(message) => {
+                    let queue = messages[index].routing_key.clone();
+                    (Err(Error::Refused { queue }), message)
+                }
+                // Impossible after confirm.select, and no promise of anything.
+                Confirmation::NotRequested => (Err(self.broker.timed_out("confirm")), None),
+            };
+            let number = message.and_then(|message| message.properties.correlation_id().clone());
+            returned.extend(number.map(|number| number.to_string()));
+            outcomes[index] = Some(outcome);
+        };
+        let sent = self.pipeline(link, &channel, messages, &open, &mut waiting, &mut note).await;
+        // After a failure, what the broker had said until then still holds.
+        for (index, confirm) in waiting {
+            if let Some(Ok(confirmation)) = confirm.now_or_never() {
+                note(index, confirmation);
+            }
+        }
+        // The library gives a returned message to whichever confirm comes in next, which in a
+        // pipeline is not always its own. So nobody else uses the channel meanwhile, and what
+        // was returned is looked up by the number that was sent along.
+        for index in open {
+            let message = &messages[index];
+            if returned.contains(&index.to_string()) && matches!(outcomes[index], Some(Ok(()))) {
+                let queue = if message.exchange.is_empty() {
+                    message.routing_key.clone()
+                } else {
+                    format!("behind exchange {}", message.exchange)
+                };
+                outcomes[index] = Some(Err(Error::Unroutable { queue }));
+            }
+        }
+        sent?;
+        // Only a channel with nothing outstanding is used again.
+        link.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        Ok(())
+    }
+
+    async fn pipeline(
+        &self,
+        link: &Link,
+        channel: &Channel,
+        messages: &[Message],
+        open: &[usize],
+        waiting: &mut VecDeque<(usize, PublisherConfirm)>,
+        note: &mut impl FnMut(usize, Confirmation),
+    ) -> Result<(), Error> {
+        let mut bytes = 0;
+        let mut next = open.iter().copied().peekable();
+        loop {
+            while let Some(index) = next.peek().copied() {
+                let size = messages[index].body.len();
+                if !waiting.is_empty()
+                    && (waiting.len() >= WINDOW_MESSAGES || bytes + size > WINDOW_BYTES)
+                {
+                    break;
+                }
+                next.next();
+                bytes += size;
+                waiting
+                    .push_back((index, self.send(link, channel, index, &messages[index]).await?));
+            }
+            let Some((index, confirm)) = waiting.pop_front() else { return Ok(()) };
+            bytes -= messages[index].body.len();
+            let action = || format!("publish to {}", messages[index].routing_key);
+            match time::timeout(self.broker.timeout(), confirm).await {
+                Ok(Ok(confirmation)) => note(index, confirmation),
+                Ok(Err(source)) => return Err(self.broker.failed(action(), source)),
+                Err(_) => return Err(self.no_answer(link, action())),
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        link: &Link,
+        channel: &Channel,
+        index: usize,
+        message: &Message,
+    ) -> Result<PublisherConfirm, Error> {
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/json".into())
+            .with_correlation_id(index.to_string().into())
+            .with_headers(message.headers.clone());
+        if !message.id.is_empty() {
+            properties = properties.with_message_id(message.id.as_str().into());
+        }
+        let action = || format!("publish to {}", message.routing_key);
+        let sent = channel.basic_publish(
+            message.exchange.as_str().into(),
+            message.routing_key.as_str().into(),
+            BasicPublishOptions { mandatory: true, ..Default::default() },
+            &message.body,
+            properties,
+        );
+        match time::timeout(self.broker.timeout(), sent).await {
+            Ok(sent) => sent.map_err(|source| self.broker.failed(action(), source)),
+            Err(_) => Err(self.no_answer(link, action())),
+        }
+    }
+
+    /// Waits while the broker is known to block: what is written then only piles up here.
+    async fn unblocked(&self, link: &Link) -> Result<(), Error> {
+        let end = Instant::now() + self.broker.timeout();
+        // The library tells of the end of a block through events that only one listener gets, so
+        // every publisher looks at the flag instead: a load of a local variable.
+        while link.connection.status().blocked() {
+            if Instant::now() >= end {
+                return Err(self.no_answer(link, String::new()));
+            }
+            time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn no_answer(&self, link: &Link, action: String) -> Error {
+        if link.connection.status().blocked() {
+            Error::Blocked { broker: self.broker.shown().into(), after: self.broker.timeout() }
+        } else {
+            self.broker.timed_out(action)
+        }
+    }
+
+    async fn link(&self) -> Result<Arc<Link>, Error> {
+        let asked = Instant::now();
+        let mut current = self.current.lock().await;
+        if let Some(link) = &current.link
+            && link.connection.status().connected()
+        {
+            return Ok(link.clone());
+        }
+        current.link = None;
+        // Those who waited for an attempt share its end. One attempt each, in turn, would add up
+        // to minutes when the broker's host is gone.
+        if let Some((when, error)) = &current.failure
+            && *when >= asked
+        {
+            return Err(error.clone());
+        }
+        match self.open().await {
+            Ok(link) => Ok(current.link.insert(Arc::new(link)).clone()),
+            Err(error) => {
+                current.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Link, Error> {
+        let connection = self.broker.connect().await?;
+        self.topology.declare(&self.broker, &connection).await?;
+        Ok(Link { connection, idle: Mutex::default() })
+    }
+
+    async fn discard(&self, link: &Arc<Link>) {
+        let mut current = self.current.lock().await;
+        if current.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            current.link = None;
+        }
+    }
+
+    async fn channel(&self, link: &Link) -> Result<Channel, Error> {
+        let idle = || link.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        while let Some(channel) = idle() {
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let opened = self.broker.answer("open a channel", link.connection.create_channel()).await?;
+        self.broker
+            .answer("ask for confirms", opened.confirm_select(ConfirmSelectOptions::default()))
+            .await?;
+        Ok(opened)
+    }
+}
+
+fn fill(outcomes: &mut [Option<Outcome>], error: &Error) {
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+        *outcome = Some(Err(error.clone()));
+    }
+}

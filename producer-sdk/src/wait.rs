@@ -1,0 +1,60 @@
+//! Waiting for results.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use sandfleet_common::{JobId, JobResult, JobState, names};
+use tokio::time::{self, Instant};
+
+use crate::{Client, Error, redis_link::is_passing};
+
+/// How often the store is asked although nothing was announced. An announcement reaches only
+/// those who listen at that moment; the key is the truth.
+const REREAD: Duration = Duration::from_secs(2);
+
+impl Client {
+    /// The result of a job, as soon as it is there, but after `timeout` at the latest. A store
+    /// that is away for a while is waited for.
+    ///
+    /// # Errors
+    /// [`Error::NoResult`] if there is none within `timeout`; [`Error::Store`] if the store
+    /// refuses, or is away at the end; [`Error::UnreadableResult`].
+    pub async fn wait(&self, id: &JobId, timeout: Duration) -> Result<JobResult, Error> {
+        let started = Instant::now();
+        let end = started.checked_add(timeout);
+        let channel = names::done_channel(&self.shared.config.store_prefix, id);
+        // Listen first and read then: the other way round, a result stored in between would go
+        // unnoticed.
+        let mut announcements = self.shared.subscriber.join(channel, end).await;
+        loop {
+            announcements.note();
+            let last = match self.get(id).await {
+                Ok(JobState::Done(result)) => return Ok(*result),
+                Ok(state) => Error::NoResult {
+                    job_id: id.clone(),
+                    after: timeout,
+                    running: matches!(state, JobState::Running),
+                },
+                Err(Error::Store { source, store, action }) if is_passing(&source) => {
+                    Error::Store { source, store, action }
+                }
+                Err(error) => return Err(error),
+            };
+            let reread = Instant::now() + spread(REREAD);
+            let until = end.map_or(reread, |end| end.min(reread));
+            let announced = time::timeout_at(until, announcements.next()).await.is_ok();
+            if !announced && end.is_some_and(|end| Instant::now() >= end) {
+                return Err(last);
+            }
+        }
+    }
+}
+
+/// `around`, a quarter more or less, so that those who began together don't ask together.
+fn spread(around: Duration) -> Duration {
+    // The keys of a new hash state are random, which saves a crate for one number.
+    let random = RandomState::new().hash_one(0) % 1024;
+    around.mul_f64(0.75 + random as f64 / 2048.0)
+}

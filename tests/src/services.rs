@@ -1,0 +1,252 @@
+//! The real broker and the real store, with names of its own for each test.
+
+use std::{process::Command, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions},
+    types::AMQPValue,
+};
+use redis::aio::MultiplexedConnection;
+use sandfleet_common::{Isolation, Priority, names};
+use sandfleet_sdk::{Broker, Client, ClientConfig, Message, Publisher, Topology};
+use sandfleet_worker::{
+    queue::{AmqpConfig, AmqpQueue},
+    store::{RedisConfig, RedisStore},
+};
+use uuid::Uuid;
+
+use crate::Relay;
+
+/// RabbitMQ and Redis, and a prefix that only this test uses. What bears it is deleted at the
+/// end, also when the test fails.
+pub struct Services {
+    /// How all the names begin.
+    pub prefix: String,
+    /// The broker.
+    pub amqp_url: String,
+    /// The store.
+    pub redis_url: String,
+    publisher: Publisher,
+}
+
+impl Services {
+    /// The services that `tests/run` has started.
+    ///
+    /// # Panics
+    /// If it hasn't.
+    pub fn fresh() -> Self {
+        let prefix = format!("t-{}", Uuid::now_v7());
+        let amqp_url = setting("SANDFLEET_TEST_AMQP_URL");
+        let redis_url = setting("SANDFLEET_TEST_REDIS_URL");
+        let broker = Broker::at(&amqp_url, &prefix, Duration::from_secs(10)).expect("a valid URL");
+        let topology = Topology { prefix: prefix.clone(), isolations: vec![Isolation::Container] };
+        Self { publisher: Publisher::new(broker, topology), prefix, amqp_url, redis_url }
+    }
+
+    /// A relay to the broker, and the URL that leads through it.
+    pub async fn amqp_relay(&self) -> (Relay, String) {
+        through_relay(&self.amqp_url, "5672").await
+    }
+
+    /// A relay to the store, and the URL that leads through it.
+    pub async fn redis_relay(&self) -> (Relay, String) {
+        through_relay(&self.redis_url, "6379").await
+    }
+
+    /// A worker's queue for plain containers of both priorities.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn queue(&self, url: &str, slots: usize) -> AmqpQueue {
+        AmqpQueue::connect(AmqpConfig {
+            url: url.to_owned(),
+            prefix: self.prefix.clone(),
+            name: format!("{} worker", self.prefix),
+            slots,
+            isolations: vec![Isolation::Container],
+            priorities: Priority::ALL.to_vec(),
+        })
+        .expect("a valid configuration")
+    }
+
+    /// A worker's store.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn store(&self, url: &str) -> RedisStore {
+        RedisStore::connect(RedisConfig { url: url.to_owned(), prefix: self.prefix.clone() })
+            .expect("a valid configuration")
+    }
+
+    /// A producer's configuration.
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig {
+            amqp_url: self.amqp_url.clone(),
+            redis_url: self.redis_url.clone(),
+            queue_prefix: self.prefix.clone(),
+            store_prefix: self.prefix.clone(),
+            ..ClientConfig::default()
+        }
+    }
+
+    /// A producer.
+    ///
+    /// # Panics
+    /// If it can't connect.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.client_config()).await.expect("the services run")
+    }
+
+    /// Puts a message into the queue of plain containers, whatever it holds.
+    ///
+    /// # Panics
+    /// If the broker doesn't take it.
+    pub async fn push(&self, priority: Priority, body: &[u8]) {
+        self.publisher
+            .publish(self.message(priority, body))
+            .await
+            .expect("the broker takes a message");
+    }
+
+    /// As [`push`](Self::push), for many.
+    ///
+    /// # Panics
+    /// If the broker doesn't take them all.
+    pub async fn push_all(&self, priority: Priority, bodies: impl Iterator<Item = Vec<u8>>) {
+        let messages: Vec<Message> = bodies.map(|body| self.message(priority, &body)).collect();
+        for outcome in self.publisher.publish_all(&messages).await {
+            outcome.expect("the broker takes a message");
+        }
+    }
+
+    fn message(&self, priority: Priority, body: &[u8]) -> Message {
+        Message {
+            exchange: String::new(),
+            routing_key: names::job_queue(&self.prefix, Isolation::Container, priority),
+            id: String::new(),
+            headers: Default::default(),
+            body: body.to_vec(),
+        }
+    }
+
+    /// Takes a message from the dead letters: its body, and the reason if it has one.
+    ///
+    /// # Panics
+    /// If the broker isn't there.
+    pub async fn dead_letter(&self) -> Option<(Vec<u8>, String)> {
+        let (_connection, channel) = self.channel().await.expect("the broker runs");
+        let queue = names::dead_queue(&self.prefix);
+        let got = channel
+            .basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true })
+            .await
+            .expect("the queue is there")?;
+        let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+        let reason = match headers.inner().get("x-sandfleet-reason") {
+            Some(AMQPValue::LongString(reason)) => reason.to_string(),
+            _ => String::new(),
+        };
+        Some((got.delivery.data, reason))
+    }
+
+    /// A connection and a channel of it.
+    ///
+    /// # Errors
+    /// If the broker isn't there.
+    pub async fn channel(&self) -> Result<(Connection, Channel)> {
+        let connection =
+            Connection::connect(&self.amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
+    }
+
+    /// A connection to the store.
+    ///
+    /// # Panics
+    /// If the store isn't there.
+    pub async fn redis(&self) -> MultiplexedConnection {
+        redis::Client::open(self.redis_url.as_str())
+            .expect("a valid URL")
+            .get_multiplexed_async_connection()
+            .await
+            .expect("the store runs")
+    }
+
+    /// Runs `rabbitmqctl`.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn rabbitmqctl(&self, arguments: &[&str]) {
+        let program = setting("SANDFLEET_TEST_RABBITMQCTL");
+        let output = Command::new(&program).args(arguments).output().expect("rabbitmqctl runs");
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    async fn delete_all(&self) -> Result<()> {
+        let (_connection, channel) = self.channel().await?;
+        for isolation in Isolation::ALL {
+            for priority in Priority::ALL {
+                let queue = names::job_queue(&self.prefix, *isolation, *priority);
+                channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+            }
+        }
+        let queue = names::dead_queue(&self.prefix);
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        let exchange = names::dead_exchange(&self.prefix);
+        channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
+
+        let client = redis::Client::open(self.redis_url.as_str())?;
+        let mut redis = client.get_multiplexed_async_connection().await?;
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg(format!("{}:*", self.prefix)).query_async(&mut redis).await?;
+        if !keys.is_empty() {
+            redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        // Within a test's runtime nothing can be awaited here, so another thread does it.
+        let deleted = thread::scope(|scope| {
+            let deletion = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    tokio::time::timeout(Duration::from_secs(20), self.delete_all())
+                        .await
+                        .context("the services don't answer")?
+                })
+            };
+            scope.spawn(deletion).join()
+        });
+        match deleted {
+            Ok(Ok(())) => {}
+            // A second panic would hide the first.
+            _ if thread::panicking() => eprintln!("{} is left behind: {deleted:?}", self.prefix),
+            _ => panic!("{} is left behind: {deleted:?}", self.prefix),
+        }
+    }
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
+}
+
+async fn through_relay(url: &str, default_port: &str) -> (Relay, String) {
+    let start = url.rfind('@').or_else(|| url.find("//").map(|at| at + 1)).expect("a URL") + 1;
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    let address = match &url[start..end] {
+        complete if complete.contains(':') => complete.to_owned(),
+        host => format!("{host}:{default_port}"),
+    };
+    let relay = Relay::to(&address).await;
+    let through = format!("{}127.0.0.1:{}{}", &url[..start], relay.port(), &url[end..]);
+    (relay, through)
+}

@@ -1,0 +1,241 @@
+//! What RabbitMQ adds to the promises of a queue: several workers, two priorities, and a
+//! connection that breaks.
+
+use std::time::Duration;
+
+use lapin::{
+    options::{QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use sandfleet_common::{Isolation, Priority, names};
+use sandfleet_tests::{Services, eventually, soon};
+use sandfleet_worker::queue::{
+    AmqpQueue, Delivery, Queue,
+    settle::{Settlement, settle},
+};
+
+async fn connected(queue: AmqpQueue) -> AmqpQueue {
+    eventually("a connection", || async { queue.check().await.ok() }).await;
+    queue
+}
+
+async fn take(queue: &AmqpQueue) -> Delivery {
+    soon("a job", queue.next()).await.expect("the queue goes on")
+}
+
+fn jobs(name: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
+    (0..count).map(move |n| format!("{name} {n}").into_bytes())
+}
+
+/// How many messages of a job queue nobody holds; nothing if there is no such queue.
+async fn ready(services: &Services, priority: Priority) -> Option<u32> {
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let queue = names::job_queue(&services.prefix, Isolation::Container, priority);
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+    declared.await.ok().map(|queue| queue.message_count())
+}
+
+#[tokio::test]
+async fn a_worker_holds_as_many_jobs_as_it_has_slots() {
+    let services = Services::fresh();
+    services.push_all(Priority::Interactive, jobs("interactive", 10)).await;
+    services.push_all(Priority::Batch, jobs("batch", 10)).await;
+    let busy = connected(services.queue(&services.amqp_url, 3)).await;
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(take(&busy).await);
+    }
+    // All the others are there for another worker, at once.
+    let idle = connected(services.queue(&services.amqp_url, 20)).await;
+    let mut others = Vec::new();
+    for _ in 0..17 {
+        others.push(take(&idle).await);
+    }
+    for priority in Priority::ALL {
+        assert_eq!(ready(&services, *priority).await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_without_a_free_slot_leaves_new_jobs_to_an_idle_one() {
+    let services = Services::fresh();
+    let busy = connected(services.queue(&services.amqp_url, 1)).await;
+    let idle = connected(services.queue(&services.amqp_url, 1)).await;
+    services.push(Priority::Batch, b"long").await;
+    let (long, idle) = soon("a job", async {
+        tokio::select! {
+            job = busy.next() => (job, &idle),
+            job = idle.next() => (job, &busy),
+        }
+    })
+    .await;
+    // Whichever took the long job: each of these goes to the other one.
+    for n in 0..20 {
+        services.push(Priority::Interactive, format!("short {n}").as_bytes()).await;
+        settle(take(idle).await, Settlement::Done).await;
+    }
+    drop(long);
+}
+
+#[tokio::test]
+async fn interactive_jobs_go_first_and_batch_is_not_starved() {
+    let services = Services::fresh();
+    services.push_all(Priority::Batch, jobs("batch", 20)).await;
+    services.push_all(Priority::Interactive, jobs("interactive", 60)).await;
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let mut order = Vec::new();
+    for _ in 0..64 {
+        let delivery = take(&queue).await;
+        order.push(delivery.body.starts_with(b"batch"));
+        settle(delivery, Settlement::Done).await;
+    }
+    let batch = order.iter().filter(|batch| **batch).count();
+    assert_eq!(batch, 8, "one in eight: {order:?}");
+    assert!(!order[0], "an interactive job goes first");
+}
+
+#[tokio::test]
+async fn a_worker_comes_back_after_its_connection_broke() {
+    let services = Services::fresh();
+    let (wire, url) = services.amqp_relay().await;
+    let queue = connected(services.queue(&url, 2)).await;
+    services.push(Priority::Interactive, b"before").await;
+    let before = take(&queue).await;
+    wire.cut();
+    let reason = eventually("bad news", || async { queue.check().await.err() }).await;
+    assert!(reason.contains("broker"), "{reason}");
+    wire.mend();
+    // The connection it came over is gone: this settles nothing, and harms nothing.
+    settle(before, Settlement::Done).await;
+    let again = take(&queue).await;
+    assert_eq!(again.body, b"before");
+    settle(again, Settlement::Done).await;
+    services.push(Priority::Interactive, b"after").await;
+    assert_eq!(take(&queue).await.body, b"after");
+    queue.check().await.expect("it is connected");
+}
+
+#[tokio::test]
+async fn a_worker_comes_back_after_its_queues_were_deleted() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 2)).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    for priority in Priority::ALL {
+        let name = names::job_queue(&services.prefix, Isolation::Container, *priority);
+        channel
+            .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
+            .await
+            .expect("deleted");
+    }
+    eventually("the queues' return", || ready(&services, Priority::Batch)).await;
+    services.push(Priority::Batch, b"job").await;
+    assert_eq!(take(&queue).await.body, b"job");
+}
+
+#[tokio::test]
+async fn stopping_hands_back_what_nobody_took() {
+    let services = Services::fresh();
+    services.push_all(Priority::Interactive, jobs("job", 4)).await;
+    let queue = connected(services.queue(&services.amqp_url, 4)).await;
+    let taken = take(&queue).await;
+    eventually("all to be with the worker", || async {
+        (ready(&services, Priority::Interactive).await == Some(0)).then_some(())
+    })
+    .await;
+    soon("the end", queue.stop()).await;
+    // The worker is still there, with its connection; what it didn't take is free all the same.
+    let other = connected(services.queue(&services.amqp_url, 4)).await;
+    for _ in 0..3 {
+        assert_ne!(take(&other).await.body, taken.body);
+    }
+    settle(taken, Settlement::Done).await;
+}
+
+#[tokio::test]
+async fn a_worker_stops_at_once_when_there_is_no_broker() {
+    let services = Services::fresh();
+    let (wire, url) = services.amqp_relay().await;
+    wire.cut();
+    let queue = services.queue(&url, 1);
+    let reason = eventually("a reason", || async {
+        queue.check().await.err().filter(|reason| reason.contains("can't connect"))
+    })
+    .await;
+    assert!(reason.contains("127.0.0.1") && reason.contains("check that it runs"), "{reason}");
+    let (end, ()) = soon("the end", async { tokio::join!(queue.next(), queue.stop()) }).await;
+    assert!(end.is_none());
+}
+
+#[tokio::test]
+async fn a_queue_with_other_settings_is_refused_with_what_differs() {
+    let services = Services::fresh();
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let name = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel
+        .queue_declare(name.as_str().into(), durable, FieldTable::default())
+        .await
+        .expect("declared");
+    let queue = services.queue(&services.amqp_url, 1);
+    let reason = eventually("a refusal", || async {
+        queue.check().await.err().filter(|reason| reason.contains("exists with other settings"))
+    })
+    .await;
+    for part in [name.as_str(), "inequivalent arg", "delete it"] {
+        assert!(reason.contains(part), "{reason:?} doesn't name {part:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_returned_too_often_goes_to_the_dead_letters() {
+    let services = Services::fresh();
+    services.push(Priority::Interactive, b"poison").await;
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let mut returns = 0;
+    let letter = loop {
+        // The broker gives it out 26 times, and then it is gone.
+        match tokio::time::timeout(Duration::from_secs(2), queue.next()).await {
+            Ok(delivery) => {
+                settle(delivery.expect("the queue goes on"), Settlement::Requeue).await;
+                returns += 1;
+                assert!(returns <= 30, "the limit isn't kept");
+            }
+            Err(_) => break eventually("a dead letter", || services.dead_letter()).await,
+        }
+    };
+    assert_eq!(letter.0, b"poison");
+    assert_eq!(returns, 26);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_sent_goes_back_to_its_queue() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let dead_letter = || Settlement::DeadLetter("names no job".into());
+    services.push(Priority::Interactive, b"{first").await;
+    // Has the dead letters' own connection made, which declares their queue.
+    settle(take(&queue).await, dead_letter()).await;
+    eventually("a dead letter", || services.dead_letter()).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let letters = names::dead_queue(&services.prefix);
+    // The exchange stays and leads nowhere, which only `mandatory` tells.
+    channel
+        .queue_delete(letters.as_str().into(), QueueDeleteOptions::default())
+        .await
+        .expect("deleted");
+    services.push(Priority::Interactive, b"{second").await;
+    settle(take(&queue).await, dead_letter()).await;
+    assert_eq!(take(&queue).await.body, b"{second");
+}
+
+#[tokio::test]
+async fn what_a_test_made_is_gone_afterwards() {
+    let services = Services::fresh();
+    services.push(Priority::Interactive, b"job").await;
+    let mut same = Services::fresh();
+    same.prefix.clone_from(&services.prefix);
+    assert_eq!(ready(&same, Priority::Interactive).await, Some(1));
+    drop(services);
+    assert_eq!(ready(&same, Priority::Interactive).await, None);
+}

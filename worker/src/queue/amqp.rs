@@ -1,0 +1,150 @@
+//! Jobs from RabbitMQ.
+//!
+//! A worker never holds more deliveries than it has slots, plus at most one for each queue but
+//! one that came in while it was filling its last slot. The broker's own prefetch can't promise
+//! that: it counts for each consumer and so for each queue, and a worker that is busy with batch
+//! jobs would sit on interactive ones that an idle worker could run. So the worker asks for a job
+//! when it has a slot for it, and subscribes only to wait for the next one when there is none;
+//! [`lanes`] has the details.
+
+mod lanes;
+mod receipt;
+mod supervisor;
+mod turns;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sandfleet_common::{Isolation, Priority};
+use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
+    task::JoinHandle,
+};
+
+use self::{
+    receipt::AmqpReceipt,
+    supervisor::{Reachable, Supervisor},
+};
+use super::{Delivery, Queue, Receipt};
+
+/// How long one exchange with the broker may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which jobs a worker takes, and from where.
+#[derive(Clone)]
+pub struct AmqpConfig {
+    /// The broker: `amqp://user:password@host:port/vhost`.
+    pub url: String,
+    /// How the names of the fleet's queues begin.
+    pub prefix: String,
+    /// What the broker calls this worker's connections.
+    pub name: String,
+    /// How many deliveries are taken and not settled at a time, at least 1.
+    pub slots: usize,
+    /// The isolations this worker gives.
+    pub isolations: Vec<Isolation>,
+    /// The priorities this worker serves.
+    pub priorities: Vec<Priority>,
+}
+
+/// The job queues of a RabbitMQ. Loses its connection and comes back by itself, for ever.
+pub struct AmqpQueue {
+    deliveries: AsyncMutex<mpsc::Receiver<(lapin::message::Delivery, AmqpReceipt)>>,
+    reachable: Arc<Mutex<Reachable>>,
+    stop: watch::Sender<bool>,
+    supervisor: AsyncMutex<Option<JoinHandle<()>>>,
+}
+
+impl AmqpQueue {
+    /// Starts taking jobs. Returns at once; [`check`](Queue::check) tells whether the broker is
+    /// there. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the URL is none, or nothing is to be served.
+    pub fn connect(config: AmqpConfig) -> Result<Self, Error> {
+        let refuse = |setting, reason: &str| {
+            Err(Error::InvalidConfig { setting, reason: reason.to_owned() })
+        };
+        if config.slots == 0 {
+            return refuse("slots", "0 slots run nothing; use at least 1");
+        }
+        if config.isolations.is_empty() || config.priorities.is_empty() {
+            return refuse("isolations", "no queue to serve; name an isolation and a priority");
+        }
+        let broker = Broker::at(&config.url, &config.name, TIMEOUT)?;
+        let (sender, deliveries) = mpsc::channel(config.slots);
+        let (stop, stopped) = watch::channel(false);
+        let reachable = Arc::new(Mutex::new(Reachable::No("not connected yet".into())));
+        let dead_letters = Topology { prefix: config.prefix.clone(), isolations: Vec::new() };
+        let supervisor = Supervisor {
+            // A connection of its own: a broker that blocks publishers reads nothing more from
+            // theirs, and the acks of finished jobs have to go on.
+            publisher: Arc::new(Publisher::new(broker.clone(), dead_letters)),
+            broker,
+            slots: Arc::new(Semaphore::new(config.slots)),
+            config,
+            deliveries: sender,
+            reachable: reachable.clone(),
+            stopped,
+        };
+        Ok(Self {
+            deliveries: AsyncMutex::new(deliveries),
+            reachable,
+            stop,
+            supervisor: AsyncMutex::new(Some(tokio::spawn(supervisor.run()))),
+        })
+    }
+}
+
+#[async_trait]
+impl Queue for AmqpQueue {
+    async fn next(&self) -> Option<Delivery> {
+        let mut stopped = self.stop.subscribe();
+        let taken = async {
+            loop {
+                let (message, receipt) = self.deliveries.lock().await.recv().await?;
+                // The connection it came over is gone, so the broker gives it to somebody else.
+                if !receipt.is_settleable() {
+                    continue;
+                }
+                return Some(Delivery { body: message.data, receipt: Box::new(receipt) });
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => None,
+            delivery = taken => delivery,
+        }
+    }
+
+    async fn stop(&self) {
+        self.stop.send_replace(true);
+        if let Some(supervisor) = self.supervisor.lock().await.take() {
+            // An error means that it panicked: there is nothing to wait for either.
+            let _ = supervisor.await;
+        }
+        let mut deliveries = self.deliveries.lock().await;
+        while let Some((_, receipt)) = deliveries.recv().await {
+            // If this doesn't reach the broker, the end of the connection does.
+            let _ = Box::new(receipt).requeue(Vec::new()).await;
+        }
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()
+    }
+}
+
+impl Drop for AmqpQueue {
+    fn drop(&mut self) {
+        if let Ok(mut supervisor) = self.supervisor.try_lock()
+            && let Some(supervisor) = supervisor.take()
+        {
+            supervisor.abort();
+        }
+    }
+}

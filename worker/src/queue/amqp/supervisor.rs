@@ -1,0 +1,205 @@
+//! Keeps a worker connected to the broker, for as long as it lives.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use lapin::{Channel, Connection, message::Delivery};
+use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{self, Instant},
+};
+use tracing::{info, warn};
+
+use super::{AmqpConfig, Receipt, lanes::Lanes, receipt::AmqpReceipt};
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How many jobs are asked for at a time. More gain nothing: the broker is busy then.
+pub(super) const MAX_GETTERS: usize = 8;
+
+/// A connection, and the channels that deliveries come and are settled over. Whoever holds one
+/// keeps them all open.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    /// For consumers.
+    pub(super) channel: Channel,
+    /// For asking; a channel answers one question after the other.
+    pub(super) getters: Vec<Channel>,
+}
+
+/// Whether jobs can be had at present.
+pub(super) enum Reachable {
+    Yes(Arc<Session>),
+    No(String),
+}
+
+impl Reachable {
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Reachable::Yes(session) if session.connection.status().connected() => Ok(()),
+            Reachable::Yes(_) => Err("the connection to the broker was lost just now".into()),
+            Reachable::No(reason) => Err(reason.clone()),
+        }
+    }
+}
+
+pub(super) struct Supervisor {
+    pub(super) broker: Broker,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) config: AmqpConfig,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) deliveries: mpsc::Sender<(Delivery, AmqpReceipt)>,
+    pub(super) reachable: Arc<Mutex<Reachable>>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl Supervisor {
+    /// Connects, takes jobs, and starts over after any error, until the worker is stopped.
+    pub(super) async fn run(mut self) {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let began = Instant::now();
+            let error = match self.serve().await {
+                Ok(()) => return self.set(Reachable::No("stopped".into())),
+                Err(error) => why(&error),
+            };
+            // Whoever connects and is thrown out at once must not come back at once.
+            if began.elapsed() >= LONGEST_PAUSE {
+                pause = SHORTEST_PAUSE;
+            }
+            warn!(error, ?pause, "no jobs from the broker; connecting again");
+            self.set(Reachable::No(error));
+            let stopped = self.stopped.wait_for(|stopped| *stopped);
+            if time::timeout(jittered(pause), stopped).await.is_ok() {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Takes jobs over one connection until the worker is stopped.
+    async fn serve(&mut self) -> Result<(), Error> {
+        let mut stopped = self.stopped.clone();
+        // Stopping doesn't wait for a broker that isn't there.
+        let session = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+            session = self.open() => Arc::new(session?),
+        };
+        let ended = self.feed(&session, &mut stopped).await;
+        if ended.is_err() {
+            // Jobs that still run keep the session. Closing it makes sure that the broker gets
+            // everything back that came over it, also what was lost on the way.
+            let closed = session.connection.close(200, "starting over".into());
+            let _ = time::timeout(self.broker.timeout(), closed).await;
+        }
+        ended
+    }
+
+    async fn feed(
+        &self,
+        session: &Arc<Session>,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let mut lanes = Lanes::open(&self.broker, session, &self.config).await?;
+        info!(broker = self.broker.shown(), "connected; waiting for jobs");
+        self.set(Reachable::Yes(session.clone()));
+        loop {
+            let first = match self.slots.clone().try_acquire_owned() {
+                Ok(slot) => slot,
+                Err(_) => {
+                    lanes.withdraw_all().await?;
+                    tokio::select! {
+                        _ = stopped.wait_for(|stopped| *stopped) => break,
+                        slot = self.slots.clone().acquire_owned() => {
+                            slot.expect("the semaphore is never closed")
+                        }
+                    }
+                }
+            };
+            let more = || self.slots.clone().try_acquire_owned().ok();
+            let mut slots = vec![first];
+            slots.extend(std::iter::from_fn(more).take(session.getters.len() - 1));
+            let deliveries = lanes.next(slots.len(), stopped).await?;
+            if deliveries.is_empty() {
+                break;
+            }
+            for (delivery, slot) in deliveries.into_iter().zip(slots) {
+                let receipt = self.receipt(session, &delivery, Some(slot));
+                // Never full, since every entry holds a slot; closed means that the queue was
+                // dropped, and the receipt's end returns the job.
+                let _ = self.deliveries.send((delivery, receipt)).await;
+            }
+        }
+        lanes.withdraw_all().await?;
+        for delivery in lanes.held() {
+            // If this doesn't reach the broker, the end of the connection does.
+            let _ = Box::new(self.receipt(session, &delivery, None)).requeue(Vec::new()).await;
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Session, Error> {
+        let connection = self.broker.connect().await?;
+        let topology = Topology {
+            prefix: self.config.prefix.clone(),
+            isolations: self.config.isolations.clone(),
+        };
+        topology.declare(&self.broker, &connection).await?;
+        let channel = self.broker.answer("open a channel", connection.create_channel()).await?;
+        let mut getters = Vec::new();
+        for _ in 0..self.config.slots.min(MAX_GETTERS) {
+            getters.push(self.broker.answer("open a channel", connection.create_channel()).await?);
+        }
+        Ok(Session { connection, channel, getters })
+    }
+
+    fn receipt(
+        &self,
+        session: &Arc<Session>,
+        delivery: &Delivery,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> AmqpReceipt {
+        let id = delivery.properties.message_id().as_ref();
+        AmqpReceipt {
+            acker: delivery.acker.clone(),
+            id: id.map(ToString::to_string).unwrap_or_default(),
+            prefix: self.config.prefix.as_str().into(),
+            publisher: self.publisher.clone(),
+            session: session.clone(),
+            runtime: Handle::current(),
+            _slot: slot,
+        }
+    }
+
+    fn set(&self, reachable: Reachable) {
+        *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) = reachable;
+    }
+}
+
+/// Up to half of `pause` less, so that a fleet doesn't come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    // The keys of a new hash state are random, which saves a crate for one number.
+    let random = RandomState::new().hash_one(0) % 1024;
+    pause.mul_f64(1.0 - random as f64 / 2048.0)
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn why(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat their cause.
+        if !line.contains(&next) {
+            line = format!("{line}: {next}");
+        }
+        cause = error.source();
+    }
+    line
+}

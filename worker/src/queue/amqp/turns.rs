@@ -1,0 +1,126 @@
+//! Whose turn it is among the queues of one worker.
+
+use sandfleet_common::Priority;
+
+/// So many interactive jobs in a row, and a batch job may go first once: what is always waiting
+/// must not starve what may wait.
+const STREAK: usize = 7;
+
+/// Interactive before batch, but not for ever; within a priority, each queue in turn.
+pub(super) struct Turns {
+    priorities: Vec<Priority>,
+    streak: usize,
+    /// How many jobs were taken of each priority: interactive, batch.
+    taken: [usize; 2],
+}
+
+impl Turns {
+    /// Turns among queues of these priorities.
+    pub(super) fn new(priorities: Vec<Priority>) -> Self {
+        Self { priorities, streak: 0, taken: [0; 2] }
+    }
+
+    /// The queues' indices in the order in which they are to be asked, and for how many jobs at
+    /// most.
+    pub(super) fn order(&self) -> Vec<(usize, usize)> {
+        let batch_first = self.streak >= STREAK;
+        let rotated = |priority: Priority| {
+            let queues = (0..self.priorities.len()).filter(|i| self.priorities[*i] == priority);
+            let mut queues: Vec<usize> = queues.collect();
+            let turn = self.taken[class(priority)] % queues.len().max(1);
+            queues.rotate_left(turn);
+            queues
+        };
+        let (mut order, mut last) = (rotated(Priority::Interactive), rotated(Priority::Batch));
+        if batch_first {
+            std::mem::swap(&mut order, &mut last);
+        }
+        order.append(&mut last);
+        let most = |index: usize| match (self.priorities[index], batch_first) {
+            // Its one chance, and then it is the others' turn again.
+            (Priority::Batch, true) => 1,
+            // Asked last, so nobody else waits.
+            (Priority::Batch, false) => usize::MAX,
+            (Priority::Interactive, true) => STREAK,
+            (Priority::Interactive, false) => STREAK - self.streak,
+        };
+        order.into_iter().map(|index| (index, most(index))).collect()
+    }
+
+    /// A job was taken from this queue.
+    pub(super) fn took(&mut self, index: usize) {
+        let taken = &mut self.taken[class(self.priorities[index])];
+        *taken = taken.wrapping_add(1);
+        // After a full streak batch was asked first: whatever was taken, batch had its chance.
+        let again = self.priorities[index] == Priority::Interactive && self.streak < STREAK;
+        self.streak = if again { self.streak + 1 } else { 0 };
+    }
+}
+
+fn class(priority: Priority) -> usize {
+    match priority {
+        Priority::Interactive => 0,
+        Priority::Batch => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Priority::{Batch, Interactive};
+
+    /// Takes `count` jobs where every queue always has one.
+    fn take(turns: &mut Turns, count: usize) -> Vec<usize> {
+        (0..count)
+            .map(|_| {
+                let (index, _) = turns.order()[0];
+                turns.took(index);
+                index
+            })
+            .collect()
+    }
+
+    #[test]
+    fn batch_gets_every_eighth_turn_when_both_have_jobs() {
+        let taken = take(&mut Turns::new(vec![Interactive, Batch]), 800);
+        assert_eq!(taken.iter().filter(|index| **index == 1).count(), 100);
+        assert_eq!(taken[..8], [0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn taking_several_at_a_time_changes_no_share() {
+        let mut turns = Turns::new(vec![Interactive, Batch]);
+        let mut taken = [0, 0];
+        while taken[0] + taken[1] < 800 {
+            let (index, most) = turns.order()[0];
+            for _ in 0..most.min(5) {
+                turns.took(index);
+                taken[index] += 1;
+            }
+        }
+        assert_eq!(taken[1], 100);
+    }
+
+    #[test]
+    fn queues_of_one_priority_share_evenly() {
+        let taken = take(&mut Turns::new(vec![Interactive, Batch, Interactive, Batch]), 800);
+        for index in 0..4 {
+            let share = taken.iter().filter(|taken| **taken == index).count();
+            let fair = if index % 2 == 0 { 350 } else { 50 };
+            assert!(share.abs_diff(fair) <= fair / 4, "queue {index} had {share} turns");
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_queue_costs_one_question_in_eight() {
+        let mut turns = Turns::new(vec![Interactive, Batch]);
+        let asked_in_vain = (0..80)
+            .filter(|_| {
+                let (first, _) = turns.order()[0];
+                turns.took(0);
+                first == 1
+            })
+            .count();
+        assert_eq!(asked_in_vain, 10);
+    }
+}

@@ -1,0 +1,7 @@
+-- KEYS lease; ARGV owner, lease_ms
+-- A lease that is gone stays gone: a renewal that was on its way while the job ended must not
+-- bring it back.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 1

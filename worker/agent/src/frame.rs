@@ -60,6 +60,8 @@ kinds! {
     Done = 24,
     /// Agent: it couldn't do its part, as one sentence.
     Failed = 25,
+    /// Agent: a barrier can't be put up, as [`Failed`](crate::launch::Failed); nothing ran.
+    Barrier = 26,
 }
 
 /// Bytes that are no frame.

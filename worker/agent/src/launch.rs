@@ -25,7 +25,9 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 pub use crate::counters::COUNTER_FILES;
-use crate::{counters::Counters, message::ScratchSpace, namespace, root, session, system};
+use crate::{
+    counters::Counters, frame::Kind, message::ScratchSpace, namespace, root, session, system,
+};
 
 /// The longest message of this protocol, in bytes; the filter program is the longest part.
 pub const MAX_MESSAGE: usize = 128 << 10;
@@ -77,6 +79,9 @@ macro_rules! barriers {
         pub enum Barrier { $($(#[doc = $doc])+ $name,)+ }
 
         impl Barrier {
+            /// Every barrier, in the order in which they are put up.
+            pub const ALL: &[Barrier] = &[$(Barrier::$name,)+];
+
             /// The barrier's name, for people.
             pub fn as_str(self) -> &'static str {
                 match self { $(Barrier::$name => $text,)+ }
@@ -95,15 +100,15 @@ barriers! {
     UserNamespace = "user namespace",
         "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
          kernel.apparmor_restrict_unprivileged_userns), run as root, or use --sandbox docker";
-    /// All other namespaces.
-    Namespaces = "namespaces",
-        "run on a kernel with pid, mount, net, ipc, uts and cgroup namespaces, or use --sandbox docker";
     /// A mount table of its own.
     MountNamespace = "mount namespace",
         "run outside of a container that forbids mounting, or use --sandbox docker";
     /// A read-only root.
     RootTree = "read-only root tree",
         "run on Linux 5.12 or newer and outside of a container that forbids mounting, or use --sandbox docker";
+    /// All other namespaces.
+    Namespaces = "namespaces",
+        "run on a kernel with pid, mount, net, ipc, uts and cgroup namespaces, or use --sandbox docker";
     /// Processes of its own and no kernel settings.
     Proc = "own /proc",
         "run on Linux 5.8 or newer; in a container, one whose /proc isn't masked; or use --sandbox docker";
@@ -227,11 +232,9 @@ fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
         );
     let served = match built {
         Ok(()) => serve_container(slot, stream),
-        Err(failed) => crate::frame::write(
-            &mut &stream,
-            crate::frame::Kind::Failed,
-            failed.to_string().as_bytes(),
-        ),
+        Err(failed) => serde_json::to_vec(&failed)
+            .map_err(io::Error::from)
+            .and_then(|bytes| crate::frame::write(&mut &stream, Kind::Barrier, &bytes)),
     };
     std::process::exit(if served.is_ok() { 0 } else { 1 })
 }

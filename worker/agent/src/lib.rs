@@ -20,3 +20,5 @@ mod namespace;
 mod output;
 mod root;
 mod system;
+
+pub use system::landlock_version;

@@ -158,3 +158,19 @@ pub(crate) fn children_cpu_time_us() -> u64 {
 pub(crate) fn children_memory_peak_bytes() -> u64 {
     children_usage().map_or(0, |usage| usage.ru_maxrss.max(0) as u64 * 1024)
 }
+
+/// The version of Landlock that this kernel offers; `None` if it offers none.
+pub fn landlock_version() -> Option<u32> {
+    const CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel takes a null pointer and a zero size and only answers
+    // with its version.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            CREATE_RULESET_VERSION,
+        )
+    };
+    u32::try_from(version).ok().filter(|version| *version > 0)
+}

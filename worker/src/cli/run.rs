@@ -71,7 +71,7 @@ impl From<SandboxChoice> for Backend {
 /// A sandbox that can't be opened: a missing barrier is the host's, all else is ours.
 pub(super) fn refuse(error: SandboxError) -> Failure {
     match error {
-        SandboxError::Barrier(_) => Exit::Barrier.because(error),
+        SandboxError::Barrier { .. } => Exit::Barrier.because(error),
         SandboxError::Failed { .. } => Exit::Unavailable.because(error),
     }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Broken {
     Overdue,
     #[error("{0}")]
     Refused(String),
+    #[error("{0}")]
+    Barrier(sandfleet_agent::launch::Failed),
     #[error("the container broke the protocol: {0}")]
     Protocol(String),
 }
@@ -82,6 +84,9 @@ pub(crate) fn conclude(
     out_of_memory: bool,
 ) -> Result<Outcome, SandboxError> {
     let failed = |reason: String| SandboxError::failed("running a container", reason);
+    if let Err(Broken::Barrier(barrier)) = held {
+        return Err(barrier.into());
+    }
     let Some(started) = heard.started else {
         let reason = held.err().map_or("it never started".into(), |error| error.to_string());
         return Err(failed(reason));
@@ -160,6 +165,7 @@ async fn listen(
             (Kind::Failed, ..) => {
                 return Err(Broken::Refused(String::from_utf8_lossy(&payload).into_owned()));
             }
+            (Kind::Barrier, false, _) => return Err(Broken::Barrier(parse(&payload)?)),
             (Kind::Hello, false, _) => {
                 let Hello { protocol } = parse(&payload)?;
                 if protocol != AGENT_PROTOCOL {

@@ -129,8 +129,13 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A barrier can't be put up on this host; nothing ran and nothing will.
-    #[error("{0}")]
-    Barrier(String),
+    #[error("{message}")]
+    Barrier {
+        /// Its name.
+        barrier: &'static str,
+        /// One sentence with the ways out.
+        message: String,
+    },
     /// The sandbox could not be made or lost its container.
     #[error("{operation}: {reason}")]
     Failed {
@@ -141,18 +146,24 @@ pub enum SandboxError {
     },
 }
 
+impl From<sandfleet_agent::launch::Failed> for SandboxError {
+    fn from(failed: sandfleet_agent::launch::Failed) -> Self {
+        Self::Barrier { barrier: failed.barrier.as_str(), message: failed.to_string() }
+    }
+}
+
 impl SandboxError {
     pub(crate) fn failed(operation: &'static str, reason: impl ToString) -> Self {
         Self::Failed { operation, reason: reason.to_string() }
     }
 }
 
-#[cfg(test)]
-pub(crate) fn plan_for_tests() -> Plan {
+/// The smallest program there is: it runs only where every barrier stands.
+pub(crate) fn self_test() -> Plan {
     Plan {
         job_id: JobId::generate(),
         attempt: 1,
-        command: vec!["/bin/true".into()],
+        command: vec!["/usr/bin/true".into()],
         environment: Vec::new(),
         files: Vec::new(),
         stdin: None,

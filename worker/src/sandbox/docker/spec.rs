@@ -108,7 +108,7 @@ fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::plan_for_tests as plan;
+    use crate::sandbox::self_test as plan;
 
     fn config() -> DockerConfig {
         DockerConfig {

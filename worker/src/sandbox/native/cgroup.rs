@@ -20,6 +20,10 @@ use crate::sandbox::{SandboxError, policy::Policy};
 /// Directories of this name are ours; those without a lock on them belong to workers that are
 /// gone.
 const PREFIX: &str = "sandfleet-";
+
+/// What doctor calls it.
+pub(crate) const BARRIER: &str = "control groups";
+
 const PERIOD_US: u64 = 100_000;
 /// The launcher and the agent share the program's group.
 const OVERHEAD_PROCESSES: u64 = 2;
@@ -118,11 +122,12 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn missing(reason: String) -> SandboxError {
-    SandboxError::Barrier(format!(
-        "the barrier \"control groups\" can't be put up: {reason}; to go on: run as root, or \
+    let message = format!(
+        "the barrier \"{BARRIER}\" can't be put up: {reason}; to go on: run as root, or \
          below a delegated control group (systemd-run --user --scope -p Delegate=yes sandfleet …), \
          or name one that this user may write to (sandbox.cgroup_parent), or use --sandbox docker"
-    ))
+    );
+    SandboxError::Barrier { barrier: BARRIER, message }
 }
 
 struct Mount<'a> {

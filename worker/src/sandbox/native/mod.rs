@@ -115,7 +115,10 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             artifact_count: _,    // Policy::bounds
             overhead_bytes: _,    // SlotGroup
         } => Ok(()),
-        _ => Err(SandboxError::Barrier("the native sandbox can't be made weaker".into())),
+        _ => Err(SandboxError::failed(
+            "lowering the policy",
+            "the native sandbox can't be made weaker",
+        )),
     }
 }
 
@@ -168,7 +171,7 @@ impl Lease {
                 self.shared.put_back(slot);
                 Ok(Some(memory_kills))
             }
-            Err(error @ SandboxError::Barrier(_)) => Err(error),
+            Err(error @ SandboxError::Barrier { .. }) => Err(error),
             Err(error) => {
                 // Dropping the slot kills its launcher and all that is in its group.
                 warn!(%error, "a slot is given up");

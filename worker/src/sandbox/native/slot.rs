@@ -71,7 +71,7 @@ impl Slot {
         match timeout(DEADLINE, ready).await {
             Ok(Ok(Report::Prepared)) => {}
             Ok(Ok(Report::Failed(failed))) => {
-                return Err(SandboxError::Barrier(failed.to_string()));
+                return Err(failed.into());
             }
             Ok(Ok(other)) => {
                 return Err(SandboxError::failed("preparing a slot", format!("{other:?}")));
@@ -117,7 +117,7 @@ impl Slot {
         match timeout(DEADLINE, self.launcher.report()).await {
             Ok(Ok(Report::Exited { .. })) => {}
             Ok(Ok(Report::Failed(reason))) => {
-                return Err(SandboxError::Barrier(reason.to_string()));
+                return Err(reason.into());
             }
             Ok(Ok(Report::Prepared)) => {
                 return Err(SandboxError::failed("ending a container", "prepared instead"));

@@ -8,6 +8,7 @@ pub mod app;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod embedded;
 pub mod hooks;
 pub mod metrics;

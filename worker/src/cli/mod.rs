@@ -1,11 +1,13 @@
 //! The command line.
 
 mod batch;
+mod doctor;
 mod exit;
 mod fleet;
 mod job;
 mod print;
 mod run;
+mod scope;
 mod tools;
 mod worker;
 
@@ -44,6 +46,8 @@ enum Command {
     Submit(fleet::SubmitArguments),
     /// Show the result of a job
     Result(fleet::ResultArguments),
+    /// Show every barrier and service that this host can give, and what to do for the rest
+    Doctor(doctor::Arguments),
     /// Write the agent's binary to a file, for an image of your own
     #[command(hide = true)]
     Agent(tools::AgentArguments),
@@ -101,6 +105,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Result(arguments) => {
                 log_to_stderr(&settings, "warn");
                 fleet::result(arguments, &settings).await
+            }
+            Command::Doctor(arguments) => {
+                log_to_stderr(&settings, "error");
+                doctor::run(arguments, &settings).await
             }
             Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
         }

@@ -9,7 +9,7 @@ use super::{
     batch,
     exit::{Exit, Failure, code_of},
     job::JobArguments,
-    print,
+    print, scope,
 };
 use crate::{
     app,
@@ -77,6 +77,10 @@ pub(super) fn refuse(error: SandboxError) -> Failure {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    // Before anything of stdin is read: the process may be started anew.
+    if arguments.sandbox == SandboxChoice::Native {
+        scope::obtain(settings);
+    }
     let Some(script) = &arguments.script else {
         let Some(batch) = &arguments.batch else {
             return Err(Exit::Usage.with("name a script, or a batch with --batch"));

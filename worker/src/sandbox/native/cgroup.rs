@@ -19,7 +19,7 @@ use crate::sandbox::{SandboxError, policy::Policy};
 
 /// Directories of this name are ours; those without a lock on them belong to workers that are
 /// gone.
-const PREFIX: &str = "sandfleet-";
+const PREFIX: &str = "sandfleet-worker-";
 
 /// What doctor calls it.
 pub(crate) const BARRIER: &str = "control groups";

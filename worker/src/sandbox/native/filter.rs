@@ -18,7 +18,7 @@ const LONGEST: usize = 4096;
 
 /// Why a profile can't be made into a program.
 #[derive(Debug, Error)]
-pub enum CompileError {
+pub(crate) enum CompileError {
     /// There are no rules for this machine's calls.
     #[error("the seccomp profile has no rules for {0}")]
     Architecture(&'static str),
@@ -29,7 +29,7 @@ pub enum CompileError {
 
 /// Makes `profile` into a program for this machine: `struct sock_filter`s of 8 bytes each, as
 /// `seccomp(2)` takes them.
-pub fn compile(profile: &Profile) -> Result<Vec<u8>, CompileError> {
+pub(crate) fn compile(profile: &Profile) -> Result<Vec<u8>, CompileError> {
     let architecture = Architecture::running()
         .filter(|architecture| profile.covers(*architecture))
         .ok_or(CompileError::Architecture(std::env::consts::ARCH))?;

@@ -19,6 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::Isolation;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use self::{
@@ -30,6 +31,20 @@ use super::{
     conversation::{self, Heard},
     policy::Policy,
 };
+
+/// The barrier that is the host's alone to give.
+pub(crate) use cgroup::BARRIER as CGROUPS;
+
+/// Which control groups this process can use.
+///
+/// # Errors
+/// Names what is missing and the ways out.
+pub(crate) fn describe_cgroups(config: &NativeConfig) -> Result<String, SandboxError> {
+    let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
+    let version = hierarchy.version();
+    drop(Territory::claim(hierarchy)?);
+    Ok(format!("version {version}: memory, pids, cpu"))
+}
 
 /// How a native sandbox is set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +70,9 @@ struct Shared {
     territory: Territory,
     hierarchy: Hierarchy,
     idle: Mutex<Vec<Slot>>,
+    /// How many containers may run at a time. Without root all of them would be the same user,
+    /// and so neighbours that can use up each other's kernel quotas: then there is one.
+    turns: Arc<Semaphore>,
     made: AtomicUsize,
 }
 
@@ -79,6 +97,7 @@ impl NativeSandbox {
             image_digest: None,
             policy_hash: policy.hash(),
         };
+        let turns = if rustix::process::geteuid().is_root() { Semaphore::MAX_PERMITS } else { 1 };
         let shared = Shared {
             config,
             policy,
@@ -86,6 +105,7 @@ impl NativeSandbox {
             territory,
             hierarchy,
             idle: Mutex::default(),
+            turns: Arc::new(Semaphore::new(turns)),
             made: AtomicUsize::new(0),
         };
         let sandbox = Self { shared: Arc::new(shared), description };
@@ -154,6 +174,8 @@ impl Shared {
 struct Lease {
     shared: Arc<Shared>,
     slot: Option<Slot>,
+    /// Given back only when the container is gone.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
@@ -185,7 +207,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            let lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot) };
+            let (shared, turn) = (Arc::clone(&self.shared), self.turn.take());
+            let lease = Lease { shared, slot: Some(slot), turn };
             tokio::spawn(async move {
                 if let Err(error) = lease.end(true).await {
                     warn!(%error, "a container could not be ended in order");
@@ -200,8 +223,9 @@ impl Sandbox for NativeSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         let begun = Instant::now();
         let policy = &self.shared.policy;
+        let turn = Arc::clone(&self.shared.turns).acquire_owned().await.ok();
         let slot = self.shared.take_slot().await?;
-        let mut lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot) };
+        let mut lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot), turn };
         let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
 
         let mut heard = Heard::default();

@@ -1,0 +1,202 @@
+//! The sandboxes, by putting each barrier up and running the smallest program behind them.
+
+use std::time::Duration;
+
+use bollard::{Docker, models::SystemInfo};
+use sandfleet_agent::launch::Barrier;
+use tokio::time::timeout;
+
+use super::{Finding, State};
+use crate::{
+    app,
+    config::Settings,
+    sandbox::{
+        End, Sandbox, SandboxError,
+        docker::DockerSandbox,
+        native::{self, NativeSandbox},
+        self_test,
+    },
+};
+
+pub(super) const NATIVE: &str = "native";
+pub(super) const DOCKER: &str = "docker";
+
+/// How long an engine may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let config = app::native_config(settings);
+    findings.push(match native::describe_cgroups(&config) {
+        Ok(detail) => Finding::ok(NATIVE, native::CGROUPS, detail),
+        Err(error) => missing(native::CGROUPS, &error),
+    });
+    let tried = async {
+        let sandbox = NativeSandbox::open(config).await?;
+        let tried = run_self_test(&sandbox).await;
+        sandbox.close().await;
+        tried
+    };
+    let failed = tried.await.err();
+    let at_fault = match &failed {
+        Some(SandboxError::Barrier { barrier, .. }) => Some(*barrier),
+        _ => None,
+    };
+    let mut standing = at_fault != Some(native::CGROUPS);
+    for barrier in Barrier::ALL {
+        let name = barrier.as_str();
+        findings.push(match &failed {
+            Some(error) if at_fault == Some(name) => {
+                standing = false;
+                missing(name, error)
+            }
+            _ if standing => Finding::ok(NATIVE, name, "put up"),
+            _ => untried(name),
+        });
+    }
+    match failed {
+        None => findings.push(Finding::ok(NATIVE, "self-test", "a program ran behind all of them")),
+        Some(SandboxError::Barrier { .. }) => findings.push(untried("self-test")),
+        Some(error) => findings.push(missing("self-test", &error)),
+    }
+    findings.push(users());
+    findings.push(landlock());
+    findings
+}
+
+fn missing(name: &str, error: &SandboxError) -> Finding {
+    let text = error.to_string();
+    let (detail, fix) = text.split_once("; to go on: ").unwrap_or((&text, "see the reason"));
+    Finding::bad(NATIVE, name, State::Missing, detail, fix)
+}
+
+fn untried(name: &str) -> Finding {
+    let fix = "put up the missing barrier first";
+    Finding::bad(NATIVE, name, State::Untried, "needs what is missing above", fix)
+}
+
+fn users() -> Finding {
+    if rustix::process::geteuid().is_root() {
+        return Finding::ok(NATIVE, "users", "every slot has one of its own");
+    }
+    Finding::bad(
+        NATIVE,
+        "users",
+        State::Warning,
+        "not root: all containers share your user number, so one job runs at a time",
+        "run as root for more slots",
+    )
+}
+
+/// A second wall behind the mount namespace; not yet put up, and so no reason to refuse.
+fn landlock() -> Finding {
+    match sandfleet_agent::landlock_version() {
+        Some(version) => Finding::ok(NATIVE, "Landlock", format!("offered, ABI {version}")),
+        None => Finding::bad(
+            NATIVE,
+            "Landlock",
+            State::Warning,
+            "this kernel doesn't offer it",
+            "boot a kernel with CONFIG_SECURITY_LANDLOCK and landlock in lsm=",
+        ),
+    }
+}
+
+async fn run_self_test(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
+    let outcome = sandbox.run(&self_test(), &|_, _| ()).await?;
+    match outcome.end {
+        End::Seen(ended) if ended.exit_code == Some(0) => Ok(()),
+        end => Err(SandboxError::failed("running /usr/bin/true", format!("{end:?}"))),
+    }
+}
+
+pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
+    let config = app::docker_config(settings);
+    let start = format!(
+        "install and start a Docker engine, or name another with sandbox.docker_host (now {})",
+        config.host
+    );
+    let asked =
+        async { Docker::connect_with_host(&config.host)?.negotiate_version().await?.info().await };
+    let info = match timeout(DEADLINE, asked).await {
+        Ok(Ok(info)) => info,
+        Ok(Err(error)) => {
+            return vec![Finding::bad(DOCKER, "engine", State::Missing, error.to_string(), start)];
+        }
+        Err(_) => {
+            let detail = format!("no answer in {} s", DEADLINE.as_secs());
+            return vec![Finding::bad(DOCKER, "engine", State::Missing, detail, start)];
+        }
+    };
+    let mut findings = engine(&info, &config.runtime);
+    let tried = async {
+        let sandbox = DockerSandbox::open(config).await?;
+        run_self_test(&sandbox).await
+    };
+    findings.push(match tried.await {
+        Ok(()) => Finding::ok(DOCKER, "self-test", "a program ran in a container of the image"),
+        Err(error) => {
+            let text = error.to_string();
+            let (detail, fix) = text.split_once("; ").unwrap_or((&text, "see the reason"));
+            Finding::bad(DOCKER, "self-test", State::Missing, detail, fix)
+        }
+    });
+    findings
+}
+
+fn engine(info: &SystemInfo, runtime: &str) -> Vec<Finding> {
+    let version = info.server_version.as_deref().unwrap_or("unknown");
+    let cgroups = info.cgroup_version.map_or_else(|| "?".into(), |version| version.to_string());
+    let mut findings =
+        vec![Finding::ok(DOCKER, "engine", format!("{version}, cgroup version {cgroups}"))];
+    let mut runtimes: Vec<&str> = info.runtimes.iter().flatten().map(|(n, _)| n.as_str()).collect();
+    runtimes.sort_unstable();
+    let offered = runtimes.join(", ");
+    findings.push(match runtimes.contains(&runtime) {
+        true => Finding::ok(DOCKER, "runtime", format!("{runtime} (of {offered})")),
+        false => Finding::bad(
+            DOCKER,
+            "runtime",
+            State::Missing,
+            format!("{runtime} is not among {offered}"),
+            "add it to the engine's runtimes (daemon.json), or choose with sandbox.runtime",
+        ),
+    });
+    for (name, given) in [
+        ("memory limit", info.memory_limit),
+        ("swap limit", info.swap_limit),
+        ("process limit", info.pids_limit),
+        ("CPU limit", info.cpu_cfs_quota),
+    ] {
+        findings.push(match given {
+            Some(true) => Finding::ok(DOCKER, name, "offered"),
+            // Without swap there is nothing to limit.
+            _ if name == "swap limit" => Finding::bad(
+                DOCKER,
+                name,
+                State::Warning,
+                "not offered: with swap on this host, programs can use it beyond their memory",
+                "boot with swapaccount=1, or switch swap off",
+            ),
+            _ => Finding::bad(
+                DOCKER,
+                name,
+                State::Missing,
+                "not offered",
+                "enable the control group controller on the engine's host",
+            ),
+        });
+    }
+    let filtered = info.security_options.iter().flatten().any(|option| option.contains("seccomp"));
+    findings.push(match filtered {
+        true => Finding::ok(DOCKER, "system call filter", "offered"),
+        false => Finding::bad(
+            DOCKER,
+            "system call filter",
+            State::Missing,
+            "the engine offers no seccomp",
+            "use an engine and a kernel with seccomp",
+        ),
+    });
+    findings
+}

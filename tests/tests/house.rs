@@ -106,8 +106,7 @@ fn full_result() -> JobResult {
 #[test]
 fn the_protocol_page_names_everything_that_is_on_the_wire() {
     let page = fs::read_to_string(top().join("docs/protocol.md")).expect("the page is there");
-    let words: Vec<&str> =
-        page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let words: Vec<&str> = page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     let mut names = Vec::new();
     fields(&serde_json::to_value(full_job()).expect("serialises"), &mut names);
     fields(&serde_json::to_value(full_result()).expect("serialises"), &mut names);

@@ -24,6 +24,7 @@ use crate::{
         docker::{DockerConfig, DockerSandbox},
         native::{NativeConfig, NativeSandbox},
         policy::Policy,
+        self_test,
     },
     shutdown::Shutdown,
     store::{RedisConfig, RedisStore, Store},
@@ -115,6 +116,8 @@ const REAP_INTERVAL: Duration = Duration::from_secs(60);
 pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartError> {
     let unavailable = |error: &dyn std::fmt::Display| StartError::Unavailable(error.to_string());
     let sandbox = open_sandbox(backend, settings).await?;
+    // A sandbox that can't run anything is known before the first job is taken.
+    self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
     let store: Arc<dyn Store> = Arc::new(
         RedisStore::connect(RedisConfig {

@@ -11,7 +11,7 @@ use crate::{
     app,
     config::Settings,
     sandbox::{
-        End, Sandbox, SandboxError,
+        Sandbox, SandboxError,
         docker::DockerSandbox,
         native::{self, NativeSandbox},
         self_test,
@@ -33,7 +33,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
     });
     let tried = async {
         let sandbox = NativeSandbox::open(config).await?;
-        let tried = run_self_test(&sandbox).await;
+        let tried = self_test(&sandbox).await;
         sandbox.close().await;
         tried
     };
@@ -102,14 +102,6 @@ fn landlock() -> Finding {
     }
 }
 
-async fn run_self_test(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
-    let outcome = sandbox.run(&self_test(), &|_, _| ()).await?;
-    match outcome.end {
-        End::Seen(ended) if ended.exit_code == Some(0) => Ok(()),
-        end => Err(SandboxError::failed("running /usr/bin/true", format!("{end:?}"))),
-    }
-}
-
 pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
     let config = app::docker_config(settings);
     let start = format!(
@@ -131,7 +123,7 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
     let mut findings = engine(&info, &config.runtime);
     let tried = async {
         let sandbox = DockerSandbox::open(config).await?;
-        run_self_test(&sandbox).await
+        self_test(&sandbox).await
     };
     findings.push(match tried.await {
         Ok(()) => Finding::ok(DOCKER, "self-test", "a program ran in a container of the image"),

@@ -158,8 +158,19 @@ impl SandboxError {
     }
 }
 
-/// The smallest program there is: it runs only where every barrier stands.
-pub(crate) fn self_test() -> Plan {
+/// Runs the smallest program there is, which takes every barrier.
+///
+/// # Errors
+/// The barrier or the part that fails.
+pub async fn self_test(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
+    let outcome = sandbox.run(&smallest_plan(), &|_, _| ()).await?;
+    match outcome.end {
+        End::Seen(ended) if ended.exit_code == Some(0) => Ok(()),
+        end => Err(SandboxError::failed("running /usr/bin/true", format!("{end:?}"))),
+    }
+}
+
+pub(crate) fn smallest_plan() -> Plan {
     Plan {
         job_id: JobId::generate(),
         attempt: 1,

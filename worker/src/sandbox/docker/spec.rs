@@ -108,7 +108,7 @@ fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::self_test as plan;
+    use crate::sandbox::smallest_plan as plan;
 
     fn config() -> DockerConfig {
         DockerConfig {

@@ -191,6 +191,17 @@ impl Territory {
         Ok(Self { hierarchy, name, _locks: locks })
     }
 
+    /// Whether the worker's groups are still there: whoever cleans up a host may take them away.
+    pub(crate) fn check(&self) -> Result<(), SandboxError> {
+        for place in self.hierarchy.places() {
+            let path = place.join(&self.name);
+            if !path.exists() {
+                return Err(missing(format!("somebody removed {}", path.display())));
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what workers that are gone have left; gives back how many groups those were.
     pub(crate) fn reap(hierarchy: &Hierarchy) -> io::Result<usize> {
         let mut reaped = 0;

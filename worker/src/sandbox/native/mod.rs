@@ -245,7 +245,7 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
-        Ok(())
+        self.shared.territory.check()
     }
 
     fn description(&self) -> &Description {

@@ -1,0 +1,181 @@
+//! The control group of one slot: its limits and its counters.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use sandfleet_common::Limits;
+
+use super::{Hierarchy, Territory, missing, territory::remove_tree, write};
+use crate::sandbox::{SandboxError, policy::Policy};
+
+const PERIOD_US: u64 = 100_000;
+/// The launcher and the agent share the program's group.
+const OVERHEAD_PROCESSES: u64 = 2;
+
+/// The control group of one slot.
+#[derive(Debug)]
+pub(crate) struct SlotGroup {
+    version: u32,
+    memory: PathBuf,
+    pids: PathBuf,
+    cpu: PathBuf,
+    cpuacct: PathBuf,
+    /// Open for writing too: version 2 resets the peak for the very descriptor that asks.
+    peak: File,
+    applied: Option<(u64, u64)>,
+}
+
+impl SlotGroup {
+    /// Makes the group of slot number `slot`, for programs that may use `cpus` processors.
+    pub(crate) fn make(
+        territory: &Territory,
+        slot: usize,
+        cpus: f64,
+    ) -> Result<Self, SandboxError> {
+        let below = |place: &Path| place.join(&territory.name).join(format!("slot-{slot}"));
+        for place in territory.hierarchy.places() {
+            match fs::create_dir(below(place)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(missing(format!("{}: {error}", below(place).display())));
+                }
+                _ => {}
+            }
+        }
+        let version = territory.hierarchy.version();
+        let [memory, pids, cpu, cpuacct] = match &territory.hierarchy {
+            Hierarchy::Unified(place) => std::array::from_fn(|_| below(place)),
+            Hierarchy::PerController(places) => std::array::from_fn(|i| below(&places[i])),
+        };
+        let quota = ((cpus * PERIOD_US as f64) as u64).max(1000);
+        let limit_cpu = || match version {
+            2 => write(&cpu, "cpu.max", &format!("{quota} {PERIOD_US}")),
+            _ => write(&cpu, "cpu.cfs_period_us", &PERIOD_US.to_string())
+                .and_then(|()| write(&cpu, "cpu.cfs_quota_us", &quota.to_string())),
+        };
+        let peak = if version == 2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        let open = |file: &str| {
+            let path = memory.join(file);
+            File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path))
+        };
+        let peak = limit_cpu()
+            .and_then(|()| open(peak).or_else(|_| File::open("/dev/null")))
+            .map_err(|error| missing(error.to_string()))?;
+        Ok(Self { version, memory, pids, cpu, cpuacct, peak, applied: None })
+    }
+
+    /// Puts the launcher in.
+    pub(crate) fn add(&self, process: u32) -> Result<(), SandboxError> {
+        let mut groups = vec![&self.memory];
+        if self.version == 1 {
+            groups.extend([&self.pids, &self.cpu, &self.cpuacct]);
+        }
+        for group in groups {
+            write(group, "cgroup.procs", &process.to_string())
+                .map_err(|error| missing(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the next job's limits and starts its peak from here; gives back the memory in use
+    /// now, which isn't the job's, or `None` where this kernel can't start a peak anew.
+    pub(crate) fn apply(
+        &mut self,
+        limits: &Limits,
+        policy: &Policy,
+    ) -> Result<Option<u64>, SandboxError> {
+        let memory = limits.memory_bytes.saturating_add(policy.overhead_bytes);
+        let processes = limits.processes.saturating_add(OVERHEAD_PROCESSES);
+        if self.applied != Some((memory, processes)) {
+            self.set_limits(memory, processes, policy.swap)
+                .map_err(|error| missing(error.to_string()))?;
+            self.applied = Some((memory, processes));
+        }
+        let reset = if self.version == 2 { "reset" } else { "0" };
+        let usage = if self.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
+        let restarted = (&self.peak).write_all(reset.as_bytes()).is_ok();
+        Ok(restarted.then(|| number(&self.memory.join(usage))))
+    }
+
+    fn set_limits(&self, memory: u64, processes: u64, swap: bool) -> io::Result<()> {
+        write(&self.pids, "pids.max", &processes.to_string())?;
+        if self.version == 2 {
+            write(&self.memory, "memory.max", &memory.to_string())?;
+            write(&self.memory, "memory.oom.group", "0")?;
+            if !swap && self.memory.join("memory.swap.max").exists() {
+                write(&self.memory, "memory.swap.max", "0")?;
+            }
+            return Ok(());
+        }
+        let (plain, with_swap) = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes");
+        let counts_swap = self.memory.join(with_swap).exists();
+        // Memory alone may never be above memory and swap together, on the way neither.
+        let shrinks = self.applied.is_some_and(|(before, _)| memory < before);
+        if shrinks {
+            write(&self.memory, plain, &memory.to_string())?;
+        }
+        if counts_swap && !swap {
+            let widen = self.applied.is_none();
+            if widen {
+                write(&self.memory, plain, &memory.to_string())?;
+            }
+            write(&self.memory, with_swap, &memory.to_string())?;
+        } else if !swap && fs::read_to_string("/proc/swaps")?.lines().count() > 1 {
+            return Err(io::Error::other(
+                "this host has swap, and its kernel doesn't count swap per group (boot with \
+                 swapaccount=1, or swapoff -a)",
+            ));
+        }
+        write(&self.memory, plain, &memory.to_string())
+    }
+
+    /// The descriptors that the agent counts by, in the order that it expects.
+    pub(crate) fn counters(&self) -> io::Result<Vec<OwnedFd>> {
+        let (cpu, events) = match self.version {
+            2 => (self.cpuacct.join("cpu.stat"), self.memory.join("memory.events")),
+            _ => (self.cpuacct.join("cpuacct.usage"), self.memory.join("memory.oom_control")),
+        };
+        Ok(vec![
+            File::open(cpu)?.into(),
+            self.peak.as_fd().try_clone_to_owned()?,
+            File::open(events)?.into(),
+            File::open(self.pids.join("pids.events"))?.into(),
+        ])
+    }
+
+    /// How many processes were killed here for want of memory, ever.
+    pub(crate) fn memory_kills(&self) -> u64 {
+        let file = if self.version == 2 { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(self.memory.join(file)).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// The processes in the group: between jobs only the launcher may be there.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+impl Drop for SlotGroup {
+    fn drop(&mut self) {
+        let mut groups = vec![&self.memory];
+        if self.version == 1 {
+            groups.extend([&self.pids, &self.cpu, &self.cpuacct]);
+        }
+        for group in groups {
+            if group.exists() {
+                remove_tree(group);
+            }
+        }
+    }
+}
+
+fn number(path: &Path) -> u64 {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,152 @@
+//! A worker's own part of the tree of control groups, and what dead workers left of theirs.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Hierarchy, missing, write};
+use crate::sandbox::SandboxError;
+
+/// Directories of this name are ours; those without a lock on them belong to workers that are
+/// gone.
+const PREFIX: &str = "sandfleet-worker-";
+
+/// This worker's own part of the tree. Locked while the worker lives; removed with it.
+#[derive(Debug)]
+pub(crate) struct Territory {
+    pub(super) hierarchy: Hierarchy,
+    pub(super) name: String,
+    /// Held for their locks, which the kernel gives back however this process ends.
+    _locks: Vec<File>,
+}
+
+impl Territory {
+    /// Makes the worker's groups below its own place.
+    pub(crate) fn claim(hierarchy: Hierarchy) -> Result<Self, SandboxError> {
+        let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
+        if let Hierarchy::Unified(place) = &hierarchy {
+            delegate(place).map_err(|error| {
+                missing(format!("controllers can't be delegated in {}: {error}", place.display()))
+            })?;
+        }
+        let mut locks = Vec::new();
+        for place in hierarchy.places() {
+            let path = place.join(&name);
+            let locked = fs::create_dir(&path).and_then(|()| File::open(&path)).and_then(|file| {
+                flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+                Ok(file)
+            });
+            locks.push(locked.map_err(|error| missing(format!("{}: {error}", path.display())))?);
+            if hierarchy.version() == 2 {
+                write(&path, "cgroup.subtree_control", "+memory +pids +cpu")
+                    .map_err(|error| missing(error.to_string()))?;
+            }
+        }
+        Ok(Self { hierarchy, name, _locks: locks })
+    }
+
+    /// Whether the worker's groups are still there: whoever cleans up a host may take them away.
+    pub(crate) fn check(&self) -> Result<(), SandboxError> {
+        for place in self.hierarchy.places() {
+            let path = place.join(&self.name);
+            if !path.exists() {
+                return Err(missing(format!("somebody removed {}", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what workers that are gone have left; gives back how many groups those were.
+    pub(crate) fn reap(hierarchy: &Hierarchy) -> io::Result<usize> {
+        let mut reaped = 0;
+        for place in hierarchy.places() {
+            for entry in fs::read_dir(place)? {
+                let entry = entry?;
+                let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+                if !ours || !entry.file_type()?.is_dir() {
+                    continue;
+                }
+                let abandoned = File::open(entry.path()).is_ok_and(|directory| {
+                    flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+                });
+                if abandoned && remove_tree(&entry.path()) {
+                    reaped += 1;
+                }
+            }
+        }
+        Ok(reaped)
+    }
+}
+
+impl Drop for Territory {
+    fn drop(&mut self) {
+        for place in self.hierarchy.places() {
+            // What still holds a process here is reaped by the next worker.
+            remove_tree(&place.join(&self.name));
+        }
+    }
+}
+
+/// Kills what is in a group and below, and removes it; says whether it is gone. The kernel takes
+/// a moment to let a dead process leave its group.
+pub(super) fn remove_tree(path: &Path) -> bool {
+    for _ in 0..200 {
+        let groups = walk(path);
+        for group in &groups {
+            let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines().filter_map(|line| line.parse().ok()) {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+        }
+        for group in groups.iter().rev() {
+            let _ = fs::remove_dir(group);
+        }
+        if !path.exists() {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    tracing::warn!(path = %path.display(), "a control group could not be removed; something in it can't be killed");
+    false
+}
+
+/// A group and all below it, from the top.
+fn walk(path: &Path) -> Vec<PathBuf> {
+    let mut groups = vec![path.to_owned()];
+    let mut next = 0;
+    while next < groups.len() {
+        let inner = fs::read_dir(&groups[next]).into_iter().flatten().flatten();
+        let directories: Vec<_> = inner
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path())
+            .collect();
+        groups.extend(directories);
+        next += 1;
+    }
+    groups
+}
+
+/// Version 2 gives controllers only to groups whose parent holds no process: the worker moves
+/// into a leaf of its own first.
+fn delegate(place: &Path) -> io::Result<()> {
+    let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).unwrap_or_default();
+    if ["memory", "pids", "cpu"].iter().all(|name| enabled.split_whitespace().any(|e| e == *name)) {
+        return Ok(());
+    }
+    // The top of the tree may hold processes beside groups.
+    if place.join("cgroup.type").exists() {
+        let leaf = place.join("sandfleet.worker");
+        match fs::create_dir(&leaf) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        write(&leaf, "cgroup.procs", &std::process::id().to_string())?;
+    }
+    write(place, "cgroup.subtree_control", "+memory +pids +cpu")
+}

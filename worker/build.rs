@@ -29,7 +29,8 @@ fn main() {
     assert!(status.success(), "the agent doesn't build; its errors are above");
 
     let agent = directory.join(&target).join("agent/sandfleet-agent");
-    println!("cargo::rustc-env=SANDFLEET_AGENT_BINARY={}", agent.display());
+    // Not named SANDFLEET_…: `cargo run` passes it on, and there such names are settings.
+    println!("cargo::rustc-env=AGENT_BINARY={}", agent.display());
     for input in ["build.rs", "agent/src", "agent/Cargo.toml", "../Cargo.toml", "../Cargo.lock"] {
         println!("cargo::rerun-if-changed={input}");
     }

@@ -6,7 +6,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
 
 /// The agent: a static executable for this machine's architecture.
-pub const BINARY: &[u8] = include_bytes!(env!("SANDFLEET_AGENT_BINARY"));
+pub const BINARY: &[u8] = include_bytes!(env!("AGENT_BINARY"));
 
 /// SHA-256 of [`BINARY`], in hexadecimal: images carry it as a label.
 pub fn digest() -> String {

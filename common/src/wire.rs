@@ -10,6 +10,9 @@ use crate::{Job, JobId, LimitName, PROTOCOL_VERSION};
 const MAX_FILES: usize = 256;
 const MAX_ARGS: usize = 256;
 const MAX_ENV: usize = 256;
+/// Arguments and environment together: the kernel's limit for one of them, and small enough for
+/// one frame to the agent even when every byte is escaped.
+const MAX_PROCESS_BYTES: usize = 128 << 10;
 const MAX_GLOBS: usize = 64;
 const MAX_PATH_BYTES: usize = 1024;
 const MAX_COMPONENT_BYTES: usize = 255;
@@ -179,6 +182,15 @@ impl Job {
                 return Err(format!("env.{name}: holds a NUL byte"));
             }
         }
+        let arguments: usize = self.args.iter().map(|arg| arg.len() + 1).sum();
+        let variables: usize = self.env.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
+        if arguments + variables >= MAX_PROCESS_BYTES {
+            return Err(format!(
+                "args, env: {} bytes together; the limit is {MAX_PROCESS_BYTES}; put more into \
+                 files or stdin",
+                arguments + variables
+            ));
+        }
         at_most("artifacts", self.artifacts.len(), MAX_GLOBS)?;
         for (index, glob) in self.artifacts.iter().enumerate() {
             if glob.is_empty() || glob.len() > MAX_COMPONENT_BYTES || glob.contains('\0') {
@@ -317,6 +329,16 @@ mod tests {
         let error = decode_job(&encode(&job), 50).expect_err("too long");
         assert!(error.message.contains("max_job_bytes"));
         assert_eq!(error.job_id, Some(job.job_id));
+    }
+
+    #[test]
+    fn arguments_that_no_process_can_take_are_refused() {
+        let mut job = Job::new("python", "");
+        job.env.insert("A".into(), "x".repeat(MAX_PROCESS_BYTES));
+        assert!(job.validate().expect_err("too long").contains("args, env"));
+        job.env.clear();
+        job.args.push("x".repeat(MAX_PROCESS_BYTES / 2));
+        assert_eq!(job.validate(), Ok(()));
     }
 
     #[test]

@@ -73,6 +73,8 @@ impl Admission {
                 .map_err(|why| format!("files[{index}].content: {why}"))?;
             files.push((input.name.clone(), content));
         }
+        let limits = clamp(&job.limits, &self.defaults, &self.caps);
+        check_room(&files, job.stdin.as_deref(), &limits)?;
         Ok(Plan {
             job_id: job.job_id.clone(),
             attempt: 0,
@@ -81,10 +83,34 @@ impl Admission {
             files,
             stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
             artifacts: job.artifacts.clone(),
-            limits: clamp(&job.limits, &self.defaults, &self.caps),
+            limits,
             output_overflow: job.output_overflow,
         })
     }
+}
+
+/// What a job brings along has to fit into what it gets: else its program could never start, and
+/// that would look like a failure of the fleet.
+fn check_room(
+    files: &[(String, Vec<u8>)],
+    stdin: Option<&str>,
+    limits: &Limits,
+) -> Result<(), String> {
+    let files: u64 = files.iter().map(|(_, content)| content.len() as u64).sum();
+    if files > limits.scratch_bytes {
+        return Err(format!(
+            "files: {files} bytes together; limits.scratch_bytes is {}; raise it",
+            limits.scratch_bytes
+        ));
+    }
+    let all = files + stdin.map_or(0, |text| text.len() as u64);
+    if all > limits.memory_bytes {
+        return Err(format!(
+            "files, stdin: {all} bytes together; limits.memory_bytes is {}; raise it",
+            limits.memory_bytes
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the time in which `job` may be started is over at `now`.
@@ -144,6 +170,13 @@ mod tests {
         let mut job = Job::new("python", "");
         job.network_policy.kind = NetworkKind::Allowlist;
         assert!(refusal(&job).starts_with("network_policy.type:"));
+    }
+
+    #[test]
+    fn what_a_job_brings_along_has_to_fit() {
+        let mut job = Job::new("python", "x".repeat(70_000));
+        job.limits.scratch_bytes = Some(65_536);
+        assert!(refusal(&job).contains("limits.scratch_bytes is 65536"));
     }
 
     #[test]

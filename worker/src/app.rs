@@ -166,7 +166,7 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         "ready for jobs"
     );
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
-    stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
+    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
     sandbox.close().await;
     for task in [reaper].into_iter().chain(admin) {
         if let Err(error) = task.await {
@@ -174,24 +174,34 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         }
     }
     info!("stopped");
-    Ok(())
+    stopped
 }
 
 /// Waits for a signal, takes nothing new, lets what runs finish within the grace period, and
-/// gives the rest back. A second signal ends the grace period.
+/// gives the rest back. A second signal ends the grace period. An error if serving ended unasked.
 async fn stop_in_order(
     mut serving: JoinHandle<()>,
     queue: &dyn Queue,
     shutdown: &Shutdown,
     settings: &Settings,
-) {
-    stop_signal().await;
+) -> Result<(), StartError> {
+    tokio::select! {
+        () = stop_signal() => {}
+        ended = &mut serving => {
+            shutdown.abort();
+            return Err(StartError::Unavailable(format!("the queue ended unasked: {ended:?}")));
+        }
+    }
     let grace = Duration::from_millis(settings.worker.grace_ms);
     info!(grace_ms = settings.worker.grace_ms, "stopping: no new jobs, running ones may finish");
     shutdown.drain();
-    queue.stop().await;
+    let finish = async {
+        // A broker that doesn't answer must not use up more than the grace period.
+        queue.stop().await;
+        (&mut serving).await
+    };
     let finished = tokio::select! {
-        ended = &mut serving => Some(ended),
+        ended = finish => Some(ended),
         () = sleep(grace) => None,
         () = stop_signal() => None,
     };
@@ -200,6 +210,7 @@ async fn stop_in_order(
         None => {
             info!("stopping: running jobs go back to the queue");
             shutdown.abort();
+            queue.stop().await;
             serving.await
         }
     };
@@ -207,6 +218,7 @@ async fn stop_in_order(
     if let Err(error) = ended {
         warn!(%error, "serving ended abnormally");
     }
+    Ok(())
 }
 
 /// Waits until somebody wants this process to end: SIGTERM or SIGINT.

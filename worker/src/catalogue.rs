@@ -77,7 +77,8 @@ impl Language {
         for part in &self.command {
             match part.as_str() {
                 // With a directory before it, a name like `-c` is no option.
-                "{file}" => command.push(format!("./{file}")),
+                "{file}" if file.starts_with('-') => command.push(format!("./{file}")),
+                "{file}" => command.push(file.to_owned()),
                 "{args}" => command.extend_from_slice(arguments),
                 _ => command.push(part.clone()),
             }

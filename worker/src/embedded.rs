@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sandfleet_common::{Job, JobResult, encode};
+use sandfleet_common::{Job, JobResult, JobState, encode};
 
 use crate::{
     app,
     config::Settings,
     hooks::Hooks,
     pipeline::{Pipeline, Terms},
-    queue::MemoryQueue,
+    queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
-    store::MemoryStore,
+    store::{MemoryStore, Store},
 };
 
 /// A fleet of one process.
@@ -30,7 +30,7 @@ impl Embedded {
             // Nobody else could do better: a failure is told at once.
             max_attempts: 1,
             // Whoever wants a result has it from the hooks or waits for it already.
-            result_ttl: Duration::from_secs(1),
+            result_ttl: Duration::from_secs(10),
             ..app::terms(settings)
         };
         let pipeline = Pipeline {
@@ -46,13 +46,22 @@ impl Embedded {
         Self { queue, store, pipeline: Arc::new(pipeline) }
     }
 
-    /// Runs one job to its result.
-    pub async fn run(&self, job: &Job) -> JobResult {
-        let result = self.store.wait(&job.job_id);
+    /// Runs one job to its result; `None` if it was [stopped](Self::stop) before.
+    pub async fn run(&self, job: &Job) -> Option<JobResult> {
         self.submit(encode(job));
         self.close();
-        let ((), result) = tokio::join!(self.serve(1), result);
-        result
+        self.serve(1).await;
+        match self.store.get(&job.job_id).await {
+            Ok(JobState::Done(result)) => Some(*result),
+            _ => None,
+        }
+    }
+
+    /// Ends what runs and takes nothing new; serving ends soon after.
+    pub async fn stop(&self) {
+        self.pipeline.shutdown.drain();
+        self.queue.stop().await;
+        self.pipeline.shutdown.abort();
     }
 
     /// Takes jobs, `slots` at a time, until the queue is closed and empty.

@@ -7,8 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 use sandfleet_common::{DecodeError, JobId, JobResult, Verdict};
-use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{info, warn};
+use tokio::{task::JoinSet, time::sleep};
+use tracing::{error, info, warn};
 
 use crate::{
     admission::{Admission, Admitted, is_expired},
@@ -64,20 +64,23 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 impl Pipeline {
     /// Takes jobs, `slots` at a time, until the queue ends.
     pub async fn serve(self: Arc<Self>, slots: usize) {
-        let mut workers = tokio::task::JoinSet::new();
+        let mut workers = JoinSet::new();
         for _ in 0..slots {
-            let pipeline = Arc::clone(&self);
-            workers.spawn(async move {
-                while let Some(delivery) = pipeline.queue.next().await {
-                    pipeline.process(delivery).await;
-                }
-            });
+            workers.spawn(Arc::clone(&self).work());
         }
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {
-                // Its delivery was dropped with it and goes back to the queue.
-                warn!(%error, "a slot's task ended abnormally");
+                // Its delivery was dropped with it and goes back to the queue; the slot must not be
+                // lost with it.
+                error!(%error, "a slot's task ended abnormally; it is started again");
+                workers.spawn(Arc::clone(&self).work());
             }
+        }
+    }
+
+    async fn work(self: Arc<Self>) {
+        while let Some(delivery) = self.queue.next().await {
+            self.process(delivery).await;
         }
     }
 
@@ -104,20 +107,18 @@ impl Pipeline {
         let owner = format!("{}/{}", self.terms.worker_id, JobId::generate());
         let keep = job.result_ttl_ms.map(Duration::from_millis);
         let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
-        if is_expired(&job, started_at) {
-            return self.put(refuse::expired(accounting, &job), &owner, keep).await;
-        }
         match self.claim(&job.job_id, &owner).await {
             None => return Settlement::Requeue,
+            // Claimed first: a job that was started in time is not expired when it comes again.
+            Some(Claimed::Run { attempt: 1 }) if is_expired(&job, started_at) => {
+                return self.put(refuse::expired(accounting, &job), &owner, keep).await;
+            }
             Some(Claimed::Run { attempt }) => accounting.attempt = attempt,
             Some(Claimed::Done) => {
                 self.hooks.duplicate(&job.job_id);
                 return Settlement::Done;
             }
-            Some(Claimed::Busy { lease_left }) => {
-                self.pause(lease_left.min(MAX_DELAY)).await;
-                return Settlement::Requeue;
-            }
+            Some(Claimed::Busy { .. }) => return Settlement::Requeue,
             Some(Claimed::Exhausted { attempts }) => {
                 let result = refuse::exhausted(accounting, attempts, None);
                 return self.put(result, &owner, keep).await;
@@ -147,10 +148,9 @@ impl Pipeline {
                 let attempt = accounting.attempt;
                 warn!(job = %job.job_id, attempt, %error, "the sandbox failed; the job is retried");
                 self.hooks.retried(&job.job_id, &error.to_string());
-                // The slot stays taken meanwhile: a worker whose sandbox fails must not race
-                // through the queue.
-                self.pause(self.terms.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
                 self.give_back(&job.job_id, &owner).await;
+                self.pause(self.terms.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
+                self.recover().await;
                 Settlement::Requeue
             }
             None => {
@@ -161,7 +161,9 @@ impl Pipeline {
         }
     }
 
-    /// Claims the job, however long the store is away; `None` if the worker stops first.
+    /// Claims the job, however long the store is away or somebody else holds it; `None` if the
+    /// worker stops first. The delivery is kept meanwhile: every return to the broker counts
+    /// against what it grants a message.
     async fn claim(&self, job: &JobId, owner: &str) -> Option<Claimed> {
         let claim = Claim {
             owner: owner.to_owned(),
@@ -169,28 +171,34 @@ impl Pipeline {
             max_attempts: self.terms.max_attempts,
             keep: self.terms.result_ttl,
         };
-        self.insist(|| self.store.claim(job, &claim)).await
+        loop {
+            let claimed = self.insist(|| self.store.claim(job, &claim)).await?;
+            let Claimed::Busy { lease_left } = claimed else { return Some(claimed) };
+            // Its owner is alive or the lease ends; either way there is an answer soon after.
+            if !self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
+                return Some(claimed);
+            }
+        }
     }
 
     /// Runs the program and keeps the lease alive; `None` if the worker stops first.
     async fn run(&self, plan: &Plan, owner: &str) -> Option<Result<Outcome, SandboxError>> {
         let watcher = |stream, bytes: &[u8]| self.hooks.output(&plan.job_id, stream, bytes);
-        let run = self.sandbox.run(plan, &watcher);
-        tokio::pin!(run);
-        let mut renewals = interval(self.terms.lease / 3);
-        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        renewals.tick().await;
+        tokio::select! {
+            biased;
+            ran = self.sandbox.run(plan, &watcher) => Some(ran),
+            () = self.shutdown.aborted() => None,
+            // Beside the program and not in its way: a slow store must not stop its output.
+            () = self.keep_lease(&plan.job_id, owner) => None,
+        }
+    }
+
+    /// Renews the lease for ever.
+    async fn keep_lease(&self, job: &JobId, owner: &str) {
         loop {
-            tokio::select! {
-                biased;
-                ran = &mut run => return Some(ran),
-                () = self.shutdown.aborted() => return None,
-                _ = renewals.tick() => {
-                    let renewed = self.store.renew(&plan.job_id, owner, self.terms.lease).await;
-                    if let Err(error) = renewed {
-                        warn!(job = %plan.job_id, %error, "a lease could not be renewed");
-                    }
-                }
+            sleep(self.terms.lease / 3).await;
+            if let Err(error) = self.store.renew(job, owner, self.terms.lease).await {
+                warn!(%job, %error, "a lease could not be renewed");
             }
         }
     }
@@ -229,10 +237,31 @@ impl Pipeline {
         }
     }
 
+    /// Waits until the sandbox is there again. The slot stays taken meanwhile: a worker whose sandbox
+    /// is away must not use up the attempts of all that is in the queue.
+    async fn recover(&self) {
+        let mut delay = self.terms.retry_delay;
+        while let Err(error) = self.sandbox.check().await {
+            warn!(%error, "the sandbox is away; waiting");
+            if !self.wait_for_turn(delay).await {
+                return;
+            }
+            delay = (delay * 2).min(MAX_DELAY);
+        }
+    }
+
     async fn give_back(&self, job: &JobId, owner: &str) {
         // Without this the next attempt has to wait for the lease's end, and that is all.
         if let Err(error) = self.store.release(job, owner).await {
             warn!(job = %job, %error, "a lease could not be given back; it ends by itself");
+        }
+    }
+
+    /// Waits before something that has not begun; says whether there is still time to begin it.
+    async fn wait_for_turn(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = sleep(delay) => true,
+            () = self.shutdown.drained() => false,
         }
     }
 

@@ -31,6 +31,10 @@ pub(crate) fn check() -> Result<(), String> {
     if rustix::process::getpid().as_raw_nonzero().get() != 1 {
         return Err("not PID 1: the container has no PID namespace of its own".into());
     }
+    let session = rustix::process::getsid(None).map(|session| session.as_raw_nonzero().get());
+    if session != Ok(1) || rustix::process::getpgrp().as_raw_nonzero().get() != 1 {
+        return Err("not in a session of its own: signals to its group would leave it".into());
+    }
     if rustix::process::geteuid().is_root() {
         return Err("running as root: the container has to have a user of its own".into());
     }

@@ -162,6 +162,10 @@ struct Slot {
 /// # Errors
 /// Those of the socket; a barrier that fails is reported to the worker instead.
 pub fn serve() -> io::Result<()> {
+    // What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
+    // the worker lets finish.
+    rustix::process::setsid()?;
+    system::block_stop_signals()?;
     let worker = io::stdin().as_fd().try_clone_to_owned()?;
     let mut slot = None;
     while let Some((command, descriptors)) = receive(worker.as_fd())? {
@@ -226,10 +230,12 @@ fn launch(
 
 /// The child's part: everything a container has of its own, then the job.
 fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
-    let built =
-        root::enter_container(scratch, !slot.is_root).and_then(|()| namespace::furnish()).and_then(
-            |()| namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter),
-        );
+    let built = namespace::leave_session()
+        .and_then(|()| root::enter_container(scratch, !slot.is_root))
+        .and_then(|()| namespace::furnish())
+        .and_then(|()| {
+            namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
+        });
     let served = match built {
         Ok(()) => serve_container(slot, stream),
         Err(failed) => serde_json::to_vec(&failed)

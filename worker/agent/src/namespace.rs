@@ -74,6 +74,14 @@ pub(crate) fn become_inner_root(uid: u32, gid: u32) -> Result<(), Failed> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(failed("gid_map"))
 }
 
+/// Makes this process the leader of a session of its own. Process groups reach across PID
+/// namespaces: without this, `kill(0)` in the container would hit the launcher's.
+pub(crate) fn leave_session() -> Result<(), Failed> {
+    rustix::process::setsid()
+        .map(drop)
+        .map_err(|error| Barrier::Namespaces.failed(format!("session: {error}")))
+}
+
 /// Gives this process a mount namespace of its own.
 pub(crate) fn leave_host_mounts() -> Result<(), Failed> {
     system::unshare(libc::CLONE_NEWNS)

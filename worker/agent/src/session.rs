@@ -39,6 +39,9 @@ pub const WORKING_DIRECTORY: &str = "/box";
 /// late; most programs end before the first look.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long the end of the output is waited for when the program is gone.
+const DRAIN: Duration = Duration::from_millis(200);
+
 /// Serves one job over standard input and output: the agent of a container that somebody else's
 /// runtime made.
 ///
@@ -289,12 +292,17 @@ impl Program {
         let wall_time = self.started.elapsed();
         kill_all()?;
         reap(self.pid, &mut status, WaitOptions::empty())?;
-        // Nobody holds the other ends any more, so that both streams come to their end now.
-        while stdout.is_open() {
-            stdout.pump(worker, &mut buffer)?;
-        }
-        while stderr.is_open() {
-            stderr.pump(worker, &mut buffer)?;
+        // Nobody holds the other ends any more, so that both streams come to their end now; but for
+        // ends that a program has sent to itself over a socket, which the kernel finds later.
+        let give_up = Instant::now() + DRAIN;
+        while (stdout.is_open() || stderr.is_open()) && Instant::now() < give_up {
+            let ready = await_events([stdout.pending(), stderr.pending()], give_up)?;
+            if ready[0] {
+                stdout.pump(worker, &mut buffer)?;
+            }
+            if ready[1] {
+                stderr.pump(worker, &mut buffer)?;
+            }
         }
         let after = counters.read();
         let ended = Ended {

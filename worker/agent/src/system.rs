@@ -63,6 +63,22 @@ pub(crate) fn install_filter(program: &[u8]) -> io::Result<()> {
         .map(drop)
 }
 
+/// Blocks the signals by which people and service managers stop a whole group of processes.
+///
+/// # Errors
+/// Those of sigprocmask(2).
+pub(crate) fn block_stop_signals() -> io::Result<()> {
+    // SAFETY: as below; programs don't inherit the mask, since starting one empties it.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into()).map(drop)
+    }
+}
+
 /// Blocks SIGCHLD and gives a descriptor that is readable whenever a child has ended.
 ///
 /// # Errors

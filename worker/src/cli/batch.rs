@@ -6,14 +6,17 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sandfleet_common::{JobId, JobResult, Status};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, BufReader},
     sync::{Semaphore, mpsc},
+    time::sleep,
 };
 
 use super::{
@@ -29,6 +32,8 @@ use crate::{
 
 /// Jobs that wait in memory for each that runs.
 const AHEAD: usize = 4;
+/// How long what runs may take to end when it is called off.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     path: &Path,
@@ -36,122 +41,189 @@ pub(super) async fn run(
     backend: Backend,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let lines = open(path).await?;
+    let input = open(path).await?;
     let sandbox = app::open_sandbox(backend, settings).await.map_err(refuse)?;
-    let (finished, mut results) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(slots * AHEAD));
-    let hooks = Arc::new(Collect { finished: finished.clone(), room: Arc::clone(&room) });
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let hooks = Arc::new(Collect { ends: ends.clone() });
     let embedded = Embedded::new(Arc::clone(&sandbox), settings, hooks);
-
+    let room = Semaphore::new(slots * AHEAD);
     let progress = progress_bar();
+
     let read = async {
-        let read = feed(lines, &embedded, &room, &progress).await;
+        let read = feed(input, &embedded, &room, &progress).await;
         embedded.close();
         read
     };
-    let mut failed_jobs = 0;
-    let write = async {
-        let mut stdout = std::io::stdout();
-        while let Some(Some(result)) = results.recv().await {
-            let mut line = sandfleet_common::encode(&result);
-            line.push(b'\n');
-            stdout.write_all(&line).and_then(|()| stdout.flush())?;
-            progress.inc(1);
-            failed_jobs += u64::from(result.status == Status::Error);
-        }
-        Ok::<(), std::io::Error>(())
-    };
     let serve = async {
         embedded.serve(slots).await;
-        // The last result was sent before, so that writing them comes to its end.
-        let _ = finished.send(None);
+        // All ends were sent before, so that writing them comes to its own.
+        let _ = ends.send(JobEnd::OfAll);
+    };
+    let write = async {
+        let written = write_results(&mut ended, &room, &progress).await;
+        if written.is_err() {
+            // Nobody reads the results any more: nothing more is run for them.
+            room.close();
+            embedded.stop().await;
+        }
+        written
     };
     let work = async { tokio::join!(read, serve, write) };
-    let ended = tokio::select! {
-        (read, (), written) = work => Some((read, written)),
-        () = app::stop_signal() => None,
+    tokio::pin!(work);
+    let mut stopped = false;
+    let (read, (), written) = tokio::select! {
+        all = &mut work => all,
+        () = app::stop_signal() => {
+            stopped = true;
+            embedded.stop().await;
+            // The rest of the input is not wanted any more, and may never end.
+            room.close();
+            tokio::select! {
+                all = &mut work => all,
+                () = sleep(STOP_DEADLINE) => (Ok(Fed::default()), (), Ok(Count::default())),
+            }
+        }
     };
     progress.finish_and_clear();
     sandbox.close().await;
-    let Some((refused_lines, written)) = ended else {
+    if stopped {
         return Err(Exit::Interrupted.with("interrupted"));
-    };
-    written.map_err(|error| Exit::Internal.because(error))?;
-    let refused_lines = refused_lines?;
-    Ok(match (refused_lines, failed_jobs) {
+    }
+    let count = written.map_err(|error| Exit::Internal.because(error))?;
+    let fed = read?;
+    if count.results + count.without_id != fed.submitted {
+        return Err(Exit::Internal.with(format!(
+            "{} jobs were run, but {} results came back",
+            fed.submitted, count.results
+        )));
+    }
+    Ok(match (fed.refused + count.without_id, count.errors) {
         (0, 0) => Exit::Success.into(),
         (0, _) => Exit::Internal.into(),
         _ => Exit::Rejected.into(),
     })
 }
 
-type Lines = tokio::io::Lines<Box<dyn AsyncBufRead + Send + Unpin>>;
-
-async fn open(path: &Path) -> Result<Lines, Failure> {
-    let reader: Box<dyn AsyncBufRead + Send + Unpin> = if path == Path::new("-") {
-        Box::new(BufReader::new(tokio::io::stdin()))
-    } else {
-        let file = tokio::fs::File::open(path)
-            .await
-            .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
-        Box::new(BufReader::new(file))
-    };
-    Ok(reader.lines())
+/// What came back.
+#[derive(Default)]
+struct Count {
+    results: u64,
+    errors: u64,
+    without_id: u64,
 }
 
-/// Puts every line into the queue as there is room; gives back how many were no job at all.
+/// What went in.
+#[derive(Default)]
+struct Fed {
+    submitted: u64,
+    refused: u64,
+}
+
+/// How a job ended, or all of them.
+enum JobEnd {
+    Result(Box<JobResult>),
+    WithoutId(String),
+    OfAll,
+}
+
+async fn write_results(
+    ended: &mut mpsc::UnboundedReceiver<JobEnd>,
+    room: &Semaphore,
+    progress: &ProgressBar,
+) -> std::io::Result<Count> {
+    let mut count = Count::default();
+    let mut stdout = std::io::stdout();
+    while let Some(end) = ended.recv().await {
+        match end {
+            JobEnd::Result(result) => {
+                let mut line = sandfleet_common::encode(&*result);
+                line.push(b'\n');
+                stdout.write_all(&line).and_then(|()| stdout.flush())?;
+                count.results += 1;
+                count.errors += u64::from(result.status == Status::Error);
+            }
+            JobEnd::WithoutId(reason) => {
+                count.without_id += 1;
+                progress.suspend(|| eprintln!("a job without an id: {reason}"));
+            }
+            JobEnd::OfAll => return Ok(count),
+        }
+        progress.inc(1);
+        room.add_permits(1);
+    }
+    Ok(count)
+}
+
+type Input = Box<dyn AsyncBufRead + Send + Unpin>;
+
+async fn open(path: &Path) -> Result<Input, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(tokio::io::stdin())));
+    }
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// Puts every line into the queue as there is room.
 async fn feed(
-    mut lines: Lines,
+    input: Input,
     embedded: &Embedded,
     room: &Semaphore,
     progress: &ProgressBar,
-) -> Result<usize, Failure> {
+) -> Result<Fed, Failure> {
+    let mut lines = input.split(b'\n');
     let mut seen = HashSet::new();
-    let mut refused = 0;
+    let mut fed = Fed::default();
     let mut number = 0;
-    while let Some(line) = lines.next_line().await.map_err(|error| Exit::Internal.because(error))? {
+    while let Some(line) =
+        lines.next_segment().await.map_err(|error| Exit::Internal.because(error))?
+    {
         number += 1;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        match identify(&line) {
-            Ok((id, body)) if seen.insert(id.clone()) => {
-                if let Ok(permit) = room.acquire().await {
-                    permit.forget();
-                }
+        let identified = identify(line).and_then(|(id, body)| match seen.insert(id.clone()) {
+            true => Ok(body),
+            false => Err(format!("job_id {id} was there before")),
+        });
+        match identified {
+            Ok(body) => {
+                // Closed when nothing more is wanted.
+                let Ok(permit) = room.acquire().await else { break };
+                permit.forget();
                 progress.inc_length(1);
+                fed.submitted += 1;
                 embedded.submit(body);
             }
-            Ok((id, _)) => {
-                refused += 1;
-                progress.suspend(|| eprintln!("line {number}: job_id {id} was there before"));
-            }
             Err(why) => {
-                refused += 1;
+                fed.refused += 1;
                 progress.suspend(|| eprintln!("line {number}: {why}"));
             }
         }
     }
-    Ok(refused)
+    Ok(fed)
+}
+
+/// The field that is looked for; a struct, so that a second one on the same line is a mistake.
+#[derive(Deserialize)]
+struct Identity {
+    job_id: Option<String>,
 }
 
 /// The id of the job on a line and the job as bytes. A job without an id gets one: on one
 /// machine there is nobody else who would have to know it.
-fn identify(line: &str) -> Result<(JobId, Vec<u8>), String> {
-    let mut value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let job = value.as_object_mut().ok_or("not a JSON object")?;
-    match job.get("job_id") {
-        Some(Value::String(text)) => {
-            let id = text.parse::<JobId>().map_err(|error| format!("job_id: {error}"))?;
-            Ok((id, line.as_bytes().to_vec()))
-        }
-        Some(_) => Err("job_id: not a string".into()),
-        None => {
-            let id = JobId::generate();
-            job.insert("job_id".into(), Value::String(id.to_string()));
-            Ok((id, value.to_string().into_bytes()))
-        }
+fn identify(line: Vec<u8>) -> Result<(JobId, Vec<u8>), String> {
+    let Identity { job_id } = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    if let Some(text) = job_id {
+        return Ok((text.parse().map_err(|error| format!("job_id: {error}"))?, line));
     }
+    let mut job: serde_json::Map<String, Value> =
+        serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    let id = JobId::generate();
+    job.insert("job_id".into(), Value::String(id.to_string()));
+    Ok((id, Value::Object(job).to_string().into_bytes()))
 }
 
 fn progress_bar() -> ProgressBar {
@@ -162,16 +234,18 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Hands results over and makes room for more jobs.
+/// Hands every job's end over.
 struct Collect {
-    finished: mpsc::UnboundedSender<Option<JobResult>>,
-    room: Arc<Semaphore>,
+    ends: mpsc::UnboundedSender<JobEnd>,
 }
 
 impl Hooks for Collect {
+    // The receiver is gone only when nobody wants results any more.
     fn stored(&self, result: &JobResult) {
-        // The receiver is gone only when nobody wants results any more.
-        let _ = self.finished.send(Some(result.clone()));
-        self.room.add_permits(1);
+        let _ = self.ends.send(JobEnd::Result(Box::new(result.clone())));
+    }
+
+    fn dead_lettered(&self, reason: &str) {
+        let _ = self.ends.send(JobEnd::WithoutId(reason.to_owned()));
     }
 }

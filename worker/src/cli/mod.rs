@@ -15,6 +15,7 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -88,7 +89,7 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
         .enable_all()
         .build()
         .map_err(|error| Exit::Internal.because(error))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match line.command {
             Command::Run(arguments) => {
                 log_to_stderr(&settings, "warn");
@@ -112,7 +113,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             }
             Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // A read of this process's stdin can't be called off; nothing that matters is left to do.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
 }
 
 /// Logs go to standard error: standard output is for results.

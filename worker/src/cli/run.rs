@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
-use sandfleet_common::{JobId, LimitName};
+use sandfleet_common::{JobId, LimitName, Status};
 
 use super::{
     batch,
@@ -16,7 +16,7 @@ use crate::{
     config::{Backend, Settings},
     embedded::Embedded,
     hooks::{Hooks, NoHooks, Stream},
-    sandbox::SandboxError,
+    sandbox::{SandboxError, self_test},
 };
 
 #[derive(Args)]
@@ -101,12 +101,34 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let hooks: Arc<dyn Hooks> =
         if arguments.json { Arc::new(NoHooks) } else { Arc::new(PrintOutput) };
     let embedded = Embedded::new(Arc::clone(&sandbox), &settings, hooks);
-    let result = tokio::select! {
-        result = embedded.run(&job) => Some(result),
-        () = app::stop_signal() => None,
+    let mut stopped = false;
+    let result = {
+        let run = embedded.run(&job);
+        tokio::pin!(run);
+        tokio::select! {
+            result = &mut run => result,
+            () = app::stop_signal() => {
+                stopped = true;
+                embedded.stop().await;
+                run.await
+            }
+        }
+    };
+    // A barrier that falls only at the program's start is the host's fault all the same.
+    let barrier = match &result {
+        Some(result) if result.status == Status::Error => self_test(sandbox.as_ref()).await.err(),
+        _ => None,
     };
     sandbox.close().await;
-    let Some(result) = result else { return Err(Exit::Interrupted.with("interrupted")) };
+    if stopped {
+        return Err(Exit::Interrupted.with("interrupted"));
+    }
+    if let Some(error @ SandboxError::Barrier { .. }) = barrier {
+        return Err(refuse(error));
+    }
+    let Some(result) = result else {
+        return Err(Exit::Internal.with("the job ended without a result"));
+    };
 
     if let Some(directory) = &arguments.artifacts {
         print::save_artifacts(&result, directory)?;

@@ -1,6 +1,10 @@
 //! A control group to work below, on hosts where systemd owns them all.
 
-use std::{os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::{app, config::Settings, sandbox::native};
 
@@ -18,9 +22,21 @@ pub(super) fn obtain(settings: &Settings) {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
+    let arguments = scope_arguments(rustix::process::geteuid().is_root());
+    // Once it has taken our place there is no way back, so it shows first that it can.
+    let granted = Command::new("systemd-run")
+        .args(&arguments)
+        .arg("true")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !granted {
+        return;
+    }
     let mut command = Command::new("systemd-run");
-    command.args(scope_arguments(rustix::process::geteuid().is_root()));
-    command.arg(program).args(std::env::args_os().skip(1)).env(MARK, "1");
+    command.args(&arguments).arg(program).args(std::env::args_os().skip(1)).env(MARK, "1");
     // Comes back only if it failed, and then the refusal that follows names the same way out.
     let error = command.exec();
     tracing::debug!(%error, "systemd-run can't be started");

@@ -7,8 +7,12 @@ use clap::Args;
 use super::{
     exit::{Exit, Failure},
     run::SandboxChoice,
+    scope,
 };
-use crate::{app, config::Settings};
+use crate::{
+    app,
+    config::{Backend, Settings},
+};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -27,6 +31,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return Ok(Exit::Success.into());
     }
     let backend = arguments.sandbox.map_or(settings.sandbox.backend, Into::into);
+    if backend == Backend::Native {
+        scope::obtain(settings);
+    }
     app::work(backend, settings).await.map_err(|error| match error {
         app::StartError::Sandbox(error) => super::run::refuse(error),
         app::StartError::Unavailable(reason) => Exit::Unavailable.with(reason),

@@ -83,7 +83,8 @@ fn users() -> Finding {
         NATIVE,
         "users",
         State::Warning,
-        "not root: all containers share your user number, so one job runs at a time",
+        "not root: all containers have your user number, so one job runs at a time, and your \
+         supplementary groups",
         "run as root for more slots",
     )
 }

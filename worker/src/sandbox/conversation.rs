@@ -64,7 +64,7 @@ pub(crate) async fn hold(
     watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
-    let order = encode_order(plan, policy);
+    let order = encode_order(plan, policy)?;
     let send = async {
         to.write_all(&order).await?;
         to.flush().await
@@ -87,17 +87,20 @@ pub(crate) fn conclude(
     if let Err(Broken::Barrier(barrier)) = held {
         return Err(barrier.into());
     }
-    let Some(started) = heard.started else {
-        let reason = held.err().map_or("it never started".into(), |error| error.to_string());
-        return Err(failed(reason));
-    };
     let now = Instant::now();
+    // Before the start, memory can only run out over what the job brought along.
+    let started = heard.started.unwrap_or(now);
     let ended_at = heard.ended.as_ref().map_or(now, |(_, at)| *at);
     let wall_time = ended_at.duration_since(started);
+    let mut artifacts_refused = heard.artifacts_refused;
     let end = match (held, heard.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
-        (Err(Broken::Lost), None) if out_of_memory => End::OutOfMemory { wall_time },
-        (Err(Broken::Overdue), None) => End::Overdue { wall_time },
+        (Err(Broken::Lost), _) if out_of_memory => End::OutOfMemory { wall_time },
+        (Err(Broken::Overdue), Some((ended, _))) => {
+            artifacts_refused.push("the rest: bringing it back took too long".into());
+            End::Seen(ended)
+        }
+        (Err(Broken::Overdue), None) if heard.started.is_some() => End::Overdue { wall_time },
         (Err(error), _) => return Err(failed(error.to_string())),
         (Ok(()), None) => return Err(failed("it ended without an account of it".into())),
     };
@@ -106,13 +109,13 @@ pub(crate) fn conclude(
         stdout: heard.stdout,
         stderr: heard.stderr,
         artifacts: heard.artifacts,
-        artifacts_refused: heard.artifacts_refused,
+        artifacts_refused,
         setup: started.duration_since(begun),
         collect: now.duration_since(ended_at),
     })
 }
 
-fn encode_order(plan: &Plan, policy: &Policy) -> Vec<u8> {
+fn encode_order(plan: &Plan, policy: &Policy) -> Result<Vec<u8>, Broken> {
     let order = Order {
         command: plan.command.clone(),
         environment: plan.environment.clone(),
@@ -121,7 +124,11 @@ fn encode_order(plan: &Plan, policy: &Policy) -> Vec<u8> {
     };
     let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
-    push(&mut bytes, Kind::Order, &sandfleet_common::encode(&order));
+    let order = sandfleet_common::encode(&order);
+    if order.len() > MAX_PAYLOAD {
+        return Err(Broken::Refused(format!("an order of {} bytes fits no frame", order.len())));
+    }
+    push(&mut bytes, Kind::Order, &order);
     for (name, content) in &plan.files {
         push_content(&mut bytes, Kind::File, name, content);
     }
@@ -129,7 +136,7 @@ fn encode_order(plan: &Plan, policy: &Policy) -> Vec<u8> {
         push_content(&mut bytes, Kind::Stdin, "", content);
     }
     push(&mut bytes, Kind::Start, &[]);
-    bytes
+    Ok(bytes)
 }
 
 fn push(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
@@ -201,7 +208,7 @@ async fn listen(
             }
             (Kind::Artifact, _, true) => {
                 let header: FileHeader = parse(&payload)?;
-                artifact_bytes += header.size;
+                artifact_bytes = u64::saturating_add(artifact_bytes, header.size);
                 if artifact_bytes > plan.limits.artifact_bytes
                     || heard.artifacts.len() as u64 >= policy.artifact_count
                 {

@@ -19,6 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sandfleet_agent::message::Ended;
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::hooks::Stream;
 use capture::Captured;
@@ -155,6 +157,17 @@ impl From<sandfleet_agent::launch::Failed> for SandboxError {
 impl SandboxError {
     pub(crate) fn failed(operation: &'static str, reason: impl ToString) -> Self {
         Self::Failed { operation, reason: reason.to_string() }
+    }
+}
+
+/// How long a sandbox that closes waits for what it is still taking down.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for clean-ups that were begun and not waited for by the jobs they are of.
+async fn wait_for_cleanups(cleanups: &TaskTracker) {
+    cleanups.close();
+    if timeout(CLEANUP_DEADLINE, cleanups.wait()).await.is_err() {
+        tracing::warn!("not everything could be taken down in time; the next worker reaps it");
     }
 }
 

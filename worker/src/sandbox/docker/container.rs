@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
 };
-use tokio_util::{bytes::Bytes, io::StreamReader};
+use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
 use super::{DEADLINE, ask};
@@ -33,19 +33,26 @@ pub(super) struct Container {
     docker: Docker,
     id: String,
     removed: bool,
+    cleanups: TaskTracker,
 }
 
 impl Container {
     /// Has the engine make the container for `plan`.
     pub(super) async fn create(
         docker: &Docker,
+        cleanups: &TaskTracker,
         plan: &Plan,
         body: ContainerCreateBody,
     ) -> Result<Self, SandboxError> {
         // Known beforehand, so that it can be removed if the answer is lost.
         let name =
             format!("sandfleet-{}-{}-{}", plan.job_id, plan.attempt, uuid::Uuid::now_v7().simple());
-        let mut container = Self { docker: docker.clone(), id: name.clone(), removed: false };
+        let mut container = Self {
+            docker: docker.clone(),
+            id: name.clone(),
+            removed: false,
+            cleanups: cleanups.clone(),
+        };
         let options =
             CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
         let created = docker.create_container(Some(options), body);
@@ -102,8 +109,8 @@ impl Container {
 
     /// Ends and removes it.
     pub(super) async fn remove(&mut self) {
-        self.removed = true;
         remove(&self.docker, &self.id).await;
+        self.removed = true;
     }
 }
 
@@ -111,7 +118,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         if !self.removed {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
-            tokio::spawn(async move { remove(&docker, &id).await });
+            self.cleanups.spawn(async move { remove(&docker, &id).await });
         }
     }
 }

@@ -17,12 +17,14 @@ use bollard::{Docker, query_parameters::ListContainersOptions};
 use jiff::Timestamp;
 use sandfleet_common::Isolation;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use self::container::Container;
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
     conversation::{self, Broken, Heard},
     policy::Policy,
+    wait_for_cleanups,
 };
 
 /// Labels by which containers are recognised, also by a worker that didn't make them.
@@ -43,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
 const SLACK_SECONDS: i64 = 120;
 
-/// How old a container that doesn't run has to be to be taken for left behind, in seconds.
+/// How old a container that was never started has to be to be taken for left behind, in seconds.
 const IDLE_SECONDS: i64 = 60;
 
 /// How a Docker sandbox is set up.
@@ -69,8 +71,10 @@ pub struct DockerSandbox {
     config: DockerConfig,
     policy: Policy,
     description: Description,
-    /// Counts containers, so that those alive at a time have different users.
+    /// Counts containers, so that those alive at a time hardly ever share a user.
     made: AtomicU32,
+    /// Removals that go on when the jobs' futures are gone.
+    cleanups: TaskTracker,
 }
 
 /// Waits for the engine, but not for ever.
@@ -119,7 +123,10 @@ impl DockerSandbox {
             image_digest: Some(image_digest),
             policy_hash: policy.hash(),
         };
-        Ok(Self { docker, config, policy, description, made: AtomicU32::new(0) })
+        // Other workers of the same engine count too; they begin somewhere else.
+        let made = AtomicU32::new(uuid::Uuid::now_v7().as_fields().0 ^ std::process::id());
+        let cleanups = TaskTracker::new();
+        Ok(Self { docker, config, policy, description, made, cleanups })
     }
 }
 
@@ -168,7 +175,7 @@ impl Sandbox for DockerSandbox {
         let deadline =
             Timestamp::now().as_second().saturating_add(seconds).saturating_add(SLACK_SECONDS);
         let body = spec::lower(&self.policy, &self.config, plan, user, deadline);
-        let mut container = Container::create(&self.docker, plan, body).await?;
+        let mut container = Container::create(&self.docker, &self.cleanups, plan, body).await?;
         let (from, to) = container.start().await?;
 
         let mut heard = Heard::default();
@@ -203,11 +210,11 @@ impl Sandbox for DockerSandbox {
         for summary in found {
             let labels = summary.labels.unwrap_or_default();
             let deadline = labels.get(label::DEADLINE).and_then(|text| text.parse().ok());
-            let running = summary
+            let never_started = summary
                 .state
-                .is_some_and(|state| state.to_string().eq_ignore_ascii_case("running"));
-            let idle_since = summary.created.filter(|_| !running);
-            if is_abandoned(deadline, idle_since, now)
+                .is_some_and(|state| state.to_string().eq_ignore_ascii_case("created"));
+            let created = summary.created.filter(|_| never_started);
+            if is_abandoned(deadline, created, now)
                 && let Some(id) = summary.id
                 && container::remove(&self.docker, &id).await
             {
@@ -217,14 +224,16 @@ impl Sandbox for DockerSandbox {
         Ok(reaped)
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        wait_for_cleanups(&self.cleanups).await;
+    }
 }
 
-/// Whether a container was left behind: past its deadline, or not running for longer than its
-/// worker would leave it. Times are Unix seconds.
-fn is_abandoned(deadline: Option<i64>, idle_since: Option<i64>, now: i64) -> bool {
+/// Whether a container was left behind: past its deadline, or made so long ago and still not
+/// started. Times are Unix seconds.
+fn is_abandoned(deadline: Option<i64>, never_started_since: Option<i64>, now: i64) -> bool {
     deadline.is_none_or(|deadline| now > deadline)
-        || idle_since.is_some_and(|since| now - since > IDLE_SECONDS)
+        || never_started_since.is_some_and(|since| now - since > IDLE_SECONDS)
 }
 
 #[cfg(test)]

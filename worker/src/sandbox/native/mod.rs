@@ -20,6 +20,7 @@ use std::{
 use async_trait::async_trait;
 use sandfleet_common::Isolation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::{
@@ -30,6 +31,7 @@ use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
     conversation::{self, Heard},
     policy::Policy,
+    wait_for_cleanups,
 };
 
 /// The barrier that is the host's alone to give.
@@ -73,6 +75,8 @@ struct Shared {
     /// How many containers may run at a time. Without root all of them would be the same user,
     /// and so neighbours that can use up each other's kernel quotas: then there is one.
     turns: Arc<Semaphore>,
+    /// Ends of containers that go on when the jobs' futures are gone.
+    cleanups: TaskTracker,
     made: AtomicUsize,
 }
 
@@ -106,6 +110,7 @@ impl NativeSandbox {
             hierarchy,
             idle: Mutex::default(),
             turns: Arc::new(Semaphore::new(turns)),
+            cleanups: TaskTracker::new(),
             made: AtomicUsize::new(0),
         };
         let sandbox = Self { shared: Arc::new(shared), description };
@@ -185,22 +190,8 @@ impl Lease {
 
     /// Ends the use; the slot goes back if it is fit for another container.
     async fn end(mut self, kill: bool) -> Result<Option<u64>, SandboxError> {
-        let Some(mut slot) = self.slot.take() else { return Ok(None) };
-        let cleared = slot.clear(kill).await;
-        let memory_kills = slot.memory_kills();
-        match cleared {
-            Ok(()) => {
-                self.shared.put_back(slot);
-                Ok(Some(memory_kills))
-            }
-            Err(error @ SandboxError::Barrier { .. }) => Err(error),
-            Err(error) => {
-                // Dropping the slot kills its launcher and all that is in its group.
-                warn!(%error, "a slot is given up");
-                tokio::task::spawn_blocking(move || drop(slot));
-                Ok(Some(memory_kills))
-            }
-        }
+        let Some(slot) = self.slot.take() else { return Ok(None) };
+        end_container(&self.shared, slot, kill).await.map(Some)
     }
 }
 
@@ -208,12 +199,36 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             let (shared, turn) = (Arc::clone(&self.shared), self.turn.take());
-            let lease = Lease { shared, slot: Some(slot), turn };
-            tokio::spawn(async move {
-                if let Err(error) = lease.end(true).await {
+            self.shared.cleanups.spawn(async move {
+                if let Err(error) = end_container(&shared, slot, true).await {
                     warn!(%error, "a container could not be ended in order");
                 }
+                drop(turn);
             });
+        }
+    }
+}
+
+/// Waits for a slot's container to be gone, after ending it if `kill` says so, and puts the slot
+/// back if it is fit for another one; gives back its kills for want of memory, ever.
+async fn end_container(
+    shared: &Arc<Shared>,
+    mut slot: Slot,
+    kill: bool,
+) -> Result<u64, SandboxError> {
+    let cleared = slot.clear(kill).await;
+    let memory_kills = slot.memory_kills();
+    let Err(error) = cleared else {
+        shared.put_back(slot);
+        return Ok(memory_kills);
+    };
+    // Dropping the slot kills its launcher and all that is in its group, and waits for that.
+    shared.cleanups.spawn_blocking(move || drop(slot));
+    match error {
+        SandboxError::Barrier { .. } => Err(error),
+        SandboxError::Failed { .. } => {
+            warn!(%error, "a slot is given up");
+            Ok(memory_kills)
         }
     }
 }
@@ -261,6 +276,7 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn close(&self) {
+        wait_for_cleanups(&self.shared.cleanups).await;
         let slots = std::mem::take(&mut *self.shared.lock());
         // Taking a group away waits for the kernel, for a moment.
         let _ = tokio::task::spawn_blocking(move || drop(slots)).await;

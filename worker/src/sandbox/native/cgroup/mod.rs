@@ -64,21 +64,23 @@ impl Hierarchy {
         if per_controller.iter().all(Option::is_some) {
             return Ok(Self::PerController(per_controller.into_iter().flatten().collect()));
         }
-        let unified = place("").filter(|path| {
-            let offered = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-            ["memory", "pids", "cpu"]
-                .iter()
-                .all(|name| offered.split(' ').any(|o| o.trim() == *name))
-        });
-        unified.map(Self::Unified).ok_or_else(|| {
-            let absent: Vec<_> = CONTROLLERS
-                .iter()
-                .zip(&per_controller)
-                .filter(|(_, found)| found.is_none())
-                .map(|(name, _)| *name)
-                .collect();
-            missing(format!("no usable controller {} in this place", absent.join(", ")))
-        })
+        let unified = place("");
+        if let Some(place) = unified.filter(|place| offers_all(place)) {
+            return Ok(Self::Unified(place));
+        }
+        let absent: Vec<_> = CONTROLLERS
+            .iter()
+            .zip(&per_controller)
+            .filter(|(_, found)| found.is_none())
+            .map(|(name, _)| *name)
+            .collect();
+        Err(missing(match place("") {
+            Some(place) if absent.len() == CONTROLLERS.len() => format!(
+                "{} doesn't offer all of memory, pids and cpu (see cgroup.controllers there)",
+                place.display()
+            ),
+            _ => format!("no usable controller {} in this place", absent.join(", ")),
+        }))
     }
 
     /// `1` or `2`.
@@ -107,6 +109,12 @@ impl Hierarchy {
     }
 }
 
+/// Whether a version 2 group may give its children what is needed.
+fn offers_all(place: &Path) -> bool {
+    let offered = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
+    ["memory", "pids", "cpu"].iter().all(|name| offered.split_whitespace().any(|o| o == *name))
+}
+
 fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (fs::metadata(a), fs::metadata(b)) {
@@ -116,10 +124,17 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn missing(reason: String) -> SandboxError {
+    let scope = match rustix::process::geteuid().is_root() {
+        true => "run in a scope of your own (systemd-run --scope -p Delegate=yes sandfleet …)",
+        false => {
+            "run as root, or in a delegated scope (systemd-run --user --scope -p Delegate=yes \
+                  sandfleet …)"
+        }
+    };
     let message = format!(
-        "the barrier \"{BARRIER}\" can't be put up: {reason}; to go on: run as root, or \
-         below a delegated control group (systemd-run --user --scope -p Delegate=yes sandfleet …), \
-         or name one that this user may write to (sandbox.cgroup_parent), or use --sandbox docker"
+        "the barrier \"{BARRIER}\" can't be put up: {reason}; to go on: {scope}, or, started below \
+         it, name a group that this user may write to (sandbox.cgroup_parent), or use --sandbox \
+         docker"
     );
     SandboxError::Barrier { barrier: BARRIER, message }
 }

@@ -57,9 +57,11 @@ impl SlotGroup {
                 .and_then(|()| write(&cpu, "cpu.cfs_quota_us", &quota.to_string())),
         };
         let peak = if version == 2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        // A peak that can't be started anew would be the slot's and not the job's: then none is
+        // read at all, and the agent goes by what the kernel says of its children.
         let open = |file: &str| {
-            let path = memory.join(file);
-            File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path))
+            let mut peak = File::options().read(true).write(true).open(memory.join(file))?;
+            peak.write_all(reset_word(version).as_bytes()).map(|()| peak)
         };
         let peak = limit_cpu()
             .and_then(|()| open(peak).or_else(|_| File::open("/dev/null")))
@@ -91,12 +93,11 @@ impl SlotGroup {
         let processes = limits.processes.saturating_add(OVERHEAD_PROCESSES);
         if self.applied != Some((memory, processes)) {
             self.set_limits(memory, processes, policy.swap)
-                .map_err(|error| missing(error.to_string()))?;
+                .map_err(|error| SandboxError::failed("setting a container's limits", error))?;
             self.applied = Some((memory, processes));
         }
-        let reset = if self.version == 2 { "reset" } else { "0" };
         let usage = if self.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
-        let restarted = (&self.peak).write_all(reset.as_bytes()).is_ok();
+        let restarted = (&self.peak).write_all(reset_word(self.version).as_bytes()).is_ok();
         Ok(restarted.then(|| number(&self.memory.join(usage))))
     }
 
@@ -160,6 +161,11 @@ impl SlotGroup {
         let text = fs::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
+}
+
+/// What is written to a peak to start it anew.
+fn reset_word(version: u32) -> &'static str {
+    if version == 2 { "reset" } else { "0" }
 }
 
 impl Drop for SlotGroup {

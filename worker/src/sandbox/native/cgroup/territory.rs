@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,7 @@ pub(crate) struct Territory {
     pub(super) hierarchy: Hierarchy,
     pub(super) name: String,
     /// Held for their locks, which the kernel gives back however this process ends.
-    _locks: Vec<File>,
+    locks: Vec<File>,
 }
 
 impl Territory {
@@ -33,20 +34,19 @@ impl Territory {
                 missing(format!("controllers can't be delegated in {}: {error}", place.display()))
             })?;
         }
-        let mut locks = Vec::new();
-        for place in hierarchy.places() {
-            let path = place.join(&name);
-            let locked = fs::create_dir(&path).and_then(|()| File::open(&path)).and_then(|file| {
-                flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-                Ok(file)
-            });
-            locks.push(locked.map_err(|error| missing(format!("{}: {error}", path.display())))?);
-            if hierarchy.version() == 2 {
+        // Whatever fails from here on, dropping it removes what was made.
+        let mut territory = Self { hierarchy, name, locks: Vec::new() };
+        for place in territory.hierarchy.places() {
+            let path = place.join(&territory.name);
+            let lock =
+                lock_new(&path).map_err(|error| missing(format!("{}: {error}", path.display())))?;
+            territory.locks.push(lock);
+            if territory.hierarchy.version() == 2 {
                 write(&path, "cgroup.subtree_control", "+memory +pids +cpu")
                     .map_err(|error| missing(error.to_string()))?;
             }
         }
-        Ok(Self { hierarchy, name, _locks: locks })
+        Ok(territory)
     }
 
     /// Whether the worker's groups are still there: whoever cleans up a host may take them away.
@@ -132,21 +132,50 @@ fn walk(path: &Path) -> Vec<PathBuf> {
     groups
 }
 
-/// Version 2 gives controllers only to groups whose parent holds no process: the worker moves
-/// into a leaf of its own first.
+/// Makes a group and locks it. Between the two it looks abandoned, and a reaper may take it away:
+/// then it is made again.
+fn lock_new(path: &Path) -> io::Result<File> {
+    for _ in 0..5 {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let Ok(file) = File::open(path) else { continue };
+        let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let still_there = fs::metadata(path).and_then(|now| {
+            Ok((now.dev(), now.ino()) == (file.metadata()?.dev(), file.metadata()?.ino()))
+        });
+        if locked && still_there.unwrap_or(false) {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::other("somebody keeps removing it"))
+}
+
+/// Version 2 gives controllers only to groups whose parent holds no process: if that is this one,
+/// it moves into a leaf of its own first.
 fn delegate(place: &Path) -> io::Result<()> {
     let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).unwrap_or_default();
     if ["memory", "pids", "cpu"].iter().all(|name| enabled.split_whitespace().any(|e| e == *name)) {
         return Ok(());
     }
+    let own = std::process::id().to_string();
+    let here = fs::read_to_string(place.join("cgroup.procs"))?.lines().any(|line| line == own);
     // The top of the tree may hold processes beside groups.
-    if place.join("cgroup.type").exists() {
-        let leaf = place.join("sandfleet.worker");
+    let leaf = place.join("sandfleet.worker");
+    let moves = here && place.join("cgroup.type").exists();
+    if moves {
         match fs::create_dir(&leaf) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        write(&leaf, "cgroup.procs", &std::process::id().to_string())?;
+        write(&leaf, "cgroup.procs", &own)?;
     }
-    write(place, "cgroup.subtree_control", "+memory +pids +cpu")
+    let delegated = write(place, "cgroup.subtree_control", "+memory +pids +cpu");
+    if delegated.is_err() && moves {
+        // Other processes are here too. Back to them, so that nothing of this try is left.
+        let _ = write(place, "cgroup.procs", &own);
+        let _ = fs::remove_dir(&leaf);
+    }
+    delegated
 }

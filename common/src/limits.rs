@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, min $min:expr, $variant:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, from $min:expr, to $max:expr, $variant:ident;)+) => {
         /// The limits a job runs under, all of them set. Units are in the names.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -38,6 +38,12 @@ macro_rules! limits {
             /// verdict would say nothing about the program.
             pub fn minimum(self) -> u64 {
                 match self { $(LimitName::$variant => $min,)+ }
+            }
+
+            /// The largest value that any job gets, whatever the caps: above it kernels refuse the
+            /// number, and sums and products of it would overflow.
+            pub fn maximum(self) -> u64 {
+                match self { $(LimitName::$variant => $max,)+ }
             }
         }
 
@@ -72,24 +78,28 @@ macro_rules! limits {
 }
 
 const MIB: u64 = 1 << 20;
+/// A pebibyte.
+const MOST_BYTES: u64 = 1 << 50;
+/// A hundred years.
+const MOST_MS: u64 = 100 * 365 * 86_400_000;
 
 limits! {
     /// Real time from the program's start, in milliseconds.
-    wall_time_ms = 10_000, min 1, WallTimeMs;
+    wall_time_ms = 10_000, from 1, to MOST_MS, WallTimeMs;
     /// CPU time of all the job's processes together, in milliseconds.
-    cpu_time_ms = 10_000, min 1, CpuTimeMs;
+    cpu_time_ms = 10_000, from 1, to MOST_MS, CpuTimeMs;
     /// Memory of all the job's processes and of its scratch space, in bytes; there is no swap.
-    memory_bytes = 256 * MIB, min 8 * MIB, MemoryBytes;
+    memory_bytes = 256 * MIB, from 8 * MIB, to MOST_BYTES, MemoryBytes;
     /// Processes and threads alive at a time.
-    processes = 64, min 1, Processes;
+    processes = 64, from 1, to 4_000_000, Processes;
     /// Bytes kept of stdout, and as many of stderr.
-    output_bytes = MIB, min 1, OutputBytes;
+    output_bytes = MIB, from 1, to MOST_BYTES, OutputBytes;
     /// Bytes that fit into the working directory, and as many into /tmp.
-    scratch_bytes = 64 * MIB, min 64 * 1024, ScratchBytes;
+    scratch_bytes = 64 * MIB, from 64 * 1024, to MOST_BYTES, ScratchBytes;
     /// Files a process may have open at a time.
-    files = 256, min 16, Files;
+    files = 256, from 16, to 1 << 20, Files;
     /// Bytes of all artifacts together.
-    artifact_bytes = 16 * MIB, min 1, ArtifactBytes;
+    artifact_bytes = 16 * MIB, from 1, to MOST_BYTES, ArtifactBytes;
 }
 
 impl FromStr for LimitName {
@@ -122,7 +132,8 @@ mod tests {
         for name in LimitName::ALL {
             assert!(fields.contains(&name.as_str()));
             assert_eq!(name.as_str().parse(), Ok(*name));
-            assert!(Limits::default().get(*name) >= name.minimum());
+            let default = Limits::default().get(*name);
+            assert!((name.minimum()..=name.maximum()).contains(&default));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the tests stand on: real services, a wire that can be cut, and a way to wait.
 #![forbid(unsafe_code)]
 
+mod ground;
+mod installation;
+mod leftovers;
 mod pair;
 mod relay;
 mod services;
@@ -11,6 +14,9 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
+pub use ground::Ground;
+pub use installation::{Finished, FleetWorker, Installation};
+pub use leftovers::{Leftovers, remove_containers};
 pub use pair::{Pair, Worker};
 pub use relay::Relay;
 pub use services::Services;

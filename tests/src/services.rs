@@ -234,7 +234,7 @@ impl Drop for Services {
     }
 }
 
-fn setting(name: &str) -> String {
+pub(crate) fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
 }

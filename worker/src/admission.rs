@@ -127,7 +127,7 @@ fn clamp(request: &LimitsRequest, defaults: &Limits, caps: &Limits) -> Limits {
     let mut limits = defaults.clone();
     for name in LimitName::ALL {
         let wanted = request.get(*name).unwrap_or(defaults.get(*name));
-        limits.set(*name, wanted.min(caps.get(*name)));
+        limits.set(*name, wanted.min(caps.get(*name)).min(name.maximum()));
     }
     limits
 }

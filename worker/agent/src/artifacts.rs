@@ -181,6 +181,9 @@ impl<W: Write> Collection<'_, W> {
                 self.refuse(&format!("{path}: more than {MAX_DEPTH} directories deep"))?;
                 return Ok(None);
             }
+            if self.globs.contains(&path) {
+                self.refuse(&format!("{path}: a directory; ask for {path}/** instead"))?;
+            }
             return Ok(Some(format!("{path}/")));
         }
         if !self.matches(&path) || self.inputs.is_unchanged(&path, &facts) {

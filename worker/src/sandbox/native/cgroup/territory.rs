@@ -66,8 +66,8 @@ impl Territory {
         for place in hierarchy.places() {
             for entry in fs::read_dir(place)? {
                 let entry = entry?;
-                let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-                if !ours || !entry.file_type()?.is_dir() {
+                if !is_workers(&entry.file_name().to_string_lossy()) || !entry.file_type()?.is_dir()
+                {
                     continue;
                 }
                 let abandoned = File::open(entry.path()).is_ok_and(|directory| {
@@ -130,6 +130,14 @@ fn walk(path: &Path) -> Vec<PathBuf> {
         next += 1;
     }
     groups
+}
+
+/// Whether a group of this name was made by a worker: units and groups of others may be called
+/// nearly the same.
+fn is_workers(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|id| {
+        id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Makes a group and locks it. Between the two it looks abandoned, and a reaper may take it away:

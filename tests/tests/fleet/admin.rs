@@ -1,0 +1,111 @@
+//! What operators see.
+
+use std::net::SocketAddr;
+
+use sandfleet_common::Job;
+use sandfleet_tests::{Installation, Services, eventually};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::result_of;
+
+/// The status and the body of an answer.
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("the port is open");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
+/// Waits until `metric` is `value`.
+pub(crate) async fn counts(address: SocketAddr, metric: &str, value: u64) {
+    let line = format!("{metric} {value}");
+    eventually(&line, || async {
+        let (_, page) = get(address, "/metrics").await;
+        page.lines().any(|it| it == line).then_some(())
+    })
+    .await;
+}
+
+/// Waits until exactly `component` is not ready, or none if that is empty.
+async fn lacks(address: SocketAddr, component: &str) {
+    eventually(&format!("{component:?} as what isn't ready"), || async {
+        let (status, body) = get(address, "/readyz").await;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let components = body["components"].as_object().expect("components");
+        let names: Vec<&str> = components.keys().map(String::as_str).collect();
+        assert_eq!(names, ["broker", "sandbox", "store"]);
+        let mut lacking = components.iter().filter(|(_, said)| said["ok"] != true);
+        assert_eq!(status, if components.values().all(|it| it["ok"] == true) { 200 } else { 503 });
+        let is_it = match lacking.next() {
+            Some((name, said)) => {
+                assert!(said["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+                name == component && lacking.next().is_none()
+            }
+            None => component.is_empty(),
+        };
+        is_it.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn readiness_names_the_service_that_is_away() {
+    let services = Services::fresh();
+    let (redis, redis_url) = services.redis_relay().await;
+    let (amqp, amqp_url) = services.amqp_relay().await;
+    let installation = Installation::fresh()
+        .on(&services)
+        .set("STORE_URL", &redis_url)
+        .set("QUEUE_URL", &amqp_url);
+    let (_worker, address) = installation.worker_with_admin("only").await;
+    lacks(address, "").await;
+    for (relay, component) in [(&redis, "store"), (&amqp, "broker")] {
+        relay.cut();
+        lacks(address, component).await;
+        assert_eq!(get(address, "/livez").await, (200, "alive\n".to_owned()));
+        relay.mend();
+        lacks(address, "").await;
+    }
+    let client = services.client().await;
+    let job = Job::new("python", "print('fine')");
+    client.submit(&job).await.expect("the broker takes it");
+    assert_eq!(crate::stdout(&result_of(&client, &job.job_id).await), "fine\n");
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let services = Services::fresh();
+    let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "2");
+    let client = services.client().await;
+    let (_worker, address) = installation.worker_with_admin("only").await;
+    let mut writes = Job::new("python", "open('a', 'w').write('12345'); print('123')");
+    writes.artifacts = vec!["a".into()];
+    let fails = Job::new("bash", "exit 3");
+    for job in [&writes, &fails] {
+        client.submit(job).await.expect("the broker takes it");
+        result_of(&client, &job.job_id).await;
+    }
+    services.push(sandfleet_common::Priority::Batch, b"no job").await;
+    for (metric, value) in [
+        ("sandfleet_queue_deliveries_total", 3),
+        ("sandfleet_queue_dead_letters_total", 1),
+        ("sandfleet_job_starts_total{language=\"python\"}", 1),
+        ("sandfleet_job_starts_total{language=\"bash\"}", 1),
+        ("sandfleet_job_results_total{status=\"succeeded\",verdict=\"accepted\"}", 1),
+        ("sandfleet_job_results_total{status=\"failed\",verdict=\"runtime_error\"}", 1),
+        ("sandfleet_job_output_bytes_total{stream=\"stdout\"}", 4),
+        ("sandfleet_job_artifact_bytes_total", 5),
+        ("sandfleet_worker_slots", 2),
+        ("sandfleet_worker_slots_busy", 0),
+        ("sandfleet_component_ready{component=\"store\"}", 1),
+    ] {
+        counts(address, metric, value).await;
+    }
+}

@@ -1,0 +1,69 @@
+//! Many jobs at once.
+
+use sandfleet_common::{JobResult, Status};
+use sandfleet_tests::Installation;
+
+use crate::Programs;
+
+fn batch_job(id: &str, code: &str) -> String {
+    serde_json::json!({ "version": 1, "job_id": id, "language": "python", "code": code })
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_batch_gives_each_job_one_result_as_it_is_ready() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let mut lines = vec![batch_job("slow", "import time; time.sleep(3); print('slow')")];
+    lines.extend((0..20).map(|n| batch_job(&format!("job-{n}"), &format!("print({n} * {n})"))));
+    let jobs = programs.write("jobs.jsonl", &format!("{}\n\n", lines.join("\n")));
+    let ran = installation.run(&["run", "--batch", &jobs, "--concurrency", "2"]).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let results: Vec<JobResult> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(results.len(), 21);
+    for n in 0..20 {
+        let id = format!("job-{n}");
+        let its: Vec<_> = results.iter().filter(|result| result.job_id.as_str() == id).collect();
+        assert_eq!(its.len(), 1, "{id}");
+        assert_eq!(its[0].run.as_ref().expect("it ran").stdout, format!("{}\n", n * n));
+    }
+    assert_ne!(results[0].job_id.as_str(), "slow", "results come as they are ready");
+}
+
+#[tokio::test]
+async fn a_bad_line_of_a_batch_is_named_and_the_others_run() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let lines = [
+        batch_job("first", "print(1)"),
+        "not json".into(),
+        "[1]".into(),
+        batch_job("first", "print('again')"),
+        batch_job("a/b", "print('bad id')"),
+        r#"{"version":1,"job_id":"odd","language":"python","code":"","speed":1}"#.into(),
+        r#"{"version":1,"language":"python","code":"print('no id')"}"#.into(),
+        batch_job("last", "print(2)"),
+    ];
+    let jobs = programs.write("jobs.jsonl", &lines.join("\n"));
+    let ran = installation.run(&["run", "--batch", &jobs]).await;
+    assert_eq!(ran.code, 65, "{ran:#?}");
+    let complaints: Vec<&str> = ran.stderr.lines().collect();
+    let numbers: Vec<&str> =
+        complaints.iter().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5"], "{complaints:#?}");
+    assert!(complaints[2].contains("first"), "{}", complaints[2]);
+    let results: Vec<JobResult> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(results.len(), 4, "{results:#?}");
+    let of = |id: &str| results.iter().find(|result| result.job_id.as_str() == id).expect(id);
+    assert_eq!(of("first").run.as_ref().expect("it ran").stdout, "1\n");
+    assert_eq!(of("last").run.as_ref().expect("it ran").stdout, "2\n");
+    assert_eq!(of("odd").status, Status::Rejected);
+    assert!(of("odd").message.contains("speed"), "{}", of("odd").message);
+}
+
+#[tokio::test]
+async fn failing_programs_do_not_fail_a_batch() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let jobs = programs.write("jobs.jsonl", &batch_job("fails", "raise SystemExit(9)"));
+    assert_eq!(installation.run(&["run", "--batch", &jobs]).await.code, 0);
+}

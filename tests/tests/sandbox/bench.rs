@@ -1,0 +1,143 @@
+//! The sandboxes under test, and what a claim needs to try one.
+
+use std::{fs, sync::Mutex};
+
+use jiff::Timestamp;
+use sandfleet_common::{Isolation, Job, JobResult, Limits, Verdict, encode};
+use sandfleet_tests::{Ground, Leftovers};
+use sandfleet_worker::{
+    admission::{Admission, Admitted},
+    catalogue::Catalogue,
+    hooks::Stream,
+    outcome::{Accounting, conclude},
+    sandbox::{
+        Sandbox, Watcher,
+        docker::{DockerConfig, DockerSandbox},
+        native::{NativeConfig, NativeSandbox},
+        policy::Policy,
+    },
+};
+use tokio::sync::Notify;
+
+/// Two, so that programs with two processes can be told from those with one.
+const CPUS: f64 = 2.0;
+
+/// Tries `claim` on a native sandbox, of which nothing may be left afterwards.
+pub(crate) async fn native(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    let ground = Ground::fresh();
+    let leftovers = Leftovers::before(&ground, "none").await;
+    let config = NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: CPUS };
+    let sandbox = NativeSandbox::open(config).await.expect("this host has all barriers");
+    claim(&sandbox).await;
+    sandbox.close().await;
+    drop(sandbox);
+    leftovers.are_gone().await;
+}
+
+/// Tries `claim` on a Docker sandbox, of which nothing may be left afterwards.
+pub(crate) async fn docker(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    let ground = Ground::fresh();
+    let worker_id = ground.path().trim_start_matches('/').to_owned();
+    let leftovers = Leftovers::before(&ground, &worker_id).await;
+    let variable = |name: &str| std::env::var(name);
+    let config = DockerConfig {
+        host: variable("SANDFLEET_TEST_DOCKER_HOST").expect("run `bash tests/run`, which sets it"),
+        runtime: "runc".into(),
+        image: variable("SANDFLEET_TEST_IMAGE")
+            .unwrap_or_else(|_| "sandfleet/sandbox:latest".into()),
+        user_base: 400_000,
+        cpus: CPUS,
+        worker_id,
+    };
+    let sandbox = DockerSandbox::open(config).await.expect("the engine runs and has the image");
+    claim(&sandbox).await;
+    sandbox.close().await;
+    leftovers.are_gone().await;
+}
+
+/// A job that runs `code`, which may be indented as the test is.
+pub(crate) fn python(code: &str) -> Job {
+    Job::new("python", dedent(code))
+}
+
+fn dedent(code: &str) -> String {
+    let lines = || code.lines().filter(|line| !line.trim().is_empty());
+    let margin = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    code.lines().map(|line| format!("{}\n", line.get(margin..).unwrap_or(""))).collect()
+}
+
+/// Runs a job from its bytes to its result, as a worker does.
+pub(crate) async fn run(sandbox: &dyn Sandbox, job: &Job) -> JobResult {
+    watch(sandbox, job, &|_, _| {}).await
+}
+
+/// As [`run`], and tells `watcher` what is printed.
+pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_>) -> JobResult {
+    let admission = Admission {
+        max_job_bytes: 8 << 20,
+        defaults: Limits::default(),
+        caps: Limits { wall_time_ms: 60_000, scratch_bytes: 1 << 30, ..Limits::default() },
+        catalogue: Catalogue::embedded(),
+        isolation: Isolation::Container,
+    };
+    let Admitted { job, plan } = admission.admit(&encode(job)).expect("a valid job");
+    let accounting = Accounting::of("test", &job, Timestamp::now());
+    let outcome = sandbox.run(&plan, watcher).await.expect("the sandbox works");
+    conclude(accounting, &plan, outcome, sandbox.description(), &Policy::strict())
+}
+
+/// Runs a job that has to be accepted and gives what it printed.
+pub(crate) async fn stdout_of(sandbox: &dyn Sandbox, job: &Job) -> String {
+    let result = run(sandbox, job).await;
+    assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:#?}");
+    result.run.expect("it ran").stdout
+}
+
+/// Runs a job that never ends until it has printed something; then calls `meanwhile` and drops
+/// the run.
+pub(crate) async fn interrupt(sandbox: &dyn Sandbox, job: &Job, meanwhile: impl AsyncFnOnce()) {
+    let printed = Notify::new();
+    let watcher = |_: Stream, _: &[u8]| printed.notify_one();
+    let running = watch(sandbox, job, &watcher);
+    tokio::pin!(running);
+    tokio::select! {
+        result = &mut running => panic!("it was not to end: {result:#?}"),
+        () = printed.notified() => {}
+    }
+    tokio::select! {
+        result = &mut running => panic!("it was not to end: {result:#?}"),
+        () = meanwhile() => {}
+    }
+}
+
+/// What a watcher saw, one after the other.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<Vec<(Stream, Vec<u8>)>>);
+
+impl Seen {
+    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) {
+        self.0.lock().expect("nobody panicked").push((stream, bytes.to_vec()));
+    }
+
+    pub(crate) fn of(&self, wanted: Stream) -> Vec<u8> {
+        let seen = self.0.lock().expect("nobody panicked");
+        seen.iter().filter(|(stream, _)| *stream == wanted).flat_map(|(_, b)| b.clone()).collect()
+    }
+}
+
+/// The host's processes with `argument` among theirs.
+pub(crate) fn host_processes_with(argument: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has = |pid: &u32| {
+        // It may end while we look.
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
+    };
+    pids.filter(has).collect()
+}
+
+/// An argument that no other process has.
+pub(crate) fn marker() -> String {
+    format!("marker-{}", sandfleet_common::JobId::generate())
+}

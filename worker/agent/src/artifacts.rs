@@ -9,8 +9,8 @@ use std::{
 };
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, futimens, openat,
-    statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmod, fstat, futimens,
+    openat, statat,
 };
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
     message::{Bounds, FileHeader},
 };
 
+/// Longer paths are no names of artifacts: the protocol's own bound, in bytes.
+const MAX_PATH: usize = 1024;
 /// Directories deeper than this are not looked into.
 const MAX_DEPTH: usize = 32;
 /// Entries looked at before the search ends: a program can make more files than is worth waiting
@@ -75,6 +77,8 @@ pub(crate) fn collect(
     if globs.is_empty() {
         return Ok(());
     }
+    // It is the program's directory, too, which may have locked it; nobody else can be meant.
+    let _ = chmod(directory, Mode::RWXU);
     let root = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut collection = Collection {
         worker,
@@ -168,6 +172,11 @@ impl<W: Write> Collection<'_, W> {
             }
             return Ok(None);
         };
+        if path.len() > MAX_PATH {
+            let shown: String = path.chars().take(80).collect();
+            self.refuse(&format!("{shown}…: its path is longer than {MAX_PATH} bytes"))?;
+            return Ok(None);
+        }
         let facts = match statat(self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(facts) => facts,
             Err(error) => {

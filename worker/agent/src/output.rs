@@ -35,21 +35,23 @@ impl<R: Read + AsFd> Output<R> {
         self.open.then(|| self.source.as_fd())
     }
 
-    /// Whether more can come.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
+    /// Reads and passes on all that is there, once nobody writes any more.
+    pub(crate) fn drain(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<()> {
+        while self.open && self.pump(worker, buffer)? {}
+        Ok(())
     }
 
-    /// Reads what is there, once, and passes on what is below the cap. The source doesn't block.
-    pub(crate) fn pump(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<()> {
+    /// Reads what is there, once, and passes on what is below the cap; says whether there was
+    /// anything. The source doesn't block.
+    pub(crate) fn pump(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<bool> {
         let length = match self.source.read(buffer) {
             Ok(0) => {
                 self.open = false;
-                return Ok(());
+                return Ok(false);
             }
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(error),
         };
         let below = self.cap.saturating_sub(self.seen).min(length as u64) as usize;
@@ -62,7 +64,7 @@ impl<R: Read + AsFd> Output<R> {
         let excess = (self.tail.len() + kept.len()).saturating_sub(self.tail_cap);
         self.tail.drain(..excess);
         self.tail.extend(kept);
-        Ok(())
+        Ok(true)
     }
 
     /// The end of what was not passed on.
@@ -85,8 +87,8 @@ mod tests {
             output.pump(&mut sent, &mut [0; 64]).expect("readable");
         }
         drop(writer);
-        output.pump(&mut sent, &mut [0; 64]).expect("readable");
-        assert!(!output.is_open());
+        output.drain(&mut sent, &mut [0; 64]).expect("readable");
+        assert!(output.pending().is_none());
         assert_eq!(output.seen(), 10);
         let frames = frame::read(&mut sent.as_slice()).expect("a frame");
         assert_eq!(frames, Some((Kind::Stderr, b"abcd".to_vec())));

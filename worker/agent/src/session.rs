@@ -39,8 +39,8 @@ pub const WORKING_DIRECTORY: &str = "/box";
 /// late; most programs end before the first look.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long the end of the output is waited for when the program is gone.
-const DRAIN: Duration = Duration::from_millis(200);
+/// CPU time for the agent's own work, in seconds: more than the worker waits for it.
+const OWN_CPU_SECONDS: u64 = 60;
 
 /// Serves one job over standard input and output: the agent of a container that somebody else's
 /// runtime made.
@@ -208,14 +208,20 @@ fn limit(bounds: &Bounds) -> io::Result<()> {
         (Resource::Sigpending, 1024),
         (Resource::Nice, 0),
         (Resource::Rtprio, 0),
-        // The second line behind the counters: whole seconds, and per process only.
-        (Resource::Cpu, bounds.cpu_time_ms / 1000 + 2),
     ];
     for (resource, value) in limits {
         // The container may have less than the order allows; raising it isn't ours to do.
         let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
         setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?;
     }
+    // The second line behind the counters: whole seconds, and per process only. At the soft limit a
+    // signal ends the program, and PID 1 goes on; the hard one would end PID 1 as well, which still
+    // has to give its account.
+    let value = bounds.cpu_time_ms / 1000 + 2;
+    let maximum = value.saturating_add(OWN_CPU_SECONDS);
+    let maximum = getrlimit(Resource::Cpu).maximum.map_or(maximum, |most| most.min(maximum));
+    let current = Some(value.min(maximum));
+    setrlimit(Resource::Cpu, Rlimit { current, maximum: Some(maximum) })?;
     Ok(())
 }
 
@@ -292,18 +298,11 @@ impl Program {
         let wall_time = self.started.elapsed();
         kill_all()?;
         reap(self.pid, &mut status, WaitOptions::empty())?;
-        // Nobody holds the other ends any more, so that both streams come to their end now; but for
-        // ends that a program has sent to itself over a socket, which the kernel finds later.
-        let give_up = Instant::now() + DRAIN;
-        while (stdout.is_open() || stderr.is_open()) && Instant::now() < give_up {
-            let ready = await_events([stdout.pending(), stderr.pending()], give_up)?;
-            if ready[0] {
-                stdout.pump(worker, &mut buffer)?;
-            }
-            if ready[1] {
-                stderr.pump(worker, &mut buffer)?;
-            }
-        }
+        // Nobody writes any more, so what is in the pipes now is all there is. Their end is not
+        // waited for: a descriptor that was sent over a socket and never received keeps a pipe open
+        // until the kernel gets round to collecting it.
+        stdout.drain(worker, &mut buffer)?;
+        stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
         let ended = Ended {
             cause,

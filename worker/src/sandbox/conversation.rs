@@ -26,6 +26,8 @@ const END_DEADLINE: Duration = Duration::from_secs(2);
 const COLLECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Refusals that are taken; the agent sends fewer.
 const MAX_REFUSALS: usize = 100;
+/// Bytes of a sentence from a container that are kept: each may end up in a result.
+const MAX_SENTENCE: usize = 4096;
 
 /// What was heard, complete or not.
 #[derive(Debug, Default)]
@@ -96,8 +98,10 @@ pub(crate) fn conclude(
     let end = match (held, heard.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
         (Err(Broken::Lost), _) if out_of_memory => End::OutOfMemory { wall_time },
-        (Err(Broken::Overdue), Some((ended, _))) => {
-            artifacts_refused.push("the rest: bringing it back took too long".into());
+        // A container that is lost may be the host's fault, and then another attempt helps. All else
+        // is the program's: what it left behind must not take its verdict away.
+        (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost) => {
+            artifacts_refused.push(format!("all that is not here: {error}"));
             End::Seen(ended)
         }
         (Err(Broken::Overdue), None) if heard.started.is_some() => End::Overdue { wall_time },
@@ -170,7 +174,7 @@ async fn listen(
             .map_err(|_| Broken::Overdue)??;
         match (kind, heard.started.is_some(), heard.ended.is_some()) {
             (Kind::Failed, ..) => {
-                return Err(Broken::Refused(String::from_utf8_lossy(&payload).into_owned()));
+                return Err(Broken::Refused(sentence(&payload)));
             }
             (Kind::Barrier, false, _) => return Err(Broken::Barrier(parse(&payload)?)),
             (Kind::Hello, false, _) => {
@@ -220,14 +224,17 @@ async fn listen(
             }
             (Kind::Refused, _, true) => {
                 if heard.artifacts_refused.len() < MAX_REFUSALS {
-                    let sentence = String::from_utf8_lossy(&payload).into_owned();
-                    heard.artifacts_refused.push(sentence);
+                    heard.artifacts_refused.push(sentence(&payload));
                 }
             }
             (Kind::Done, _, true) => return Ok(()),
             (kind, ..) => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
         }
     }
+}
+
+fn sentence(payload: &[u8]) -> String {
+    String::from_utf8_lossy(&payload[..payload.len().min(MAX_SENTENCE)]).into_owned()
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Broken> {

@@ -11,7 +11,10 @@ use std::{
 
 use sandfleet_agent::launch::{Command, Report};
 use sandfleet_common::Limits;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    net::UnixStream,
+    time::{sleep, timeout},
+};
 
 use super::{
     cgroup::{SlotGroup, Territory},
@@ -21,6 +24,13 @@ use crate::sandbox::{SandboxError, policy::Policy};
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the kernel may take to free the memory of a container that is gone; then the slot is
+/// given up and another is made.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What a slot may hold between jobs: the launcher and its root tree take less.
+const SETTLED_BYTES: u64 = 4 << 20;
 
 /// One slot, ready for its next container.
 #[derive(Debug)]
@@ -129,8 +139,24 @@ impl Slot {
         if left.iter().any(|process| Some(*process) != self.launcher.process()) {
             return Err(SandboxError::failed("clearing a slot", format!("{left:?} are left")));
         }
+        self.settle_memory().await?;
         self.occupied = false;
         Ok(())
+    }
+
+    /// Waits until the container's memory is given back. What no process holds any more (System V
+    /// segments, files in sockets that nobody read) the kernel frees some time after the last
+    /// one's end, and until then it would count against the next job.
+    async fn settle_memory(&self) -> Result<(), SandboxError> {
+        let settled = async {
+            while self.group.memory_held() > SETTLED_BYTES {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(SETTLE_DEADLINE, settled).await.map_err(|_| {
+            let held = self.group.memory_held();
+            SandboxError::failed("clearing a slot", format!("{held} bytes are still held"))
+        })
     }
 
     /// Kills for want of memory in this slot, ever.

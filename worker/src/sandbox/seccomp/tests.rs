@@ -60,12 +60,29 @@ fn nothing_that_reaches_out_of_the_sandbox_is_allowed() {
 fn what_pid_1_needs_is_allowed() {
     let profile = Profile::embedded().unwrap();
     let needed = "read write poll ppoll clone vfork execve execveat wait4 waitid kill pidfd_open \
-        pidfd_send_signal prctl signalfd4 openat openat2 getdents64 statx fstat setrlimit prlimit64 \
-        setsid dup3 pipe2 socketpair sendmsg recvmsg setresuid setresgid setgroups capset \
-        close_range rt_sigreturn restart_syscall exit_group futex mmap getrandom";
+        pidfd_send_signal prctl signalfd4 openat openat2 getdents64 statx fstat setrlimit \
+        setsid dup3 pipe2 socketpair sendmsg recvmsg setresuid setresgid setgroups capset close_range \
+        rt_sigreturn restart_syscall exit_group futex mmap getrandom";
     for name in needed.split_whitespace() {
         let family_and_flags = [1, 0, 0, 0, 0, 0];
         assert_eq!(answer(&profile, name, family_and_flags), Answer::Allow, "{name}");
+    }
+}
+
+#[test]
+fn pid_1_keeps_its_limits_and_its_urgency() {
+    let profile = Profile::embedded().unwrap();
+    let refused = Answer::Errno(1);
+    for name in ["prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr"] {
+        assert_eq!(answer(&profile, name, [0; 6]), Answer::Allow, "{name}");
+        for pid in [1, 2, 1 << 32 | 1, u64::MAX] {
+            assert_eq!(answer(&profile, name, [pid, 0, 0, 0, 0, 0]), refused, "{name} {pid:x}");
+        }
+    }
+    assert_eq!(answer(&profile, "setpriority", [0, 0, 19, 0, 0, 0]), Answer::Allow);
+    // One process; one's own group; all of one's own user.
+    for [which, who] in [[0, 1], [1, 0], [2, 0], [0, 1 << 32 | 1]] {
+        assert_eq!(answer(&profile, "setpriority", [which, who, 19, 0, 0, 0]), refused);
     }
 }
 

@@ -156,6 +156,16 @@ impl SlotGroup {
             .unwrap_or(0)
     }
 
+    /// Memory that can't be taken back by just dropping it: of processes and of files in memory.
+    pub(crate) fn memory_held(&self) -> u64 {
+        let text = fs::read_to_string(self.memory.join("memory.stat")).unwrap_or_default();
+        let own = if self.version == 2 { "anon " } else { "rss " };
+        text.lines()
+            .filter_map(|line| line.strip_prefix(own).or_else(|| line.strip_prefix("shmem ")))
+            .filter_map(|number| number.trim().parse::<u64>().ok())
+            .sum()
+    }
+
     /// The processes in the group: between jobs only the launcher may be there.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();

@@ -8,7 +8,6 @@ use std::{
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
-use sandfleet_common::Job;
 use sandfleet_tests::{Ground, Installation, Leftovers, Services, eventually};
 use sandfleet_worker::sandbox::{
     Sandbox,
@@ -122,30 +121,38 @@ async fn the_reaper_leaves_workers_alone_that_just_start() {
 async fn the_reaper_touches_nothing_that_is_not_a_workers() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services);
-    let [first, .., last] = installation.ground.directories() else { return };
-    // Such as a unit of systemd's is called that runs a worker.
-    let foreign = first.join("sandfleet-worker.service");
-    fs::create_dir(&foreign).expect("our ground");
-    let mut process = Command::new("sleep")
-        .arg("1000")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("everybody has sleep");
-    let pid = process.id().expect("it runs").to_string();
-    fs::write(foreign.join("cgroup.procs"), pid).expect("our ground");
-    // The reaper looks into one hierarchy after the other: once this is gone it has seen all.
-    let abandoned = last.join("sandfleet-worker-0123456789abcdef0123456789abcdef");
-    fs::create_dir(&abandoned).expect("our ground");
+    let mut dead = installation.worker("dead");
+    dead.ready().await;
+    dead.signal(Signal::KILL);
+    dead.ended().await;
+    // The reaper looks into one hierarchy after the other: when the dead worker's groups are gone
+    // from the last, it has seen all.
+    let directories = installation.ground.directories();
+    let last = directories.last().expect("there is one");
+    let abandoned: Vec<_> = fs::read_dir(last)
+        .expect("our ground")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir() && !path.ends_with("sandfleet.worker"))
+        .collect();
+    assert_eq!(abandoned.len(), 1, "{abandoned:#?}");
 
-    let client = services.client().await;
-    let mut worker = installation.worker("only");
+    let mut foreign = Vec::new();
+    // Such as units of systemd's are called that run workers, and the groups of these tests.
+    for name in ["sandfleet-worker.service", "sandfleet-worker-7.service", "sandfleet-tests-1a2b"] {
+        let group = directories[0].join(name);
+        fs::create_dir(&group).expect("our ground");
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdin(Stdio::null()).kill_on_drop(true);
+        let process = command.spawn().expect("everybody has sleep");
+        let pid = process.id().expect("it runs").to_string();
+        fs::write(group.join("cgroup.procs"), pid).expect("our ground");
+        foreign.push((group, process));
+    }
+    let mut worker = installation.worker("alive");
     worker.ready().await;
-    eventually("the reaper", || async { (!abandoned.exists()).then_some(()) }).await;
-    let job = Job::new("python", "print('fine')");
-    client.submit(&job).await.expect("the broker takes it");
-    assert_eq!(stdout(&result_of(&client, &job.job_id).await), "fine\n");
-    assert_eq!(process.try_wait().expect("our child"), None, "it lives");
-    assert!(foreign.exists());
-    process.kill().await.expect("it runs");
+    eventually("the reaper", || async { (!abandoned[0].exists()).then_some(()) }).await;
+    for (group, process) in &mut foreign {
+        assert_eq!(process.try_wait().expect("our child"), None, "{} lives", group.display());
+        assert!(group.exists(), "{}", group.display());
+    }
 }

@@ -289,7 +289,7 @@ impl Program {
                     break Cause::Memory;
                 }
                 let used = since(before.cpu_time_us, reading.cpu_time_us);
-                if used.is_some_and(|used| used >= bounds.cpu_time_ms * 1000) {
+                if used.is_some_and(|used| used >= bounds.cpu_time_ms.saturating_mul(1000)) {
                     break Cause::CpuTime;
                 }
             }

@@ -1,7 +1,7 @@
 //! Where programs run: one narrow trait, its backends, and what they share.
 //!
 //! The policy is in [`policy`], the allow-list of system calls in `seccomp.json`; a backend lowers
-//! both to what its technology offers. [`conversation`] is the worker's side of a job inside a
+//! both to what its technology offers. `conversation.rs` is the worker's side of a job inside a
 //! container, the same for every backend; [`classify`] turns what is known at its end into a
 //! verdict.
 

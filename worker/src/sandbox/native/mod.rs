@@ -1,6 +1,6 @@
 //! The native sandbox: containers made of the kernel's own parts, without any daemon.
 //!
-//! The worker keeps a [slot](slot) per job that may run at a time. A slot is a small process, the
+//! The worker keeps a slot (`slot.rs`) per job that may run at a time. A slot is a small process, the
 //! launcher, in a control group of its own; it forks each container into fresh namespaces. See
 //! `sandfleet_agent::launch` for the other side.
 

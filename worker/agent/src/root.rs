@@ -75,6 +75,9 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 /// namespace of the launcher's own and is seen nowhere else.
 const ASSEMBLY: &str = "/tmp";
 
+/// A directory of the tree that stays empty.
+const NOTHING: &str = "root";
+
 /// Where the host's /proc stays for launchers that aren't root, see [`enter_container`].
 const KEPT_PROC: &str = "/.proc";
 
@@ -88,10 +91,10 @@ pub(crate) fn build(keep_proc: bool) -> Result<(), Failed> {
     mount("tmpfs", ASSEMBLY, "tmpfs", MountFlags::NOSUID, c"mode=0755,size=16m")
         .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
     let root = Path::new(ASSEMBLY);
-    bind_programs(root).map_err(broken("the programs (/usr)"))?;
+    overlay_programs(root).map_err(broken("the programs (/usr)"))?;
     make_devices(root).map_err(broken("/dev"))?;
     copy_settings(root).map_err(broken("/etc"))?;
-    for directory in ["proc", "tmp", "old", "root", "var", &WORKING_DIRECTORY[1..]] {
+    for directory in ["proc", "tmp", "old", "var", &WORKING_DIRECTORY[1..]] {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
     }
     symlink("/tmp", root.join("var/tmp")).map_err(broken("/var/tmp"))?;
@@ -125,9 +128,14 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn bind_programs(root: &Path) -> io::Result<()> {
-    const ATTRIBUTES: u64 =
-        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// Shows the host's programs through an overlay. Its files are not the host's own, though their
+/// content is: so a watch (inotify) on them tells nothing of what the host and neighbours open, and
+/// a lock on them holds nobody up.
+fn overlay_programs(root: &Path) -> io::Result<()> {
+    // An overlay without an upper directory wants two lower ones.
+    let nothing = root.join(NOTHING);
+    fs::create_dir(&nothing)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     for directory in PROGRAM_DIRECTORIES {
         let source = Path::new(directory);
         let target = root.join(&directory[1..]);
@@ -135,7 +143,9 @@ fn bind_programs(root: &Path) -> io::Result<()> {
             Ok(facts) if facts.is_symlink() => symlink(fs::read_link(source)?, &target)?,
             Ok(_) => {
                 fs::create_dir(&target)?;
-                bind(source, &target, ATTRIBUTES)?;
+                let layers = format!("lowerdir={directory}:{}", nothing.display());
+                let layers = std::ffi::CString::new(layers).map_err(io::Error::other)?;
+                mount("overlay", &target, "overlay", flags, layers.as_c_str())?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -1,0 +1,191 @@
+//! A fleet of one process for hostile programs, and a look at what they leave.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use sandfleet_common::{Job, JobId, JobResult};
+use sandfleet_tests::eventually;
+use sandfleet_worker::{
+    app,
+    config::{Backend, Settings},
+    embedded::Embedded,
+    hooks::Hooks,
+    sandbox::Sandbox,
+};
+
+/// In the environment of every hostile program: its descendants can be found by it.
+const MARKER: &str = "HOSTILE_ENTRY";
+
+pub(crate) struct Fleet {
+    backend: Backend,
+    settings: Settings,
+    sandbox: Arc<dyn Sandbox>,
+}
+
+/// What became of a message.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Result<JobResult, String>>>);
+
+impl Heard {
+    fn push(&self, heard: Result<JobResult, String>) {
+        self.0.lock().expect("nobody panics with it").push(heard);
+    }
+}
+
+impl Hooks for Heard {
+    fn stored(&self, result: &JobResult) {
+        self.push(Ok(result.clone()));
+    }
+
+    fn dead_lettered(&self, reason: &str) {
+        self.push(Err(reason.to_owned()));
+    }
+}
+
+impl Fleet {
+    pub(crate) async fn open(backend: Backend) -> Self {
+        let variable = |name: &str, value: String| (name.into(), value.into());
+        let image = std::env::var("SANDFLEET_TEST_IMAGE");
+        let mut variables = vec![variable(
+            "SANDFLEET_SANDBOX_IMAGE",
+            image.unwrap_or_else(|_| "sandfleet/sandbox:latest".into()),
+        )];
+        if backend == Backend::Docker {
+            variables.push(variable("SANDFLEET_SANDBOX_DOCKER_HOST", docker_host()));
+        }
+        let settings =
+            Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");
+        let sandbox = app::open_sandbox(backend, &settings).await.expect("a sandbox");
+        Self { backend, settings, sandbox }
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.backend == Backend::Native
+    }
+
+    /// Runs a job along the whole path of one; also says how many seconds it took.
+    pub(crate) async fn run(&self, mut job: Job) -> (JobResult, f64) {
+        let id = job.job_id.to_string();
+        job.env.insert(MARKER.into(), id.clone());
+        let heard: Arc<dyn Hooks> = Arc::new(Heard::default());
+        let fleet = Embedded::new(Arc::clone(&self.sandbox), &self.settings, heard);
+        let begun = Instant::now();
+        let result = fleet.run(&job).await;
+        let seconds = begun.elapsed().as_secs_f64();
+        self.assert_nothing_is_left(&job.job_id).await;
+        (result.expect("nobody stopped it"), seconds)
+    }
+
+    /// Hands messages in, one after the other; gives back all results and the reasons of all dead
+    /// letters.
+    pub(crate) async fn submit(&self, bodies: Vec<Vec<u8>>) -> Vec<Result<JobResult, String>> {
+        let heard = Arc::new(Heard::default());
+        let hooks: Arc<dyn Hooks> = heard.clone();
+        let fleet = Embedded::new(Arc::clone(&self.sandbox), &self.settings, hooks);
+        for body in bodies {
+            fleet.submit(body);
+        }
+        fleet.close();
+        tokio::time::timeout(Duration::from_secs(60), fleet.serve(1)).await.expect("an end");
+        let heard = heard.0.lock().expect("nobody panics with it");
+        heard.clone()
+    }
+
+    /// An honest job gets an honest result.
+    pub(crate) async fn assert_canary(&self, after: &str) {
+        let (result, _) = self.run(Job::new("bash", "echo canary")).await;
+        let output = result.run.map_or_else(String::new, |run| run.stdout);
+        assert_eq!(output, "canary\n", "after {after}: {}", result.message);
+    }
+
+    async fn assert_nothing_is_left(&self, job: &JobId) {
+        let marker = format!("{MARKER}={job}");
+        eventually(&format!("the end of all processes of {job}"), || async {
+            let left = processes().any(|process| {
+                fs::read(process.join("environ")).is_ok_and(|found| {
+                    found.split(|byte| *byte == 0).any(|v| v == marker.as_bytes())
+                })
+            });
+            (!left).then_some(())
+        })
+        .await;
+        if self.backend == Backend::Docker {
+            let label = format!("sandfleet.job={job}");
+            eventually(&format!("the end of the container of {job}"), || async {
+                (containers(&label) == "[]").then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Closes the fleet, after a look at the control groups: between jobs only launchers are there.
+    pub(crate) async fn close(self) {
+        if self.backend == Backend::Native {
+            let own = std::process::id().to_string();
+            let launchers = processes().filter(|process| parent(process).as_ref() == Some(&own));
+            let mut looked_at = 0;
+            for launcher in launchers {
+                let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");
+                for group in groups(&launcher) {
+                    let inside = fs::read_to_string(Path::new(&group).join("cgroup.procs"));
+                    assert_eq!(inside.expect("a group").trim(), pid, "{group} holds more");
+                    looked_at += 1;
+                }
+            }
+            assert!(looked_at > 0, "no slot was found to look at");
+        }
+        self.sandbox.close().await;
+    }
+}
+
+fn docker_host() -> String {
+    std::env::var("SANDFLEET_TEST_DOCKER_HOST")
+        .expect("SANDFLEET_TEST_DOCKER_HOST is set by `bash tests/run`")
+}
+
+/// Directories of /proc that are processes.
+fn processes() -> impl Iterator<Item = std::path::PathBuf> {
+    fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path()).filter(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.parse::<u32>().is_ok())
+    })
+}
+
+fn parent(process: &Path) -> Option<String> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| Some(line.strip_prefix("PPid:")?.trim().to_owned()))
+}
+
+/// The directories of a process's control groups: of version 2, or of the controllers in use.
+fn groups(process: &Path) -> Vec<String> {
+    let text = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+    let mut groups = Vec::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        if path.contains("/slot-") {
+            groups.push(format!("/sys/fs/cgroup/{controllers}{path}"));
+        }
+    }
+    groups
+}
+
+/// The engine's list of containers with `label`, as JSON.
+fn containers(label: &str) -> String {
+    let host = docker_host();
+    let socket = host.strip_prefix("unix://").expect("the tests' engine has a socket");
+    let filter = format!("%7B%22label%22%3A%5B%22{}%22%5D%7D", label.replace('=', "%3D"));
+    let mut stream = UnixStream::connect(socket).expect("the engine runs");
+    write!(stream, "GET /containers/json?all=1&filters={filter} HTTP/1.0\r\nHost: engine\r\n\r\n")
+        .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("HTTP");
+    assert!(head.contains(" 200 "), "{answer}");
+    body.trim().to_owned()
+}

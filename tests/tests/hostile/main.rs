@@ -1,0 +1,207 @@
+//! Hostile programs and messages, through the whole path of a job: each gets a verdict it
+//! deserves, in time, and leaves nothing behind.
+//!
+//! The corpus is `tests/hostile`. `bash tests/run hostile` runs all of it; the default run leaves
+//! out what takes long (`SANDFLEET_TEST_HOSTILE=all` puts it back).
+
+mod corpus;
+mod fleet;
+
+use std::time::Duration;
+
+use corpus::{Entry, outcome};
+use fleet::Fleet;
+use futures_util::{StreamExt, stream};
+use sandfleet_common::JobResult;
+use sandfleet_worker::config::Backend;
+
+/// How long the first half of a pair gets to plant its thing.
+const HEAD_START: Duration = Duration::from_millis(1500);
+
+fn is_everything_wanted() -> bool {
+    std::env::var("SANDFLEET_TEST_HOSTILE").is_ok_and(|value| value == "all")
+}
+
+/// Prints a line on an entry and gives back what is wrong, if anything is.
+fn report(entry: &Entry, result: &JobResult, seconds: f64) -> Option<String> {
+    let faults = entry.faults(result, seconds);
+    let verdict = outcome(result);
+    let mark = if faults.is_empty() { "ok    " } else { "FAILED" };
+    println!("{mark} {:28} {verdict:22} {seconds:6.2} s {}", entry.name, faults.join("; "));
+    (!faults.is_empty()).then(|| format!("{}: {}", entry.name, faults.join("; ")))
+}
+
+async fn run_entry(fleet: &Fleet, entry: &Entry) -> Vec<String> {
+    // A container of an engine takes half a second.
+    let most = if fleet.is_native() { entry.repeat } else { 100 };
+    let repeat = entry.repeat.min(most);
+    let mut faults = Vec::new();
+    for _ in 0..repeat {
+        let (result, seconds) = fleet.run(entry.job()).await;
+        if repeat == 1 {
+            faults.extend(report(entry, &result, seconds));
+        } else {
+            faults.extend(entry.faults(&result, seconds));
+        }
+    }
+    if repeat > 1 {
+        println!("{} times {}: {} faults", repeat, entry.name, faults.len());
+    }
+    // A container of an engine costs ten times what a native one does.
+    if fleet.is_native() || is_everything_wanted() {
+        fleet.assert_canary(&entry.name).await;
+    }
+    faults
+}
+
+async fn run_group(backend: Backend, group: &str, at_a_time: usize) {
+    let entries = corpus::group(group);
+    let fleet = Fleet::open(backend).await;
+    let faults: Vec<Vec<String>> = stream::iter(&entries)
+        .map(|entry| run_entry(&fleet, entry))
+        .buffer_unordered(at_a_time)
+        .collect()
+        .await;
+    finish(fleet, group, entries.len(), faults.concat()).await;
+}
+
+/// Runs a pair whose second half looks for what the first one left or is doing.
+async fn run_pair(fleet: &Fleet, plant: &Entry, check: &Entry) -> Vec<String> {
+    let checked = async {
+        if plant.concurrent {
+            tokio::time::sleep(HEAD_START).await;
+        }
+        fleet.run(check.job()).await
+    };
+    let (planted, checked) = if plant.concurrent {
+        tokio::join!(fleet.run(plant.job()), checked)
+    } else {
+        (fleet.run(plant.job()).await, checked.await)
+    };
+    let faults = [report(plant, &planted.0, planted.1), report(check, &checked.0, checked.1)];
+    faults.into_iter().flatten().collect()
+}
+
+async fn run_pairs(backend: Backend) {
+    let entries = corpus::group("crossjob");
+    let fleet = Fleet::open(backend).await;
+    let pairs =
+        entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant")).map(|plant| {
+            let partner = plant.pair_with.as_deref();
+            let check = entries.iter().find(|entry| Some(entry.name.as_str()) == partner);
+            (plant, check.expect("every plant has its check"))
+        });
+    let (at_once, in_turn): (Vec<_>, Vec<_>) = pairs.partition(|(plant, _)| plant.concurrent);
+    // First and alone, so that the second half comes into the first one's slot.
+    let mut faults = Vec::new();
+    for (plant, check) in in_turn {
+        faults.extend(run_pair(&fleet, plant, check).await);
+    }
+    let others: Vec<Vec<String>> = stream::iter(at_once)
+        .map(|(plant, check)| run_pair(&fleet, plant, check))
+        .buffer_unordered(2)
+        .collect()
+        .await;
+    faults.extend(others.concat());
+    finish(fleet, "crossjob", entries.len(), faults).await;
+}
+
+async fn run_messages(backend: Backend) {
+    let entries = corpus::group("protocol");
+    let fleet = Fleet::open(backend).await;
+    let mut faults = Vec::new();
+    for entry in &entries {
+        let mut bodies = vec![entry.bytes()];
+        if entry.name == "duplicate_id_other_payload" {
+            // What was there first is what stays.
+            bodies.insert(0, text_of(entry).replace("second", "first").into_bytes());
+        }
+        let wrapped: Option<serde_json::Value> = serde_json::from_slice(&bodies[0]).ok();
+        if let Some(body) = wrapped.as_ref().and_then(|value| value.pointer("/publish/body")) {
+            // A broker's headers exist on a broker only; the body counts here.
+            bodies = vec![body.to_string().into_bytes()];
+        }
+        let heard = fleet.submit(bodies).await;
+        let outcomes: Vec<String> = heard
+            .iter()
+            .map(|one| one.as_ref().map_or_else(|_| "rejected".to_owned(), outcome))
+            .collect();
+        let ok = outcomes.len() == 1 && entry.accepts(&outcomes[0]);
+        println!("{} {:28} {outcomes:?}", if ok { "ok    " } else { "FAILED" }, entry.name);
+        if !ok {
+            faults.push(format!("{}: {heard:?}", entry.name));
+        }
+        if let Some(Ok(JobResult { run: Some(run), .. })) = heard.first() {
+            let told = format!("{}{}", run.stdout, run.stderr);
+            for secret in ["second", "BREACH", env!("CARGO_MANIFEST_DIR")] {
+                if told.contains(secret) {
+                    faults.push(format!("{}: tells {secret:?}: {told}", entry.name));
+                }
+            }
+        }
+    }
+    finish(fleet, "protocol", entries.len(), faults).await;
+}
+
+fn text_of(entry: &Entry) -> String {
+    String::from_utf8(entry.bytes()).expect("this message is text")
+}
+
+async fn finish(fleet: Fleet, group: &str, count: usize, faults: Vec<String>) {
+    fleet.assert_canary(group).await;
+    fleet.close().await;
+    println!("{count} entries of {group} were run");
+    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
+}
+
+macro_rules! backends {
+    ($($module:ident = $backend:expr;)+) => {
+        $(mod $module {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn escapes_are_contained() {
+                run_group($backend, "escape", 2).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn nothing_leaks() {
+                run_group($backend, "leak", 2).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn artifacts_are_what_they_seem() {
+                run_group($backend, "artifacts", 2).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn pid_1_does_its_part_whatever_comes() {
+                run_group($backend, "agent", 1).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn jobs_do_not_meet() {
+                run_pairs($backend).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn exhaustion_stays_inside() {
+                if !is_everything_wanted() {
+                    println!("0 entries of exhaust were run: `bash tests/run hostile` runs them");
+                    return;
+                }
+                run_group($backend, "exhaust", 1).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn messages_get_what_they_deserve() {
+                run_messages($backend).await;
+            }
+        })+
+    };
+}
+
+backends! {
+    native = Backend::Native;
+    docker = Backend::Docker;
+}

@@ -275,17 +275,3 @@ async fn a_closed_memory_queue_ends_when_all_is_settled() {
             .await;
     assert!(end.is_none());
 }
-
-#[tokio::test]
-async fn a_memory_store_wakes_who_waits() {
-    use sandfleet_worker::store::{MemoryStore, Store};
-    let store = MemoryStore::new();
-    let result = result(&JobId::generate(), "awaited");
-    let (early, stored) = soon("the result", async {
-        tokio::join!(store.wait(&result.job_id), store.commit(&result, "a", LONG))
-    })
-    .await;
-    assert_eq!(stored.expect("stored"), Committed::Stored);
-    assert_eq!(early, result);
-    assert_eq!(soon("the result", store.wait(&result.job_id)).await, result);
-}

@@ -80,7 +80,7 @@ fn converse(
         return Ok(());
     };
     let bounds = order.bounds;
-    let mut program = start(&order, stdin)?;
+    let program = start(&order, stdin)?;
     frame::write(output, Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::Ended, &ended)?;
@@ -167,8 +167,8 @@ fn copy_content(size: u64, input: &mut impl Read, file: &mut File) -> io::Result
 struct Program {
     pid: Pid,
     started: Instant,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
 }
 
 fn start(order: &Order, stdin: Stdio) -> io::Result<Program> {
@@ -192,7 +192,10 @@ fn start(order: &Order, stdin: Stdio) -> io::Result<Program> {
             io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
         })?;
     let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Program { pid, started, stdout: child.stdout.take(), stderr: child.stderr.take() })
+    let missing = || io::Error::other("the program has no output pipes");
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok(Program { pid, started, stdout, stderr })
 }
 
 fn limit(bounds: &Bounds) -> io::Result<()> {
@@ -228,21 +231,18 @@ fn limit(bounds: &Bounds) -> io::Result<()> {
 impl Program {
     /// Runs the program to its end, however it comes, and leaves no process behind.
     fn watch(
-        &mut self,
+        self,
         input: &mut (impl Read + AsFd),
         worker: &mut impl Write,
         signals: &OwnedFd,
         counters: &Counters,
         bounds: &Bounds,
     ) -> io::Result<Ended> {
-        let missing = || io::Error::other("the program has no output pipes");
-        let (out, err) =
-            (self.stdout.take().ok_or_else(missing)?, self.stderr.take().ok_or_else(missing)?);
-        fcntl_setfl(&out, OFlags::NONBLOCK)?;
-        fcntl_setfl(&err, OFlags::NONBLOCK)?;
-        let mut stdout = Output::new(out, Kind::Stdout, bounds.output_bytes, 0);
-        let mut stderr =
-            Output::new(err, Kind::Stderr, bounds.output_bytes, bounds.stderr_tail_bytes as usize);
+        fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
+        fcntl_setfl(&self.stderr, OFlags::NONBLOCK)?;
+        let (cap, tail_cap) = (bounds.output_bytes, bounds.stderr_tail_bytes as usize);
+        let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
+        let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
         let before = counters.read();
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut next_look = self.started + TICK;

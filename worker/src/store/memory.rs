@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::{JobId, JobResult, JobState};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{Claim, Claimed, Committed, Store, StoreError};
 
@@ -24,7 +24,6 @@ struct State {
     /// The owners.
     leases: HashMap<JobId, Kept<String>>,
     attempts: HashMap<JobId, Kept<u32>>,
-    waiting: HashMap<JobId, Vec<oneshot::Sender<JobResult>>>,
     /// How many entries there may be before those past their time are looked for.
     sweep_at: usize,
 }
@@ -39,24 +38,6 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The result of `job`, as soon as there is one.
-    pub async fn wait(&self, job: &JobId) -> JobResult {
-        loop {
-            let announced = {
-                let mut state = self.lock();
-                if let Some(result) = live(&state.results, job) {
-                    return result.clone();
-                }
-                let (sender, announced) = oneshot::channel();
-                state.waiting.entry(job.clone()).or_default().push(sender);
-                announced
-            };
-            if let Ok(result) = announced.await {
-                return result;
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,10 +101,6 @@ impl Store for MemoryStore {
             return Ok(if ours { Committed::Stored } else { Committed::AlreadyThere });
         }
         state.results.insert(job.clone(), Kept::new(result.clone(), keep));
-        for waiting in state.waiting.remove(job).unwrap_or_default() {
-            // Whoever waited may have left.
-            let _ = waiting.send(result.clone());
-        }
         Ok(Committed::Stored)
     }
 
@@ -151,8 +128,7 @@ impl State {
     /// Throws away what is past its time, once there is twice as much as after the last sweep: so
     /// that memory is bounded by what is live, at a constant cost for each entry.
     fn sweep(&mut self) {
-        let count =
-            self.results.len() + self.leases.len() + self.attempts.len() + self.waiting.len();
+        let count = self.results.len() + self.leases.len() + self.attempts.len();
         if count < self.sweep_at.max(1024) {
             return;
         }
@@ -160,12 +136,7 @@ impl State {
         self.results.retain(|_, kept| kept.until > now);
         self.leases.retain(|_, kept| kept.until > now);
         self.attempts.retain(|_, kept| kept.until > now);
-        self.waiting.retain(|_, waiting| {
-            waiting.retain(|sender| !sender.is_closed());
-            !waiting.is_empty()
-        });
-        let left =
-            self.results.len() + self.leases.len() + self.attempts.len() + self.waiting.len();
+        let left = self.results.len() + self.leases.len() + self.attempts.len();
         self.sweep_at = left * 2;
     }
 }

@@ -55,7 +55,6 @@ pub(super) fn lower(
         // Docker takes absence for twice the memory, and zero or less for no limit at all.
         memory: Some(memory),
         memory_swap: Some(if *swap { -1 } else { memory }),
-        memory_swappiness: None,
         pids_limit: Some(signed(limits.processes.saturating_add(OVERHEAD_PROCESSES))),
         nano_cpus: Some((config.cpus * 1e9) as i64),
         // If memory runs out, it runs out for the program, not for the engine.

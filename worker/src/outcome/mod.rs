@@ -105,6 +105,7 @@ pub fn conclude(
         isolation: description.isolation,
         image: description.image.clone(),
         image_digest: description.image_digest.clone(),
+        landlock_abi: outcome.landlock,
         limits: plan.limits.clone(),
         policy_hash: description.policy_hash.clone(),
     });

@@ -104,6 +104,8 @@ pub struct Outcome {
     pub artifacts: Vec<(String, Vec<u8>)>,
     /// Matching files that were not brought back, a sentence each.
     pub artifacts_refused: Vec<String>,
+    /// The version of Landlock that it ran under; `None` where the kernel offers none.
+    pub landlock: Option<u32>,
     /// From the call to the program's start.
     pub setup: Duration,
     /// From the program's end to the container's.

@@ -179,7 +179,9 @@ impl Sandbox for DockerSandbox {
         let (from, to) = container.start().await?;
 
         let mut heard = Heard::default();
-        let held = conversation::hold(from, to, plan, &self.policy, &mut heard, watcher).await;
+        let isolation = self.description.isolation;
+        let held =
+            conversation::hold(from, to, plan, &self.policy, isolation, &mut heard, watcher).await;
         // The agent may have been killed with the program: then the engine has to know why.
         let out_of_memory = match held {
             Err(Broken::Lost) => container.was_out_of_memory().await?,

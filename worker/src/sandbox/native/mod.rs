@@ -245,7 +245,8 @@ impl Sandbox for NativeSandbox {
 
         let mut heard = Heard::default();
         let (from, to) = running.stream.split();
-        let held = conversation::hold(from, to, plan, policy, &mut heard, watcher).await;
+        let isolation = self.description.isolation;
+        let held = conversation::hold(from, to, plan, policy, isolation, &mut heard, watcher).await;
         drop(running.stream);
         let memory_kills = lease.end(held.is_err()).await?;
         let out_of_memory = memory_kills.is_some_and(|kills| kills > running.memory_kills_before);

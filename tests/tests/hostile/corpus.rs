@@ -1,12 +1,15 @@
 //! The corpus in `tests/hostile`: what is run, and what has to become of it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use sandfleet_common::{Job, JobResult, Status};
 use serde::Deserialize;
+
+use crate::fleet::Runtime;
 
 /// One program or message with what has to become of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +41,27 @@ pub(crate) struct Entry {
     /// How many artifacts have to be refused, at least.
     #[serde(default)]
     refused: usize,
+    /// Limits that have to show as having refused something.
+    #[serde(default)]
+    limits_hit: Vec<String>,
+    /// Where the barrier that it probes doesn't exist, and why: it isn't run there.
+    #[serde(default)]
+    not_on: BTreeMap<String, String>,
+    /// Where it may also end otherwise.
+    #[serde(default)]
+    also: BTreeMap<String, Otherwise>,
+}
+
+/// How an entry may end on one runtime besides, and why.
+#[derive(Debug, Clone, Deserialize)]
+struct Otherwise {
+    #[serde(default)]
+    verdicts: Vec<String>,
+    /// Lines with this are no breach there.
+    #[serde(default)]
+    may_contain: Vec<String>,
+    #[serde(rename = "why")]
+    _why: String,
 }
 
 fn an_ordinary_time() -> u64 {
@@ -57,14 +81,19 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile")
 }
 
-/// All entries of `group`, in the manifest's order.
-pub(crate) fn group(group: &str) -> Vec<Entry> {
+/// All entries of `group` that have a meaning on `runtime`, in the manifest's order.
+pub(crate) fn group(group: &str, runtime: Runtime) -> Vec<Entry> {
     let text = fs::read_to_string(directory().join("manifest.json")).expect("the manifest");
     let manifest: Manifest = serde_json::from_str(&text).expect("a valid manifest");
     let entries: Vec<_> =
         manifest.entries.into_iter().filter(|entry| entry.group == group).collect();
     assert!(!entries.is_empty(), "no entry is of the group {group}");
-    entries
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| !entry.not_on.contains_key(runtime.name()));
+    for Entry { name, not_on, .. } in &elsewhere {
+        println!("not run {name:28} on {}: {}", runtime.name(), not_on[runtime.name()]);
+    }
+    here
 }
 
 impl Entry {
@@ -88,10 +117,13 @@ impl Entry {
     }
 
     /// What is wrong with `result`, if anything is.
-    pub(crate) fn faults(&self, result: &JobResult, seconds: f64) -> Vec<String> {
+    pub(crate) fn faults(&self, runtime: Runtime, result: &JobResult, seconds: f64) -> Vec<String> {
         let mut faults = Vec::new();
         let outcome = outcome(result);
-        if !self.verdicts.contains(&outcome) {
+        let also = self.also.get(runtime.name());
+        if !self.verdicts.contains(&outcome)
+            && !also.is_some_and(|also| also.verdicts.contains(&outcome))
+        {
             faults.push(format!("{outcome} ({}), expected {:?}", result.message, self.verdicts));
         }
         if result.status == Status::Error && !self.verdicts.contains(&"error".to_owned()) {
@@ -104,9 +136,11 @@ impl Entry {
             }
         }
         for unwanted in &self.must_not_contain {
-            if let Some(line) = output.lines().find(|line| line.contains(unwanted.as_str())) {
-                faults.push(line.to_owned());
-            }
+            let is_fine = |line: &str| {
+                also.is_some_and(|also| also.may_contain.iter().any(|fine| line.contains(fine)))
+            };
+            let breaches = output.lines().filter(|line| line.contains(unwanted.as_str()));
+            faults.extend(breaches.filter(|line| !is_fine(line)).map(str::to_owned));
         }
         for wanted in &self.artifacts {
             if !result.artifacts.iter().any(|artifact| artifact.name == *wanted) {
@@ -115,6 +149,11 @@ impl Entry {
         }
         if result.artifacts_refused.len() < self.refused {
             faults.push(format!("refused: {:?}", result.artifacts_refused));
+        }
+        for wanted in &self.limits_hit {
+            if !result.limits_hit.iter().any(|hit| hit.limit.as_str() == wanted) {
+                faults.push(format!("limits_hit without {wanted}: {:?}", result.limits_hit));
+            }
         }
         for artifact in &result.artifacts {
             if let Err(why) = sandfleet_common::validate_file_name(&artifact.name) {

@@ -43,6 +43,10 @@ pub fn classify(
         End::OutOfMemory { .. } => {
             return exceeded(Verdict::MemoryLimitExceeded, out_of_memory(limits));
         }
+        End::Killed { .. } => {
+            let message = "killed the first process of its container, and all with it";
+            return exceeded(Verdict::RuntimeError, message.into());
+        }
         End::Overdue { .. } => return exceeded(Verdict::TimeLimitExceeded, out_of_time(limits)),
     };
     let output_kill_bytes = policy.output_kill_bytes(limits, overflow);
@@ -250,6 +254,11 @@ mod tests {
                 "the agent was killed too",
                 End::OutOfMemory { wall_time: Default::default() },
                 MemoryLimitExceeded,
+            ),
+            (
+                "the program killed the agent",
+                End::Killed { wall_time: Default::default() },
+                RuntimeError,
             ),
             (
                 "the agent was stuck",

@@ -80,13 +80,23 @@ pub(crate) async fn hold(
     listen(&mut from, plan, policy, heard, watcher, start_by).await
 }
 
-/// Puts together what is known once the container is gone. `out_of_memory` says whether a
-/// process in it was killed for want of memory.
+/// What else is known of a container that ended in the middle of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// A process in it was killed for want of memory.
+    OutOfMemory,
+    /// Its program killed it.
+    Killed,
+    /// Nothing: it may be the host's fault.
+    Unexplained,
+}
+
+/// Puts together what is known once the container is gone; `loss` counts if it was lost.
 pub(crate) fn conclude(
     held: Result<(), Broken>,
     heard: Heard,
     begun: Instant,
-    out_of_memory: bool,
+    loss: Loss,
 ) -> Result<Outcome, SandboxError> {
     let failed = |reason: String| SandboxError::failed("running a container", reason);
     if let Err(Broken::Barrier(barrier)) = held {
@@ -100,7 +110,10 @@ pub(crate) fn conclude(
     let mut artifacts_refused = heard.artifacts_refused;
     let end = match (held, heard.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
-        (Err(Broken::Lost), _) if out_of_memory => End::OutOfMemory { wall_time },
+        (Err(Broken::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
+        (Err(Broken::Lost), None) if loss == Loss::Killed && heard.started.is_some() => {
+            End::Killed { wall_time }
+        }
         // A container that is lost may be the host's fault, and then another attempt helps. All else
         // is the program's: what it left behind must not take its verdict away.
         (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost) => {

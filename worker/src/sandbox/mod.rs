@@ -10,9 +10,11 @@ pub mod capture;
 pub mod classify;
 mod conversation;
 pub mod docker;
+pub mod health;
 pub mod native;
 pub mod policy;
 pub mod seccomp;
+mod users;
 
 use std::time::Duration;
 
@@ -119,6 +121,12 @@ pub enum End {
     Seen(Ended),
     /// The whole container was killed for want of memory, the agent with it.
     OutOfMemory {
+        /// How long the program ran.
+        wall_time: Duration,
+    },
+    /// The program killed the container's first process, and with it the container. Only a kernel
+    /// that isn't Linux lets it.
+    Killed {
         /// How long the program ran.
         wall_time: Duration,
     },

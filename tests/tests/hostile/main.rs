@@ -43,7 +43,7 @@ async fn run_entry(fleet: &Fleet, entry: &Entry) -> Vec<String> {
     let repeat = entry.repeat.min(most);
     let mut faults = Vec::new();
     for _ in 0..repeat {
-        let (result, seconds) = fleet.run(entry.job()).await;
+        let (result, seconds) = fleet.run(entry.job(fleet.runtime)).await;
         if repeat == 1 {
             faults.extend(report(fleet, entry, &result, seconds));
         } else {
@@ -59,6 +59,9 @@ async fn run_entry(fleet: &Fleet, entry: &Entry) -> Vec<String> {
 
 async fn run_group(runtime: Runtime, group: &str, at_a_time: usize) {
     let entries = wanted(corpus::group(group, runtime));
+    if entries.is_empty() {
+        return;
+    }
     let fleet = Fleet::open(runtime).await;
     let faults: Vec<Vec<String>> = stream::iter(&entries)
         .map(|entry| run_entry(&fleet, entry))
@@ -74,12 +77,12 @@ async fn run_pair(fleet: &Fleet, plant: &Entry, check: &Entry) -> Vec<String> {
         if plant.concurrent {
             tokio::time::sleep(HEAD_START).await;
         }
-        fleet.run(check.job()).await
+        fleet.run(check.job(fleet.runtime)).await
     };
     let (planted, checked) = if plant.concurrent {
-        tokio::join!(fleet.run(plant.job()), checked)
+        tokio::join!(fleet.run(plant.job(fleet.runtime)), checked)
     } else {
-        (fleet.run(plant.job()).await, checked.await)
+        (fleet.run(plant.job(fleet.runtime)).await, checked.await)
     };
     let faults =
         [report(fleet, plant, &planted.0, planted.1), report(fleet, check, &checked.0, checked.1)];
@@ -87,7 +90,10 @@ async fn run_pair(fleet: &Fleet, plant: &Entry, check: &Entry) -> Vec<String> {
 }
 
 async fn run_pairs(runtime: Runtime) {
-    let entries = corpus::group("crossjob", runtime);
+    let entries = wanted(corpus::group("crossjob", runtime));
+    if entries.is_empty() {
+        return;
+    }
     let fleet = Fleet::open(runtime).await;
     let pairs =
         entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant")).map(|plant| {
@@ -111,7 +117,10 @@ async fn run_pairs(runtime: Runtime) {
 }
 
 async fn run_messages(runtime: Runtime) {
-    let entries = corpus::group("protocol", runtime);
+    let entries = wanted(corpus::group("protocol", runtime));
+    if entries.is_empty() {
+        return;
+    }
     let fleet = Fleet::open(runtime).await;
     let mut faults = Vec::new();
     for entry in &entries {

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bench;
+mod engine;
 mod input;
 mod isolation;
 mod lifetime;
@@ -15,6 +16,13 @@ macro_rules! suite {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {
                 crate::bench::native(async |sandbox| crate::$file::$claim(sandbox).await).await
+            })+)+
+        }
+        // Run with the hostile programs: everything takes its time there.
+        mod gvisor {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                crate::bench::gvisor(async |sandbox| crate::$file::$claim(sandbox).await).await
             })+)+
         }
         mod docker {

@@ -1,6 +1,6 @@
 //! One container, from its making to its removal.
 
-use std::{io, pin::Pin, time::Duration};
+use std::{io, ops::RangeInclusive, pin::Pin, time::Duration};
 
 use bollard::{
     Docker,
@@ -26,8 +26,8 @@ use crate::sandbox::{Plan, SandboxError, conversation::Loss, users::ReservedUser
 /// How often a removal is tried: engines fail it for a moment when a container is just ending.
 const REMOVALS: u32 = 5;
 
-/// The exit code of a container whose PID 1 was ended by SIGKILL.
-const KILLED: i64 = 128 + 9;
+/// Exit codes of containers whose PID 1 was ended by a signal, plus its number.
+const SIGNALLED: RangeInclusive<i64> = 129..=192;
 
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
@@ -112,7 +112,7 @@ impl Container {
                 }
                 // Linux shields PID 1 from its own container; gVisor doesn't. An engine that
                 // is stopped or restarted answers nothing here, or says another code.
-                let was_killed = state.exit_code == Some(KILLED);
+                let was_killed = state.exit_code.is_some_and(|code| SIGNALLED.contains(&code));
                 return Ok(match isolation {
                     Isolation::GVisor if was_killed => Loss::Killed,
                     _ => Loss::Unexplained,

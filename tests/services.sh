@@ -227,8 +227,8 @@ address = "$run_dir/containerd.sock"
 CONF
     # A config file of our own keeps the system's daemon.json out. Old engines also write a key to /etc/docker.
     case $(dockerd --version) in *' '20.* | *' '23.*) key="\"deprecated-key-path\": \"$run_dir/key.json\"" ;; esac
-    # A runtime that never comes back, as a broken host's does.
-    printf '#!/bin/sh\nexec sleep infinity\n' >"$run_dir/stuck-runtime"
+    # A runtime that is stuck for much longer than anybody waits; the engine can't be rid of such a container before.
+    printf '#!/bin/sh\nexec sleep 30\n' >"$run_dir/stuck-runtime"
     chmod 755 "$run_dir/stuck-runtime"
     # gVisor, with our system call filter inside its own kernel. Its KVM platform needs what virtual machines often lack,
     # and Debian's release knows no other but ptrace; nor does it get on with every layout of cgroups.

@@ -95,12 +95,13 @@ async fn run_pairs(runtime: Runtime) {
         return;
     }
     let fleet = Fleet::open(runtime).await;
-    let pairs =
-        entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant")).map(|plant| {
-            let partner = plant.pair_with.as_deref();
-            let check = entries.iter().find(|entry| Some(entry.name.as_str()) == partner);
-            (plant, check.expect("every plant has its check"))
-        });
+    let plants = entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant"));
+    // A half that has no meaning here takes the other one with it.
+    let pairs = plants.filter_map(|plant| {
+        let partner = plant.pair_with.as_deref();
+        let check = entries.iter().find(|entry| Some(entry.name.as_str()) == partner);
+        check.map(|check| (plant, check))
+    });
     let (at_once, in_turn): (Vec<_>, Vec<_>) = pairs.partition(|(plant, _)| plant.concurrent);
     // First and alone, so that the second half comes into the first one's slot.
     let mut faults = Vec::new();

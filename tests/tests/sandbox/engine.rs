@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use bollard::{
     Docker,
     models::ContainerCreateBody,
-    query_parameters::{CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptions,
+        RemoveContainerOptions,
+    },
 };
 use jiff::Timestamp;
 use sandfleet_common::JobId;
+use sandfleet_tests::eventually;
 use sandfleet_worker::sandbox::{Sandbox, docker::DockerConfig};
 
 use crate::bench::{admitted, docker_config, open, python, stdout_of};
@@ -36,6 +40,16 @@ async fn left_behind(docker: &Docker, config: &DockerConfig, deadline: i64) -> S
     made.expect("the engine has the image").id
 }
 
+async fn containers_of(docker: &Docker, config: &DockerConfig) -> usize {
+    let label = format!("sandfleet.worker={}", config.worker_id);
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some([("label".to_owned(), vec![label])].into()),
+        ..ListContainersOptions::default()
+    };
+    docker.list_containers(Some(options)).await.expect("the engine answers").len()
+}
+
 async fn is_there(docker: &Docker, id: &str) -> bool {
     docker.inspect_container(id, None::<InspectContainerOptions>).await.is_ok()
 }
@@ -59,16 +73,20 @@ async fn the_reaper_removes_containers_past_their_deadline_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runtime_that_never_comes_back_is_named_and_holds_nobody_up() {
-    let stuck = open(docker_config(worker(), "stuck")).await;
+    let config = docker_config(worker(), "stuck");
+    let docker = connect(&config).await;
+    let stuck = open(config.clone()).await;
     let sound = open(docker_config(worker(), "runc")).await;
     let plan = admitted(&python("print('never')")).plan;
-    let (tried, printed) = tokio::join!(
-        stuck.run(&plan, &|_, _| ()),
-        stdout_of(&sound, &python("print('meanwhile')")),
-    );
+    let other = python("print('meanwhile')");
+    let (tried, printed) = tokio::join!(stuck.run(&plan, &|_, _| ()), stdout_of(&sound, &other),);
     assert_eq!(printed, "meanwhile\n");
     let error = tried.expect_err("it never starts").to_string();
     assert!(error.contains("did not answer in 15 s"), "{error}");
     sound.close().await;
     stuck.close().await;
+    eventually("the end of the container that never started", || async {
+        (containers_of(&docker, &config).await == 0).then_some(())
+    })
+    .await;
 }

@@ -24,8 +24,7 @@ pub(super) fn obtain(settings: &Settings) {
     let Ok(program) = std::env::current_exe() else { return };
     let arguments = scope_arguments(rustix::process::geteuid().is_root());
     // Once it has taken our place there is no way back, so it shows first that it can.
-    let granted = Command::new("systemd-run")
-        .args(&arguments)
+    let granted = systemd_run(&arguments)
         .arg("true")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -35,11 +34,23 @@ pub(super) fn obtain(settings: &Settings) {
     if !granted {
         return;
     }
-    let mut command = Command::new("systemd-run");
-    command.args(&arguments).arg(program).args(std::env::args_os().skip(1)).env(MARK, "1");
+    let mut command = systemd_run(&arguments);
+    command.arg(program).args(std::env::args_os().skip(1)).env(MARK, "1");
     // Comes back only if it failed, and then the refusal that follows names the same way out.
     let error = command.exec();
     tracing::debug!(%error, "systemd-run can't be started");
+}
+
+/// The command, with the way to the user's own manager: `sudo -u` doesn't set it, and `su` leaves
+/// somebody else's.
+fn systemd_run(arguments: &[&str]) -> Command {
+    let mut command = Command::new("systemd-run");
+    command.args(arguments);
+    let directory = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+    if Path::new(&directory).exists() {
+        command.env("XDG_RUNTIME_DIR", directory);
+    }
+    command
 }
 
 fn scope_arguments(is_root: bool) -> Vec<&'static str> {

@@ -35,6 +35,13 @@ pub(crate) enum Hierarchy {
 /// What is needed, by version 1's names.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
+/// What is needed of version 2.
+const UNIFIED_CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+
+/// The group that a worker moves itself into, where version 2 asks for that: below the place that
+/// it works in.
+const LEAF: &str = "sandfleet.worker";
+
 impl Hierarchy {
     /// Finds the controllers and our own place in them. `parent`, if not empty, replaces our own
     /// place, counted from the top of each tree.
@@ -64,9 +71,10 @@ impl Hierarchy {
         if per_controller.iter().all(Option::is_some) {
             return Ok(Self::PerController(per_controller.into_iter().flatten().collect()));
         }
-        let unified = place("");
-        if let Some(place) = unified.filter(|place| offers_all(place)) {
-            return Ok(Self::Unified(place));
+        let unified = place("").map(out_of_leaf);
+        let not_offered = unified.as_deref().map(not_offered).unwrap_or_default();
+        if let Some(place) = unified.as_ref().filter(|_| not_offered.is_empty()) {
+            return Ok(Self::Unified(place.clone()));
         }
         let absent: Vec<_> = CONTROLLERS
             .iter()
@@ -74,10 +82,12 @@ impl Hierarchy {
             .filter(|(_, found)| found.is_none())
             .map(|(name, _)| *name)
             .collect();
-        Err(missing(match place("") {
+        Err(missing(match unified {
             Some(place) if absent.len() == CONTROLLERS.len() => format!(
-                "{} doesn't offer all of memory, pids and cpu (see cgroup.controllers there)",
-                place.display()
+                "{} isn't offered {} (see cgroup.controllers there; systemd before version 252 \
+                 keeps cpu to itself until Delegate=cpu memory pids is set for user@.service)",
+                place.display(),
+                not_offered.join(", "),
             ),
             _ => format!("no usable controller {} in this place", absent.join(", ")),
         }))
@@ -109,10 +119,23 @@ impl Hierarchy {
     }
 }
 
-/// Whether a version 2 group may give its children what is needed.
-fn offers_all(place: &Path) -> bool {
-    let offered = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
-    ["memory", "pids", "cpu"].iter().all(|name| offered.split_whitespace().any(|o| o == *name))
+/// The place that a worker works in, also once it has moved itself into its leaf there.
+fn out_of_leaf(own: PathBuf) -> PathBuf {
+    match own.parent() {
+        Some(above) if own.ends_with(LEAF) => above.to_owned(),
+        _ => own,
+    }
+}
+
+/// What a version 2 group would need for its children and hasn't got.
+fn not_offered(place: &Path) -> Vec<&'static str> {
+    lacking(&fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default())
+}
+
+/// Which controllers a list of version 2 lacks.
+fn lacking(list: &str) -> Vec<&'static str> {
+    let listed = |name: &&str| list.split_whitespace().any(|other| other == *name);
+    UNIFIED_CONTROLLERS.into_iter().filter(|name| !listed(name)).collect()
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
@@ -125,10 +148,13 @@ fn is_same(a: &Path, b: &Path) -> bool {
 
 fn missing(reason: String) -> SandboxError {
     let scope = match rustix::process::geteuid().is_root() {
-        true => "run in a scope of your own (systemd-run --scope -p Delegate=yes sandfleet …)",
+        true => {
+            "run in a scope of your own (systemd-run --scope -p Delegate=yes sandfleet …) or, as a \
+             service, with Delegate=yes in its unit"
+        }
         false => {
             "run as root, or in a delegated scope (systemd-run --user --scope -p Delegate=yes \
-                  sandfleet …)"
+             sandfleet …; without a login session it takes loginctl enable-linger first)"
         }
     };
     let message = format!(
@@ -204,6 +230,20 @@ mod tests {
         let own = "5:cpu,cpuacct:/a\n4:memory:/b/c\n3:pids:/\n0::/\n";
         let found = Hierarchy::parse(V1, own, "/fleet").expect("complete");
         assert!(found.places().iter().all(|place| place.ends_with("fleet")));
+    }
+
+    #[test]
+    fn a_worker_in_its_leaf_works_in_the_place_above() {
+        let place = PathBuf::from("/sys/fs/cgroup/own.scope");
+        assert_eq!(out_of_leaf(place.clone()), place);
+        assert_eq!(out_of_leaf(place.join(LEAF)), place);
+    }
+
+    #[test]
+    fn what_a_list_of_controllers_lacks_is_named() {
+        assert_eq!(lacking("cpuset cpu io memory pids\n"), [""; 0]);
+        assert_eq!(lacking("cpuset memory pids\n"), ["cpu"]);
+        assert_eq!(lacking(""), UNIFIED_CONTROLLERS);
     }
 
     #[test]

@@ -106,10 +106,13 @@ impl SlotGroup {
         if self.version == 2 {
             write(&self.memory, "memory.max", &memory.to_string())?;
             write(&self.memory, "memory.oom.group", "0")?;
-            if !swap && self.memory.join("memory.swap.max").exists() {
-                write(&self.memory, "memory.swap.max", "0")?;
+            if swap {
+                return Ok(());
             }
-            return Ok(());
+            return match self.memory.join("memory.swap.max").exists() {
+                true => write(&self.memory, "memory.swap.max", "0"),
+                false => refuse_uncounted_swap(),
+            };
         }
         let (plain, with_swap) = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes");
         let counts_swap = self.memory.join(with_swap).exists();
@@ -124,11 +127,8 @@ impl SlotGroup {
                 write(&self.memory, plain, &memory.to_string())?;
             }
             write(&self.memory, with_swap, &memory.to_string())?;
-        } else if !swap && fs::read_to_string("/proc/swaps")?.lines().count() > 1 {
-            return Err(io::Error::other(
-                "this host has swap, and its kernel doesn't count swap per group (boot with \
-                 swapaccount=1, or swapoff -a)",
-            ));
+        } else if !swap {
+            refuse_uncounted_swap()?;
         }
         write(&self.memory, plain, &memory.to_string())
     }
@@ -189,6 +189,18 @@ impl Drop for SlotGroup {
                 remove_tree(group);
             }
         }
+    }
+}
+
+/// Swap that no group counts would be memory beyond every limit.
+fn refuse_uncounted_swap() -> io::Result<()> {
+    match fs::read_to_string("/proc/swaps")?.lines().count() {
+        // The first line is the table's head.
+        0 | 1 => Ok(()),
+        _ => Err(io::Error::other(
+            "this host has swap, and its kernel doesn't count swap per group (boot with \
+             swapaccount=1, or swapoff -a)",
+        )),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Hierarchy, missing, write};
+use super::{Hierarchy, LEAF, UNIFIED_CONTROLLERS, lacking, missing, write};
 use crate::sandbox::SandboxError;
 
 /// Directories of this name are ours; those without a lock on them belong to workers that are
@@ -30,6 +30,14 @@ impl Territory {
     pub(crate) fn claim(hierarchy: Hierarchy) -> Result<Self, SandboxError> {
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
         if let Hierarchy::Unified(place) = &hierarchy {
+            if let Some(unit) = undelegated_unit(place) {
+                // It would do so as soon as a single program runs out of memory.
+                return Err(missing(format!(
+                    "{} is a unit that systemd keeps to itself and stops when the kernel kills \
+                     anything in it",
+                    unit.display()
+                )));
+            }
             delegate(place).map_err(|error| {
                 missing(format!("controllers can't be delegated in {}: {error}", place.display()))
             })?;
@@ -42,7 +50,7 @@ impl Territory {
                 lock_new(&path).map_err(|error| missing(format!("{}: {error}", path.display())))?;
             territory.locks.push(lock);
             if territory.hierarchy.version() == 2 {
-                write(&path, "cgroup.subtree_control", "+memory +pids +cpu")
+                write(&path, "cgroup.subtree_control", &enabling())
                     .map_err(|error| missing(error.to_string()))?;
             }
         }
@@ -96,7 +104,10 @@ impl Drop for Territory {
 pub(super) fn remove_tree(path: &Path) -> bool {
     for _ in 0..200 {
         let groups = walk(path);
-        for group in &groups {
+        // Version 2 kills all of a group and below at once, and nobody else whatever forks or ends
+        // meanwhile; kernels before 5.14 don't.
+        let unkilled = if write(path, "cgroup.kill", "1").is_ok() { &[][..] } else { &groups[..] };
+        for group in unkilled {
             let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
             for pid in processes.lines().filter_map(|line| line.parse().ok()) {
                 if let Some(pid) = rustix::process::Pid::from_raw(pid) {
@@ -160,17 +171,36 @@ fn lock_new(path: &Path) -> io::Result<File> {
     Err(io::Error::other("somebody keeps removing it"))
 }
 
+/// The unit of systemd that `place` is in, if systemd has marked it as started and not as given
+/// away. Only root may read the marks of the first kind; of the second, which a user's own
+/// systemd sets too, there are none before its version 251, and then nothing is held against it.
+fn undelegated_unit(place: &Path) -> Option<&Path> {
+    let marked = |group: &Path, mark: String| {
+        rustix::fs::getxattr(group, mark, &mut [0; 64][..]).is_ok_and(|length| length > 0)
+    };
+    ["trusted", "user"].iter().find_map(|kind| {
+        let unit =
+            place.ancestors().find(|group| marked(group, format!("{kind}.invocation_id")))?;
+        (!marked(unit, format!("{kind}.delegate"))).then_some(unit)
+    })
+}
+
+/// What is written to a version 2 group so that its children get the controllers.
+fn enabling() -> String {
+    UNIFIED_CONTROLLERS.map(|name| format!("+{name}")).join(" ")
+}
+
 /// Version 2 gives controllers only to groups whose parent holds no process: if that is this one,
 /// it moves into a leaf of its own first.
 fn delegate(place: &Path) -> io::Result<()> {
     let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).unwrap_or_default();
-    if ["memory", "pids", "cpu"].iter().all(|name| enabled.split_whitespace().any(|e| e == *name)) {
+    if lacking(&enabled).is_empty() {
         return Ok(());
     }
     let own = std::process::id().to_string();
     let here = fs::read_to_string(place.join("cgroup.procs"))?.lines().any(|line| line == own);
     // The top of the tree may hold processes beside groups.
-    let leaf = place.join("sandfleet.worker");
+    let leaf = place.join(LEAF);
     let moves = here && place.join("cgroup.type").exists();
     if moves {
         match fs::create_dir(&leaf) {
@@ -179,7 +209,7 @@ fn delegate(place: &Path) -> io::Result<()> {
         }
         write(&leaf, "cgroup.procs", &own)?;
     }
-    let delegated = write(place, "cgroup.subtree_control", "+memory +pids +cpu");
+    let delegated = write(place, "cgroup.subtree_control", &enabling());
     if delegated.is_err() && moves {
         // Other processes are here too. Back to them, so that nothing of this try is left.
         let _ = write(place, "cgroup.procs", &own);

@@ -58,6 +58,8 @@ impl Fleet {
         )];
         if backend == Backend::Docker {
             variables.push(variable("SANDFLEET_SANDBOX_DOCKER_HOST", docker_host()));
+            // Debian 12 has no newer one.
+            variables.push(variable("SANDFLEET_SANDBOX_ALLOW_OUTDATED_ENGINE", "true".into()));
         }
         let settings =
             Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");

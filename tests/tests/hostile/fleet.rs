@@ -87,6 +87,8 @@ impl Fleet {
         )];
         if backend == Backend::Docker {
             variables.push(variable("SANDFLEET_SANDBOX_DOCKER_HOST", docker_host()));
+            // Debian 12 has no newer one.
+            variables.push(variable("SANDFLEET_SANDBOX_ALLOW_OUTDATED_ENGINE", "true".into()));
         }
         if runtime == Runtime::GVisor {
             variables.push(variable("SANDFLEET_SANDBOX_RUNTIME", "runsc".into()));

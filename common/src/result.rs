@@ -145,6 +145,9 @@ pub struct SandboxReport {
     /// The image's digest, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
+    /// The version of Landlock that the program ran under, where the kernel offers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock_abi: Option<u32>,
     /// The limits in force.
     pub limits: Limits,
     /// SHA-256 over the hardening policy, in hexadecimal: equal hashes, equal barriers.

@@ -92,6 +92,7 @@ fn full_result() -> JobResult {
             runtime: String::new(),
             isolation: Isolation::Container,
             image: String::new(),
+            landlock_abi: Some(7),
             image_digest: Some(String::new()),
             limits: Limits::default(),
             policy_hash: String::new(),

@@ -208,12 +208,12 @@ def check_kill(place, prefix, mounts_before):
 # Those that are about what the kernel counts; the rest of that group is about time.
 EXHAUST = """fork_bomb_exp fork_bomb_linear fork_bomb_c mem_many_procs mem_child_oom_parent_ok exit_137_no_oom
     kill_everyone memfd_balloon shm_fill fd_exhaust fd_in_flight pipe_buffers socket_buffers inotify_flood
-    sysv_shm_flood double_fork_daemon orphans_exit segv vfork_stall""".split()
+    sysv_shm_flood double_fork_daemon orphans_exit segv vfork_stall fd_hold memory_count process_count core_dump""".split()
 
 
 def corpus(group):
     entries = json.loads((HOSTILE / "manifest.json").read_text())["entries"]
-    chosen = [entry for entry in entries if entry["group"] == group]
+    chosen = [entry for entry in entries if entry["group"] == group and "native" not in entry.get("not_on", {})]
     return [entry for entry in chosen if group != "exhaust" or entry["name"] in EXHAUST]
 
 
@@ -236,6 +236,8 @@ def judge(place, entry, result):
                if name not in [artifact["name"] for artifact in result.get("artifacts", [])]]
     if len(result.get("artifacts_refused", [])) < entry.get("refused", 0):
         faults.append(f"refused: {result.get('artifacts_refused')}")
+    hit = [one["limit"] for one in result.get("limits_hit", [])]
+    faults += [f"limits_hit without {wanted}: {hit}" for wanted in entry.get("limits_hit", []) if wanted not in hit]
     say(f"{place}: {entry['group']}/{entry['name']}", "; ".join(faults))
 
 

@@ -22,6 +22,7 @@ use crate::{
     sandbox::{
         Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
+        health::Watched,
         native::{NativeConfig, NativeSandbox},
         policy::Policy,
         self_test,
@@ -41,10 +42,11 @@ pub async fn open_sandbox(
     backend: Backend,
     settings: &Settings,
 ) -> Result<Arc<dyn Sandbox>, SandboxError> {
-    Ok(match backend {
+    let sandbox: Arc<dyn Sandbox> = match backend {
         Backend::Native => Arc::new(NativeSandbox::open(native_config(settings)).await?),
         Backend::Docker => Arc::new(DockerSandbox::open(docker_config(settings)).await?),
-    })
+    };
+    Ok(Arc::new(Watched::new(sandbox)))
 }
 
 /// The native sandbox's part of the settings.

@@ -1,12 +1,15 @@
 //! The corpus in `tests/hostile`: what is run, and what has to become of it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use sandfleet_common::{Job, JobResult, Status};
 use serde::Deserialize;
+
+use crate::fleet::Runtime;
 
 /// One program or message with what has to become of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +41,26 @@ pub(crate) struct Entry {
     /// How many artifacts have to be refused, at least.
     #[serde(default)]
     refused: usize,
+    /// Limits that have to show as having refused something.
+    #[serde(default)]
+    limits_hit: Vec<String>,
+    /// Where the barrier that it probes doesn't exist, and why: it isn't run there.
+    #[serde(default)]
+    not_on: BTreeMap<String, String>,
+    /// Where it may also end otherwise.
+    #[serde(default)]
+    also: BTreeMap<String, Otherwise>,
+}
+
+/// How an entry may end on one runtime besides, and why.
+#[derive(Debug, Clone, Deserialize)]
+struct Otherwise {
+    #[serde(default)]
+    verdicts: Vec<String>,
+    /// How long the program may run there, from the job's start to its result.
+    max_seconds: Option<u64>,
+    #[serde(rename = "why")]
+    _why: String,
 }
 
 fn an_ordinary_time() -> u64 {
@@ -57,14 +80,19 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile")
 }
 
-/// All entries of `group`, in the manifest's order.
-pub(crate) fn group(group: &str) -> Vec<Entry> {
+/// All entries of `group` that have a meaning on `runtime`, in the manifest's order.
+pub(crate) fn group(group: &str, runtime: Runtime) -> Vec<Entry> {
     let text = fs::read_to_string(directory().join("manifest.json")).expect("the manifest");
     let manifest: Manifest = serde_json::from_str(&text).expect("a valid manifest");
     let entries: Vec<_> =
         manifest.entries.into_iter().filter(|entry| entry.group == group).collect();
     assert!(!entries.is_empty(), "no entry is of the group {group}");
-    entries
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| !entry.not_on.contains_key(runtime.name()));
+    for Entry { name, not_on, .. } in &elsewhere {
+        println!("not run {name:28} on {}: {}", runtime.name(), not_on[runtime.name()]);
+    }
+    here
 }
 
 impl Entry {
@@ -75,7 +103,7 @@ impl Entry {
     }
 
     /// A job that runs the entry's program and asks for everything that it leaves.
-    pub(crate) fn job(&self) -> Job {
+    pub(crate) fn job(&self, runtime: Runtime) -> Job {
         let code = String::from_utf8(self.bytes()).expect("programs are text");
         let mut job = Job::new(&self.language, code);
         job.artifacts.push("**".into());
@@ -84,29 +112,36 @@ impl Entry {
             job.limits.wall_time_ms = Some(self.max_seconds * 1000);
             job.limits.cpu_time_ms = job.limits.wall_time_ms;
         }
+        if let Some(seconds) = self.also.get(runtime.name()).and_then(|also| also.max_seconds) {
+            job.limits.wall_time_ms = Some(seconds * 1000);
+            job.limits.cpu_time_ms = job.limits.wall_time_ms;
+        }
         job
     }
 
     /// What is wrong with `result`, if anything is.
-    pub(crate) fn faults(&self, result: &JobResult, seconds: f64) -> Vec<String> {
+    pub(crate) fn faults(&self, runtime: Runtime, result: &JobResult, seconds: f64) -> Vec<String> {
         let mut faults = Vec::new();
         let outcome = outcome(result);
-        if !self.verdicts.contains(&outcome) {
+        let also = self.also.get(runtime.name());
+        if !self.verdicts.contains(&outcome)
+            && !also.is_some_and(|also| also.verdicts.contains(&outcome))
+        {
             faults.push(format!("{outcome} ({}), expected {:?}", result.message, self.verdicts));
         }
         if result.status == Status::Error && !self.verdicts.contains(&"error".to_owned()) {
             faults.push("the sandbox failed".into());
         }
         let output = result.run.as_ref().map_or("", |run| run.stdout.as_str());
-        for wanted in &self.must_contain {
+        let expected = self.verdicts.contains(&outcome);
+        for wanted in self.must_contain.iter().filter(|_| expected) {
             if !output.contains(wanted.as_str()) {
                 faults.push(format!("did not print {wanted:?}"));
             }
         }
         for unwanted in &self.must_not_contain {
-            if let Some(line) = output.lines().find(|line| line.contains(unwanted.as_str())) {
-                faults.push(line.to_owned());
-            }
+            let breaches = output.lines().filter(|line| line.contains(unwanted.as_str()));
+            faults.extend(breaches.map(str::to_owned));
         }
         for wanted in &self.artifacts {
             if !result.artifacts.iter().any(|artifact| artifact.name == *wanted) {
@@ -116,14 +151,19 @@ impl Entry {
         if result.artifacts_refused.len() < self.refused {
             faults.push(format!("refused: {:?}", result.artifacts_refused));
         }
+        for wanted in &self.limits_hit {
+            if !result.limits_hit.iter().any(|hit| hit.limit.as_str() == wanted) {
+                faults.push(format!("limits_hit without {wanted}: {:?}", result.limits_hit));
+            }
+        }
         for artifact in &result.artifacts {
             if let Err(why) = sandfleet_common::validate_file_name(&artifact.name) {
                 faults.push(format!("an artifact's name {why}"));
             }
         }
-        if seconds > self.max_seconds as f64 {
-            faults
-                .push(format!("took {seconds:.1} s, at most {} s were expected", self.max_seconds));
+        let most = also.and_then(|also| also.max_seconds).unwrap_or(self.max_seconds);
+        if seconds > most as f64 {
+            faults.push(format!("took {seconds:.1} s, at most {most} s were expected"));
         }
         faults
     }

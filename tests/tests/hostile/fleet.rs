@@ -22,8 +22,36 @@ use sandfleet_worker::{
 /// In the environment of every hostile program: its descendants can be found by it.
 const MARKER: &str = "HOSTILE_ENTRY";
 
+/// What hostile programs run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Native,
+    /// The engine's default runtime, runc.
+    Docker,
+    /// The engine's runtime `runsc`.
+    GVisor,
+}
+
+impl Runtime {
+    /// Its name in the manifest.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Runtime::Native => "native",
+            Runtime::Docker => "docker",
+            Runtime::GVisor => "gvisor",
+        }
+    }
+
+    fn backend(self) -> Backend {
+        match self {
+            Runtime::Native => Backend::Native,
+            Runtime::Docker | Runtime::GVisor => Backend::Docker,
+        }
+    }
+}
+
 pub(crate) struct Fleet {
-    backend: Backend,
+    pub(crate) runtime: Runtime,
     settings: Settings,
     sandbox: Arc<dyn Sandbox>,
 }
@@ -49,7 +77,8 @@ impl Hooks for Heard {
 }
 
 impl Fleet {
-    pub(crate) async fn open(backend: Backend) -> Self {
+    pub(crate) async fn open(runtime: Runtime) -> Self {
+        let backend = runtime.backend();
         let variable = |name: &str, value: String| (name.into(), value.into());
         let image = std::env::var("SANDFLEET_TEST_IMAGE");
         let mut variables = vec![variable(
@@ -59,14 +88,17 @@ impl Fleet {
         if backend == Backend::Docker {
             variables.push(variable("SANDFLEET_SANDBOX_DOCKER_HOST", docker_host()));
         }
+        if runtime == Runtime::GVisor {
+            variables.push(variable("SANDFLEET_SANDBOX_RUNTIME", "runsc".into()));
+        }
         let settings =
             Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");
         let sandbox = app::open_sandbox(backend, &settings).await.expect("a sandbox");
-        Self { backend, settings, sandbox }
+        Self { runtime, settings, sandbox }
     }
 
     pub(crate) fn is_native(&self) -> bool {
-        self.backend == Backend::Native
+        self.runtime == Runtime::Native
     }
 
     /// Runs a job along the whole path of one; also says how many seconds it took.
@@ -115,7 +147,7 @@ impl Fleet {
             (!left).then_some(())
         })
         .await;
-        if self.backend == Backend::Docker {
+        if !self.is_native() {
             let label = format!("sandfleet.job={job}");
             eventually(&format!("the end of the container of {job}"), || async {
                 (containers(&label) == "[]").then_some(())
@@ -126,7 +158,7 @@ impl Fleet {
 
     /// Closes the fleet, after a look at the control groups: between jobs only launchers are there.
     pub(crate) async fn close(self) {
-        if self.backend == Backend::Native {
+        if self.is_native() {
             let own = std::process::id().to_string();
             let launchers = processes().filter(|process| parent(process).as_ref() == Some(&own));
             let mut looked_at = 0;

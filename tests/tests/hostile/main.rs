@@ -1,8 +1,7 @@
 //! Hostile programs and messages, through the whole path of a job: each gets a verdict it
 //! deserves, in time, and leaves nothing behind.
 //!
-//! The corpus is `tests/hostile`. `bash tests/run hostile` runs all of it; the default run leaves
-//! out what takes long (`SANDFLEET_TEST_HOSTILE=all` puts it back).
+//! The corpus is `tests/hostile`; `bash tests/run hostile` runs all of it on every backend.
 
 mod corpus;
 mod fleet;
@@ -10,21 +9,24 @@ mod fleet;
 use std::time::Duration;
 
 use corpus::{Entry, outcome};
-use fleet::Fleet;
+use fleet::{Fleet, Runtime};
 use futures_util::{StreamExt, stream};
 use sandfleet_common::JobResult;
-use sandfleet_worker::config::Backend;
 
 /// How long the first half of a pair gets to plant its thing.
 const HEAD_START: Duration = Duration::from_millis(1500);
 
-fn is_everything_wanted() -> bool {
-    std::env::var("SANDFLEET_TEST_HOSTILE").is_ok_and(|value| value == "all")
+/// The entries that `SANDFLEET_TEST_HOSTILE_ONLY` names, separated by commas; all without it.
+fn wanted(mut entries: Vec<Entry>) -> Vec<Entry> {
+    if let Ok(only) = std::env::var("SANDFLEET_TEST_HOSTILE_ONLY") {
+        entries.retain(|entry| only.split(',').any(|name| name == entry.name));
+    }
+    entries
 }
 
 /// Prints a line on an entry and gives back what is wrong, if anything is.
-fn report(entry: &Entry, result: &JobResult, seconds: f64) -> Option<String> {
-    let faults = entry.faults(result, seconds);
+fn report(fleet: &Fleet, entry: &Entry, result: &JobResult, seconds: f64) -> Option<String> {
+    let faults = entry.faults(fleet.runtime, result, seconds);
     let verdict = outcome(result);
     let mark = if faults.is_empty() { "ok    " } else { "FAILED" };
     println!("{mark} {:28} {verdict:22} {seconds:6.2} s {}", entry.name, faults.join("; "));
@@ -32,31 +34,35 @@ fn report(entry: &Entry, result: &JobResult, seconds: f64) -> Option<String> {
 }
 
 async fn run_entry(fleet: &Fleet, entry: &Entry) -> Vec<String> {
-    // A container of an engine takes half a second.
-    let most = if fleet.is_native() { entry.repeat } else { 100 };
+    // A container of an engine takes half a second, one of gVisor's two.
+    let most = match fleet.runtime {
+        Runtime::Native => entry.repeat,
+        Runtime::Docker => 100,
+        Runtime::GVisor => 20,
+    };
     let repeat = entry.repeat.min(most);
     let mut faults = Vec::new();
     for _ in 0..repeat {
-        let (result, seconds) = fleet.run(entry.job()).await;
+        let (result, seconds) = fleet.run(entry.job(fleet.runtime)).await;
         if repeat == 1 {
-            faults.extend(report(entry, &result, seconds));
+            faults.extend(report(fleet, entry, &result, seconds));
         } else {
-            faults.extend(entry.faults(&result, seconds));
+            faults.extend(entry.faults(fleet.runtime, &result, seconds));
         }
     }
     if repeat > 1 {
         println!("{} times {}: {} faults", repeat, entry.name, faults.len());
     }
-    // A container of an engine costs ten times what a native one does.
-    if fleet.is_native() || is_everything_wanted() {
-        fleet.assert_canary(&entry.name).await;
-    }
+    fleet.assert_canary(&entry.name).await;
     faults
 }
 
-async fn run_group(backend: Backend, group: &str, at_a_time: usize) {
-    let entries = corpus::group(group);
-    let fleet = Fleet::open(backend).await;
+async fn run_group(runtime: Runtime, group: &str, at_a_time: usize) {
+    let entries = wanted(corpus::group(group, runtime));
+    if entries.is_empty() {
+        return;
+    }
+    let fleet = Fleet::open(runtime).await;
     let faults: Vec<Vec<String>> = stream::iter(&entries)
         .map(|entry| run_entry(&fleet, entry))
         .buffer_unordered(at_a_time)
@@ -71,26 +77,31 @@ async fn run_pair(fleet: &Fleet, plant: &Entry, check: &Entry) -> Vec<String> {
         if plant.concurrent {
             tokio::time::sleep(HEAD_START).await;
         }
-        fleet.run(check.job()).await
+        fleet.run(check.job(fleet.runtime)).await
     };
     let (planted, checked) = if plant.concurrent {
-        tokio::join!(fleet.run(plant.job()), checked)
+        tokio::join!(fleet.run(plant.job(fleet.runtime)), checked)
     } else {
-        (fleet.run(plant.job()).await, checked.await)
+        (fleet.run(plant.job(fleet.runtime)).await, checked.await)
     };
-    let faults = [report(plant, &planted.0, planted.1), report(check, &checked.0, checked.1)];
+    let faults =
+        [report(fleet, plant, &planted.0, planted.1), report(fleet, check, &checked.0, checked.1)];
     faults.into_iter().flatten().collect()
 }
 
-async fn run_pairs(backend: Backend) {
-    let entries = corpus::group("crossjob");
-    let fleet = Fleet::open(backend).await;
-    let pairs =
-        entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant")).map(|plant| {
-            let partner = plant.pair_with.as_deref();
-            let check = entries.iter().find(|entry| Some(entry.name.as_str()) == partner);
-            (plant, check.expect("every plant has its check"))
-        });
+async fn run_pairs(runtime: Runtime) {
+    let entries = wanted(corpus::group("crossjob", runtime));
+    if entries.is_empty() {
+        return;
+    }
+    let fleet = Fleet::open(runtime).await;
+    let plants = entries.iter().filter(|entry| entry.pair.as_deref() == Some("plant"));
+    // A half that has no meaning here takes the other one with it.
+    let pairs = plants.filter_map(|plant| {
+        let partner = plant.pair_with.as_deref();
+        let check = entries.iter().find(|entry| Some(entry.name.as_str()) == partner);
+        check.map(|check| (plant, check))
+    });
     let (at_once, in_turn): (Vec<_>, Vec<_>) = pairs.partition(|(plant, _)| plant.concurrent);
     // First and alone, so that the second half comes into the first one's slot.
     let mut faults = Vec::new();
@@ -106,9 +117,12 @@ async fn run_pairs(backend: Backend) {
     finish(fleet, "crossjob", entries.len(), faults).await;
 }
 
-async fn run_messages(backend: Backend) {
-    let entries = corpus::group("protocol");
-    let fleet = Fleet::open(backend).await;
+async fn run_messages(runtime: Runtime) {
+    let entries = wanted(corpus::group("protocol", runtime));
+    if entries.is_empty() {
+        return;
+    }
+    let fleet = Fleet::open(runtime).await;
     let mut faults = Vec::new();
     for entry in &entries {
         let mut bodies = vec![entry.bytes()];
@@ -154,54 +168,51 @@ async fn finish(fleet: Fleet, group: &str, count: usize, faults: Vec<String>) {
     assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
 }
 
-macro_rules! backends {
-    ($($module:ident = $backend:expr;)+) => {
+macro_rules! runtimes {
+    ($($module:ident = $runtime:expr;)+) => {
         $(mod $module {
             use super::*;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn escapes_are_contained() {
-                run_group($backend, "escape", 2).await;
+                run_group($runtime, "escape", 2).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn nothing_leaks() {
-                run_group($backend, "leak", 2).await;
+                run_group($runtime, "leak", 2).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn artifacts_are_what_they_seem() {
-                run_group($backend, "artifacts", 2).await;
+                run_group($runtime, "artifacts", 2).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn pid_1_does_its_part_whatever_comes() {
-                run_group($backend, "agent", 1).await;
+                run_group($runtime, "agent", 1).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn jobs_do_not_meet() {
-                run_pairs($backend).await;
+                run_pairs($runtime).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn exhaustion_stays_inside() {
-                if !is_everything_wanted() {
-                    println!("0 entries of exhaust were run: `bash tests/run hostile` runs them");
-                    return;
-                }
-                run_group($backend, "exhaust", 1).await;
+                run_group($runtime, "exhaust", 1).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn messages_get_what_they_deserve() {
-                run_messages($backend).await;
+                run_messages($runtime).await;
             }
         })+
     };
 }
 
-backends! {
-    native = Backend::Native;
-    docker = Backend::Docker;
+runtimes! {
+    native = Runtime::Native;
+    docker = Runtime::Docker;
+    gvisor = Runtime::GVisor;
 }

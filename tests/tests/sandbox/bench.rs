@@ -36,23 +36,41 @@ pub(crate) async fn native(claim: impl AsyncFnOnce(&dyn Sandbox)) {
 
 /// Tries `claim` on a Docker sandbox, of which nothing may be left afterwards.
 pub(crate) async fn docker(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    on_engine("runc", claim).await;
+}
+
+/// Tries `claim` on a Docker sandbox with gVisor, of which nothing may be left afterwards.
+pub(crate) async fn gvisor(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    on_engine("runsc", claim).await;
+}
+
+async fn on_engine(runtime: &str, claim: impl AsyncFnOnce(&dyn Sandbox)) {
     let ground = Ground::fresh();
     let worker_id = ground.path().trim_start_matches('/').to_owned();
     let leftovers = Leftovers::before(&ground, &worker_id).await;
+    let sandbox = open(docker_config(worker_id, runtime)).await;
+    claim(&sandbox).await;
+    sandbox.close().await;
+    leftovers.are_gone().await;
+}
+
+/// The sandbox of that configuration.
+pub(crate) async fn open(config: DockerConfig) -> DockerSandbox {
+    DockerSandbox::open(config).await.expect("the engine runs and has the image")
+}
+
+/// A Docker sandbox on the tests' engine.
+pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
     let variable = |name: &str| std::env::var(name);
-    let config = DockerConfig {
+    DockerConfig {
         host: variable("SANDFLEET_TEST_DOCKER_HOST").expect("run `bash tests/run`, which sets it"),
-        runtime: "runc".into(),
+        runtime: runtime.into(),
         image: variable("SANDFLEET_TEST_IMAGE")
             .unwrap_or_else(|_| "sandfleet/sandbox:latest".into()),
         user_base: 400_000,
         cpus: CPUS,
         worker_id,
-    };
-    let sandbox = DockerSandbox::open(config).await.expect("the engine runs and has the image");
-    claim(&sandbox).await;
-    sandbox.close().await;
-    leftovers.are_gone().await;
+    }
 }
 
 /// A job that runs `code`, which may be indented as the test is.
@@ -71,8 +89,8 @@ pub(crate) async fn run(sandbox: &dyn Sandbox, job: &Job) -> JobResult {
     watch(sandbox, job, &|_, _| {}).await
 }
 
-/// As [`run`], and tells `watcher` what is printed.
-pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_>) -> JobResult {
+/// What a worker makes of `job`.
+pub(crate) fn admitted(job: &Job) -> Admitted {
     let admission = Admission {
         max_job_bytes: 8 << 20,
         defaults: Limits::default(),
@@ -80,7 +98,12 @@ pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_
         catalogue: Catalogue::embedded(),
         isolation: Isolation::Container,
     };
-    let Admitted { job, plan } = admission.admit(&encode(job)).expect("a valid job");
+    admission.admit(&encode(job)).expect("a valid job")
+}
+
+/// As [`run`], and tells `watcher` what is printed.
+pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_>) -> JobResult {
+    let Admitted { job, plan } = admitted(job);
     let accounting = Accounting::of("test", &job, Timestamp::now());
     let outcome = sandbox.run(&plan, watcher).await.expect("the sandbox works");
     conclude(accounting, &plan, outcome, sandbox.description(), &Policy::strict())

@@ -202,7 +202,7 @@ fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot
     // While the host's /proc can still be seen.
     let user_namespace = namespace::make_user_namespace(owner)?;
     namespace::leave_host_mounts()?;
-    root::build(!is_root)?;
+    root::build(is_root)?;
     let counters = Counters::from_descriptors(descriptors);
     Ok(Slot { counters, user_namespace, filter, owner, is_root })
 }

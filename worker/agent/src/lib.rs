@@ -16,8 +16,12 @@ pub mod session;
 mod artifacts;
 mod barriers;
 mod counters;
+mod landlock;
 mod namespace;
 mod output;
+mod own_kernel;
+mod program;
+mod refusals;
 mod root;
 mod system;
 

@@ -10,6 +10,9 @@ pub const AGENT_PROTOCOL: u32 = 1;
 pub struct Hello {
     /// [`AGENT_PROTOCOL`] of the agent.
     pub protocol: u32,
+    /// The version of Landlock that it and the program are under; `None` where the kernel has
+    /// none.
+    pub landlock: Option<u32>,
 }
 
 /// What to run and within which bounds.
@@ -26,13 +29,20 @@ pub struct Order {
 }
 
 /// The bounds that the agent itself holds the program to. Memory, processes and scratch space
-/// are the container's.
+/// are the container's; where its control groups can't be read, the agent asks the container's
+/// own kernel instead, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Real time, in milliseconds.
     pub wall_time_ms: u64,
     /// CPU time of all processes, in milliseconds.
     pub cpu_time_ms: u64,
+    /// Memory of all processes and files, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads at a time.
+    pub processes: u64,
+    /// Whether the container has a kernel of its own, which tells of nothing but this container.
+    pub own_kernel: bool,
     /// Bytes passed on of each stream.
     pub output_bytes: u64,
     /// Bytes of both streams together at which the program is ended.
@@ -74,6 +84,8 @@ pub enum Cause {
     Memory,
     /// It wrote `output_kill_bytes`.
     Output,
+    /// It had more processes than it may, and its kernel could not refuse them.
+    Processes,
 }
 
 /// How the program ended: facts it can't forge, read when every process of it was gone.
@@ -95,6 +107,10 @@ pub struct Ended {
     pub memory_kills: Option<u64>,
     /// Processes that could not be started because of the limit.
     pub processes_refused: u64,
+    /// Whether the scratch space was seen full.
+    pub scratch_full: bool,
+    /// Whether a process was seen with all the open files that it may have.
+    pub open_files_used_up: bool,
     /// Bytes written to stdout, whether passed on or not.
     pub stdout_bytes: u64,
     /// Bytes written to stderr, whether passed on or not.

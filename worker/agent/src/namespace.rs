@@ -8,11 +8,15 @@ use std::{
 
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
-    process::{Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid},
+    process::{
+        Pid, Signal, Uid, WaitOptions, geteuid, kill_process, set_parent_process_death_signal,
+        waitpid,
+    },
     thread::{
-        CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set,
-        move_into_link_name_space, remove_capability_from_bounding_set, set_capabilities,
-        set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+        CapabilitySet, CapabilitySets, LinkNameSpaceType, capabilities,
+        clear_ambient_capability_set, move_into_link_name_space,
+        remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+        set_thread_res_gid, set_thread_res_uid,
     },
 };
 
@@ -44,9 +48,8 @@ pub(crate) fn fork_container() -> Result<Option<Pid>, Failed> {
 pub(crate) fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
     let failed =
         |what: &str, error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"));
-    let Some(child) =
-        system::fork_into(libc::CLONE_NEWUSER).map_err(|error| failed("clone", error))?
-    else {
+    let forked = owned_by(outer, || system::fork_into(libc::CLONE_NEWUSER));
+    let Some(child) = forked.map_err(|error| failed("clone", error))? else {
         // Only there to be looked at; the launcher ends it.
         loop {
             rustix::event::pause();
@@ -60,6 +63,25 @@ pub(crate) fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
     let _ = kill_process(child, Signal::KILL);
     let _ = waitpid(Some(child), WaitOptions::empty());
     made.map(OwnedFd::from).map_err(|error| failed("id maps", error))
+}
+
+/// Does what makes a user namespace, so that the namespace is `user`'s. The kernel charges what is
+/// done in one (watches, queues, keys) to its owner, too: were that root, a program could use up
+/// the quotas of the host's own services.
+fn owned_by<T>(user: u32, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let root = geteuid();
+    if user == root.as_raw() || !root.is_root() {
+        return make();
+    }
+    let held = capabilities(None)?;
+    set_thread_res_uid(root, Uid::from_raw(user), root)?;
+    // Changing the effective user put them down; they are still permitted, and where users in
+    // general may not make namespaces it takes one to.
+    set_capabilities(None, held)?;
+    let made = make();
+    set_thread_res_uid(root, root, root)?;
+    set_capabilities(None, held)?;
+    made
 }
 
 /// Gives a launcher that isn't root a user namespace in which it is.
@@ -115,7 +137,7 @@ pub(crate) fn drop_privileges(
         set_thread_groups(&[]).map_err(failed("supplementary groups"))?;
     }
     let gid = rustix::process::Gid::from_raw(INNER_ID);
-    let uid = rustix::process::Uid::from_raw(INNER_ID);
+    let uid = Uid::from_raw(INNER_ID);
     // The bounding set goes first: it takes a capability to empty it.
     for capability in CapabilitySet::all() {
         match remove_capability_from_bounding_set(capability) {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::CWD,
+    fs::{CWD, FileType, Gid, Mode, Uid, chmod, chown, makedev, mknodat},
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
@@ -69,7 +69,12 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
-const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+/// Devices of the kind [`MEMORY_DEVICES`], with their numbers.
+const DEVICES: &[(&str, u32)] =
+    &[("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
+
+/// The number of the kernel's devices that are memory or nothing.
+const MEMORY_DEVICES: u32 = 1;
 
 /// Where the tree is put together: any directory that every Linux has. The mount is in a
 /// namespace of the launcher's own and is seen nowhere else.
@@ -82,7 +87,7 @@ const NOTHING: &str = "root";
 const KEPT_PROC: &str = "/.proc";
 
 /// Builds the tree and makes it this process's root; the host's files are gone from its sight.
-pub(crate) fn build(keep_proc: bool) -> Result<(), Failed> {
+pub(crate) fn build(is_root: bool) -> Result<(), Failed> {
     let broken = |what: &'static str| {
         move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
     };
@@ -92,13 +97,13 @@ pub(crate) fn build(keep_proc: bool) -> Result<(), Failed> {
         .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
     let root = Path::new(ASSEMBLY);
     overlay_programs(root).map_err(broken("the programs (/usr)"))?;
-    make_devices(root).map_err(broken("/dev"))?;
+    make_devices(root, is_root).map_err(broken("/dev"))?;
     copy_settings(root).map_err(broken("/etc"))?;
     for directory in ["proc", "tmp", "old", "var", &WORKING_DIRECTORY[1..]] {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
     }
     symlink("/tmp", root.join("var/tmp")).map_err(broken("/var/tmp"))?;
-    if keep_proc {
+    if !is_root {
         fs::create_dir(root.join(&KEPT_PROC[1..])).map_err(broken("/proc"))?;
         bind(Path::new("/proc"), &root.join(&KEPT_PROC[1..]), 0).map_err(broken("/proc"))?;
     }
@@ -154,10 +159,18 @@ fn overlay_programs(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn make_devices(root: &Path) -> io::Result<()> {
+fn make_devices(root: &Path, is_root: bool) -> io::Result<()> {
     let directory = root.join("dev");
     fs::create_dir(&directory)?;
-    for name in DEVICES {
+    for (name, minor) in DEVICES {
+        if is_root {
+            let node = directory.join(name);
+            let device = makedev(MEMORY_DEVICES, *minor);
+            mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
+            // The mode above is less the umask.
+            chmod(&node, Mode::from_raw_mode(0o666))?;
+            continue;
+        }
         let source = Path::new("/dev").join(name);
         let is_device = std::os::unix::fs::FileTypeExt::is_char_device(
             &fs::symlink_metadata(&source)?.file_type(),
@@ -167,7 +180,7 @@ fn make_devices(root: &Path) -> io::Result<()> {
         }
         let target = directory.join(name);
         File::create(&target)?;
-        // Nodes are borrowed from the host, since only the host's root may make one.
+        // Borrowed from the host, since only the host's root may make one.
         bind(&source, &target, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)?;
     }
     symlink("/proc/self/fd", directory.join("fd"))?;
@@ -237,14 +250,14 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
         // that and goes now.
         unmount(KEPT_PROC, UnmountFlags::DETACH).map_err(failed(Barrier::Proc, KEPT_PROC))?;
     }
-    let options = format!(
-        "size={},nr_inodes={},mode=0700,uid={},gid={}",
-        scratch.bytes, scratch.inodes, scratch.owner, scratch.owner
-    );
+    let options = format!("size={},nr_inodes={},mode=0700", scratch.bytes, scratch.inodes);
     let options = std::ffi::CString::new(options).unwrap_or_default();
     for directory in [WORKING_DIRECTORY, "/tmp"] {
         mount("tmpfs", directory, "tmpfs", flags, options.as_c_str())
             .map_err(failed(Barrier::ScratchSpace, directory))?;
+        // Not by an option of the mount: the container can read those, and the number is the host's.
+        let (uid, gid) = (Uid::from_raw(scratch.owner), Gid::from_raw(scratch.owner));
+        chown(directory, Some(uid), Some(gid)).map_err(failed(Barrier::ScratchSpace, directory))?;
     }
     Ok(())
 }

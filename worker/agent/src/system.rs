@@ -190,3 +190,67 @@ pub fn landlock_version() -> Option<u32> {
     };
     u32::try_from(version).ok().filter(|version| *version > 0)
 }
+
+/// `struct landlock_ruleset_attr`.
+#[repr(C)]
+struct LandlockRuleset {
+    handled_access_fs: u64,
+    handled_access_net: u64,
+    scoped: u64,
+}
+
+/// `struct landlock_path_beneath_attr`, which the kernel declares packed.
+#[repr(C, packed)]
+struct LandlockPathBeneath {
+    allowed_access: u64,
+    parent_fd: i32,
+}
+
+/// A Landlock ruleset that forbids `rights` everywhere and the `scopes`.
+///
+/// # Errors
+/// Those of landlock_create_ruleset(2).
+pub(crate) fn make_landlock_ruleset(rights: u64, scopes: u64) -> io::Result<OwnedFd> {
+    let attributes =
+        LandlockRuleset { handled_access_fs: rights, handled_access_net: 0, scoped: scopes };
+    // SAFETY: the attributes are read for exactly the size that is passed and outlive the call;
+    // an older kernel accepts a longer structure whose unknown part is zero. The descriptor that
+    // comes back is new and nobody else's.
+    unsafe {
+        let fd = check(libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            &attributes,
+            size_of::<LandlockRuleset>(),
+            0,
+        ))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Allows `rights` on `directory` and all below it.
+///
+/// # Errors
+/// Those of landlock_add_rule(2).
+pub(crate) fn add_landlock_rule(
+    ruleset: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    rights: u64,
+) -> io::Result<()> {
+    const RULE_PATH_BENEATH: u32 = 1;
+    let rule = LandlockPathBeneath { allowed_access: rights, parent_fd: directory.as_raw_fd() };
+    // SAFETY: the rule is of the kind that is named and outlives the call.
+    check(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), RULE_PATH_BENEATH, &rule, 0)
+    })
+    .map(drop)
+}
+
+/// Puts `ruleset` before this process and all it will start, for good.
+///
+/// # Errors
+/// Those of landlock_restrict_self(2).
+pub(crate) fn enforce_landlock(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointer; the process is single-threaded, so no thread is left outside.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+        .map(drop)
+}

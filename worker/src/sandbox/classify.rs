@@ -43,6 +43,10 @@ pub fn classify(
         End::OutOfMemory { .. } => {
             return exceeded(Verdict::MemoryLimitExceeded, out_of_memory(limits));
         }
+        End::Killed { .. } => {
+            let message = "killed the first process of its container, and all with it";
+            return exceeded(Verdict::RuntimeError, message.into());
+        }
         End::Overdue { .. } => return exceeded(Verdict::TimeLimitExceeded, out_of_time(limits)),
     };
     let output_kill_bytes = policy.output_kill_bytes(limits, overflow);
@@ -51,6 +55,7 @@ pub fn classify(
         Cause::CpuTime => (Verdict::TimeLimitExceeded, out_of_cpu_time(limits)),
         Cause::Memory => (Verdict::MemoryLimitExceeded, out_of_memory(limits)),
         Cause::Output => (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes)),
+        Cause::Processes => (Verdict::RuntimeError, too_many_processes(limits)),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
     Judgement {
@@ -90,11 +95,14 @@ fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdic
 fn limits_hit(ended: &Ended, limits: &Limits) -> Vec<LimitHit> {
     let hit = |limit: LimitName| LimitHit { limit, value: limits.get(limit) };
     let mut hits = Vec::new();
-    if ended.processes_refused > 0 {
+    if ended.processes_refused > 0 || ended.cause == Cause::Processes {
         hits.push(hit(LimitName::Processes));
     }
-    if ended.signal == Some(libc_signal::XFSZ) {
+    if ended.signal == Some(libc_signal::XFSZ) || ended.scratch_full {
         hits.push(hit(LimitName::ScratchBytes));
+    }
+    if ended.open_files_used_up {
+        hits.push(hit(LimitName::Files));
     }
     if ended.stdout_bytes > limits.output_bytes || ended.stderr_bytes > limits.output_bytes {
         hits.push(hit(LimitName::OutputBytes));
@@ -121,6 +129,13 @@ fn out_of_memory(limits: &Limits) -> String {
         "needed more than memory_bytes = {} (files in the scratch space count); use less or raise \
          memory_bytes",
         limits.memory_bytes
+    )
+}
+
+fn too_many_processes(limits: &Limits) -> String {
+    format!(
+        "had more than processes = {} processes and threads; start fewer or raise processes",
+        limits.processes
     )
 }
 
@@ -195,6 +210,8 @@ mod tests {
             memory_peak_bytes: 1,
             memory_kills: Some(0),
             processes_refused: 0,
+            scratch_full: false,
+            open_files_used_up: false,
             stdout_bytes: 0,
             stderr_bytes: 0,
         };
@@ -226,6 +243,7 @@ mod tests {
             ("wall time", ended(|e| e.cause = Cause::WallTime), TimeLimitExceeded),
             ("CPU time", ended(|e| e.cause = Cause::CpuTime), TimeLimitExceeded),
             ("output", ended(|e| e.cause = Cause::Output), OutputLimitExceeded),
+            ("processes", ended(|e| e.cause = Cause::Processes), RuntimeError),
             ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
             (
                 "time was first, memory second",
@@ -236,6 +254,11 @@ mod tests {
                 "the agent was killed too",
                 End::OutOfMemory { wall_time: Default::default() },
                 MemoryLimitExceeded,
+            ),
+            (
+                "the program killed the agent",
+                End::Killed { wall_time: Default::default() },
+                RuntimeError,
             ),
             (
                 "the agent was stuck",

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use sandfleet_agent::{
     frame::{self, HEADER, Kind, MAX_PAYLOAD},
-    message::{AGENT_PROTOCOL, Ended, FileHeader, Hello, Order},
+    message::{AGENT_PROTOCOL, Bounds, Ended, FileHeader, Hello, Order},
 };
+use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant as Deadline, timeout_at},
@@ -32,6 +33,7 @@ const MAX_SENTENCE: usize = 4096;
 /// What was heard, complete or not.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
+    pub(crate) landlock: Option<u32>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<(Ended, Instant)>,
     pub(crate) stdout: Captured,
@@ -62,11 +64,12 @@ pub(crate) async fn hold(
     mut to: impl AsyncWrite + Unpin,
     plan: &Plan,
     policy: &Policy,
+    isolation: Isolation,
     heard: &mut Heard,
     watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
-    let order = encode_order(plan, policy)?;
+    let order = encode_order(plan, policy.bounds(&plan.limits, plan.output_overflow, isolation))?;
     let send = async {
         to.write_all(&order).await?;
         to.flush().await
@@ -77,13 +80,23 @@ pub(crate) async fn hold(
     listen(&mut from, plan, policy, heard, watcher, start_by).await
 }
 
-/// Puts together what is known once the container is gone. `out_of_memory` says whether a
-/// process in it was killed for want of memory.
+/// What else is known of a container that ended in the middle of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// A process in it was killed for want of memory.
+    OutOfMemory,
+    /// Its program killed it.
+    Killed,
+    /// Nothing: it may be the host's fault.
+    Unexplained,
+}
+
+/// Puts together what is known once the container is gone; `loss` counts if it was lost.
 pub(crate) fn conclude(
     held: Result<(), Broken>,
     heard: Heard,
     begun: Instant,
-    out_of_memory: bool,
+    loss: Loss,
 ) -> Result<Outcome, SandboxError> {
     let failed = |reason: String| SandboxError::failed("running a container", reason);
     if let Err(Broken::Barrier(barrier)) = held {
@@ -97,7 +110,10 @@ pub(crate) fn conclude(
     let mut artifacts_refused = heard.artifacts_refused;
     let end = match (held, heard.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
-        (Err(Broken::Lost), _) if out_of_memory => End::OutOfMemory { wall_time },
+        (Err(Broken::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
+        (Err(Broken::Lost), None) if loss == Loss::Killed && heard.started.is_some() => {
+            End::Killed { wall_time }
+        }
         // A container that is lost may be the host's fault, and then another attempt helps. All else
         // is the program's: what it left behind must not take its verdict away.
         (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost) => {
@@ -114,17 +130,18 @@ pub(crate) fn conclude(
         stderr: heard.stderr,
         artifacts: heard.artifacts,
         artifacts_refused,
+        landlock: heard.landlock,
         setup: started.duration_since(begun),
         collect: now.duration_since(ended_at),
     })
 }
 
-fn encode_order(plan: &Plan, policy: &Policy) -> Result<Vec<u8>, Broken> {
+fn encode_order(plan: &Plan, bounds: Bounds) -> Result<Vec<u8>, Broken> {
     let order = Order {
         command: plan.command.clone(),
         environment: plan.environment.clone(),
         artifacts: plan.artifacts.clone(),
-        bounds: policy.bounds(&plan.limits, plan.output_overflow),
+        bounds,
     };
     let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
@@ -178,13 +195,14 @@ async fn listen(
             }
             (Kind::Barrier, false, _) => return Err(Broken::Barrier(parse(&payload)?)),
             (Kind::Hello, false, _) => {
-                let Hello { protocol } = parse(&payload)?;
+                let Hello { protocol, landlock } = parse(&payload)?;
                 if protocol != AGENT_PROTOCOL {
                     return Err(Broken::Refused(format!(
                         "the image's agent speaks protocol {protocol}, this worker \
                          {AGENT_PROTOCOL}; rebuild the image with deploy/images/build"
                     )));
                 }
+                heard.landlock = landlock;
             }
             (Kind::Started, false, _) => {
                 heard.started = Some(Instant::now());

@@ -10,9 +10,11 @@ pub mod capture;
 pub mod classify;
 mod conversation;
 pub mod docker;
+pub mod health;
 pub mod native;
 pub mod policy;
 pub mod seccomp;
+mod users;
 
 use std::time::Duration;
 
@@ -104,6 +106,8 @@ pub struct Outcome {
     pub artifacts: Vec<(String, Vec<u8>)>,
     /// Matching files that were not brought back, a sentence each.
     pub artifacts_refused: Vec<String>,
+    /// The version of Landlock that it ran under; `None` where the kernel offers none.
+    pub landlock: Option<u32>,
     /// From the call to the program's start.
     pub setup: Duration,
     /// From the program's end to the container's.
@@ -117,6 +121,12 @@ pub enum End {
     Seen(Ended),
     /// The whole container was killed for want of memory, the agent with it.
     OutOfMemory {
+        /// How long the program ran.
+        wall_time: Duration,
+    },
+    /// The program killed the container's first process, and with it the container. Only a kernel
+    /// that isn't Linux lets it.
+    Killed {
         /// How long the program ran.
         wall_time: Duration,
     },

@@ -5,7 +5,7 @@
 //! operator may set are limits.
 
 use sandfleet_agent::message::Bounds;
-use sandfleet_common::{Limits, OutputOverflow};
+use sandfleet_common::{Isolation, Limits, OutputOverflow};
 use sha2::{Digest, Sha256};
 
 use super::{agent::hexadecimal, seccomp::Profile};
@@ -69,12 +69,17 @@ impl Policy {
     }
 
     /// What the agent holds a program with `limits` to.
-    pub fn bounds(&self, limits: &Limits, overflow: OutputOverflow) -> Bounds {
+    pub fn bounds(
+        &self,
+        limits: &Limits,
+        overflow: OutputOverflow,
+        isolation: Isolation,
+    ) -> Bounds {
         let Limits {
             wall_time_ms,
             cpu_time_ms,
-            memory_bytes: _,
-            processes: _,
+            memory_bytes,
+            processes,
             output_bytes,
             scratch_bytes,
             files,
@@ -83,6 +88,9 @@ impl Policy {
         Bounds {
             wall_time_ms,
             cpu_time_ms,
+            memory_bytes: memory_bytes.saturating_add(self.overhead_bytes),
+            processes,
+            own_kernel: isolation == Isolation::GVisor,
             output_bytes,
             output_kill_bytes: self.output_kill_bytes(limits, overflow),
             stderr_tail_bytes: self.stderr_tail_bytes,

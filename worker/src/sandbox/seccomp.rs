@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use sandfleet_common::Isolation;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -174,8 +175,19 @@ impl Profile {
     ///
     /// Comments stay behind, for the text is stored with every container. So do the refusals that
     /// are the default anyway: libseccomp takes a rule that repeats the default as an error.
-    pub fn docker_json(&self) -> String {
+    ///
+    /// gVisor answers every refused call with EPERM, whatever error the profile names, and C
+    /// libraries take that from clone3 to mean that no thread can be made. So clone3 is left to
+    /// gVisor, whose namespaces exist inside of its own kernel only.
+    pub fn docker_json(&self, isolation: Isolation) -> String {
         let mut lowered = self.clone();
+        if isolation == Isolation::GVisor {
+            for group in &mut lowered.syscalls {
+                if group.names == ["clone3"] {
+                    (group.action, group.errno_ret) = (Action::Allow, None);
+                }
+            }
+        }
         let default = Answer::Errno(self.default_errno_ret);
         lowered.syscalls.retain(|group| group.answer() != default);
         serde_json::to_string(&lowered).expect("numbers, strings and lists always make JSON")

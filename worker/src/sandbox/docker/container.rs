@@ -1,6 +1,6 @@
 //! One container, from its making to its removal.
 
-use std::{io, pin::Pin, time::Duration};
+use std::{io, ops::RangeInclusive, pin::Pin, time::Duration};
 
 use bollard::{
     Docker,
@@ -12,6 +12,7 @@ use bollard::{
     },
 };
 use futures_util::StreamExt;
+use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
@@ -20,10 +21,13 @@ use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
 use super::{DEADLINE, ask};
-use crate::sandbox::{Plan, SandboxError};
+use crate::sandbox::{Plan, SandboxError, conversation::Loss, users::ReservedUser};
 
 /// How often a removal is tried: engines fail it for a moment when a container is just ending.
 const REMOVALS: u32 = 5;
+
+/// Exit codes of containers whose PID 1 was ended by a signal, plus its number.
+const SIGNALLED: RangeInclusive<i64> = 129..=192;
 
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
@@ -34,6 +38,8 @@ pub(super) struct Container {
     id: String,
     removed: bool,
     cleanups: TaskTracker,
+    /// Nobody else's until the container is gone.
+    user: Option<ReservedUser>,
 }
 
 impl Container {
@@ -42,6 +48,7 @@ impl Container {
         docker: &Docker,
         cleanups: &TaskTracker,
         plan: &Plan,
+        user: ReservedUser,
         body: ContainerCreateBody,
     ) -> Result<Self, SandboxError> {
         // Known beforehand, so that it can be removed if the answer is lost.
@@ -52,6 +59,7 @@ impl Container {
             id: name.clone(),
             removed: false,
             cleanups: cleanups.clone(),
+            user: Some(user),
         };
         let options =
             CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
@@ -92,19 +100,27 @@ impl Container {
         Ok((Box::pin(reader), input))
     }
 
-    /// Whether the engine says that the container, which has ended, was killed for want of
-    /// memory.
-    pub(super) async fn was_out_of_memory(&self) -> Result<bool, SandboxError> {
+    /// Asks the engine why the container has ended.
+    pub(super) async fn explain_loss(&self, isolation: Isolation) -> Result<Loss, SandboxError> {
         // The stream's end comes a moment before the engine has seen the container's.
         for _ in 0..50 {
             let inspect = self.docker.inspect_container(&self.id, None::<InspectContainerOptions>);
             let state = ask("inspecting a container", inspect).await?.state.unwrap_or_default();
             if state.running != Some(true) {
-                return Ok(state.oom_killed == Some(true));
+                if state.oom_killed == Some(true) {
+                    return Ok(Loss::OutOfMemory);
+                }
+                // Linux shields PID 1 from its own container; gVisor doesn't. An engine that
+                // is stopped or restarted answers nothing here, or says another code.
+                let was_killed = state.exit_code.is_some_and(|code| SIGNALLED.contains(&code));
+                return Ok(match isolation {
+                    Isolation::GVisor if was_killed => Loss::Killed,
+                    _ => Loss::Unexplained,
+                });
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(false)
+        Ok(Loss::Unexplained)
     }
 
     /// Ends and removes it.
@@ -118,7 +134,11 @@ impl Drop for Container {
     fn drop(&mut self) {
         if !self.removed {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
-            self.cleanups.spawn(async move { remove(&docker, &id).await });
+            let user = self.user.take();
+            self.cleanups.spawn(async move {
+                remove(&docker, &id).await;
+                drop(user);
+            });
         }
     }
 }

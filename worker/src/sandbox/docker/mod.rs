@@ -13,7 +13,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bollard::{Docker, query_parameters::ListContainersOptions};
+use bollard::{
+    Docker,
+    query_parameters::{InspectContainerOptions, ListContainersOptions},
+};
 use jiff::Timestamp;
 use sandfleet_common::Isolation;
 use tokio::time::timeout;
@@ -22,8 +25,9 @@ use tokio_util::task::TaskTracker;
 use self::container::Container;
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
-    conversation::{self, Broken, Heard},
+    conversation::{self, Broken, Heard, Loss},
     policy::Policy,
+    users::ReservedUser,
     wait_for_cleanups,
 };
 
@@ -45,7 +49,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
 const SLACK_SECONDS: i64 = 120;
 
-/// How old a container that was never started has to be to be taken for left behind, in seconds.
+/// For how long a container has to be made and not started, or ended and not removed, to be taken
+/// for left behind, in seconds. Its worker needs moments for either.
 const IDLE_SECONDS: i64 = 60;
 
 /// How a Docker sandbox is set up.
@@ -130,6 +135,24 @@ impl DockerSandbox {
     }
 }
 
+impl DockerSandbox {
+    /// When a container ended, in Unix seconds; `None` if it is gone meanwhile or runs.
+    async fn ended_at(&self, id: &str) -> Result<Option<i64>, SandboxError> {
+        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let inspected = match timeout(DEADLINE, inspect).await {
+            Ok(Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            })) => return Ok(None),
+            Ok(inspected) => ask("inspecting a container", async { inspected }).await?,
+            Err(_) => {
+                return Err(SandboxError::failed("inspecting a container", "no answer in 15 s"));
+            }
+        };
+        let ended = inspected.state.and_then(|state| state.finished_at);
+        Ok(ended.and_then(|at| at.parse::<Timestamp>().ok()).map(|at| at.as_second()))
+    }
+}
+
 /// How strong a runtime is, by the names that runtimes are installed under.
 fn isolation_of(runtime: &str) -> Isolation {
     match runtime {
@@ -170,23 +193,27 @@ async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxErr
 impl Sandbox for DockerSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         let begun = Instant::now();
-        let user = self.config.user_base + self.made.fetch_add(1, Ordering::Relaxed) % 65_536;
+        let start = self.made.fetch_add(1, Ordering::Relaxed);
+        let user = ReservedUser::reserve(self.config.user_base, start)?;
         let seconds = i64::try_from(plan.limits.wall_time_ms / 1000).unwrap_or(i64::MAX);
         let deadline =
             Timestamp::now().as_second().saturating_add(seconds).saturating_add(SLACK_SECONDS);
-        let body = spec::lower(&self.policy, &self.config, plan, user, deadline);
-        let mut container = Container::create(&self.docker, &self.cleanups, plan, body).await?;
+        let body = spec::lower(&self.policy, &self.config, plan, user.id, deadline);
+        let mut container =
+            Container::create(&self.docker, &self.cleanups, plan, user, body).await?;
         let (from, to) = container.start().await?;
 
         let mut heard = Heard::default();
-        let held = conversation::hold(from, to, plan, &self.policy, &mut heard, watcher).await;
+        let isolation = self.description.isolation;
+        let held =
+            conversation::hold(from, to, plan, &self.policy, isolation, &mut heard, watcher).await;
         // The agent may have been killed with the program: then the engine has to know why.
-        let out_of_memory = match held {
-            Err(Broken::Lost) => container.was_out_of_memory().await?,
-            _ => false,
+        let loss = match held {
+            Err(Broken::Lost) => container.explain_loss(isolation).await?,
+            _ => Loss::Unexplained,
         };
         container.remove().await;
-        conversation::conclude(held, heard, begun, out_of_memory)
+        conversation::conclude(held, heard, begun, loss)
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
@@ -210,13 +237,13 @@ impl Sandbox for DockerSandbox {
         for summary in found {
             let labels = summary.labels.unwrap_or_default();
             let deadline = labels.get(label::DEADLINE).and_then(|text| text.parse().ok());
-            let never_started = summary
-                .state
-                .is_some_and(|state| state.to_string().eq_ignore_ascii_case("created"));
-            let created = summary.created.filter(|_| never_started);
-            if is_abandoned(deadline, created, now)
-                && let Some(id) = summary.id
-                && container::remove(&self.docker, &id).await
+            let Some(id) = summary.id else { continue };
+            let idle_since = match summary.state.map(|state| state.to_string().to_lowercase()) {
+                Some(state) if state == "created" => summary.created,
+                Some(state) if state == "exited" => self.ended_at(&id).await?,
+                _ => None,
+            };
+            if is_abandoned(deadline, idle_since, now) && container::remove(&self.docker, &id).await
             {
                 reaped += 1;
             }
@@ -229,11 +256,11 @@ impl Sandbox for DockerSandbox {
     }
 }
 
-/// Whether a container was left behind: past its deadline, or made so long ago and still not
-/// started. Times are Unix seconds.
-fn is_abandoned(deadline: Option<i64>, never_started_since: Option<i64>, now: i64) -> bool {
+/// Whether a container was left behind: past its deadline, or for so long made and not started, or
+/// ended and not removed. Times are Unix seconds.
+fn is_abandoned(deadline: Option<i64>, idle_since: Option<i64>, now: i64) -> bool {
     deadline.is_none_or(|deadline| now > deadline)
-        || never_started_since.is_some_and(|since| now - since > IDLE_SECONDS)
+        || idle_since.is_some_and(|since| now - since > IDLE_SECONDS)
 }
 
 #[cfg(test)]
@@ -246,7 +273,7 @@ mod tests {
         assert!(!is_abandoned(Some(now), None, now), "running, in time");
         assert!(is_abandoned(Some(now - 1), None, now), "running, past its deadline");
         assert!(!is_abandoned(Some(now + 9), Some(now - IDLE_SECONDS), now), "about to start");
-        assert!(is_abandoned(Some(now + 9), Some(now - IDLE_SECONDS - 1), now), "never started");
+        assert!(is_abandoned(Some(now + 9), Some(now - IDLE_SECONDS - 1), now), "idle too long");
         assert!(is_abandoned(None, None, now), "no deadline");
     }
 

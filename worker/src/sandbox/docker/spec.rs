@@ -42,7 +42,8 @@ pub(super) fn lower(
         "rw,exec,nosuid,nodev,size={},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}",
         limits.scratch_bytes
     );
-    let mut security = vec![format!("seccomp={}", system_calls.docker_json())];
+    let mut security =
+        vec![format!("seccomp={}", system_calls.docker_json(super::isolation_of(&config.runtime)))];
     if !new_privileges {
         security.push("no-new-privileges:true".into());
     }

@@ -25,12 +25,13 @@ use tracing::warn;
 
 use self::{
     cgroup::{Hierarchy, Territory},
-    slot::{ReservedUser, Slot},
+    slot::Slot,
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
-    conversation::{self, Heard},
+    conversation::{self, Heard, Loss},
     policy::Policy,
+    users::ReservedUser,
     wait_for_cleanups,
 };
 
@@ -150,7 +151,7 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
 impl Shared {
     async fn make_slot(&self) -> Result<Slot, SandboxError> {
         let user = match rustix::process::geteuid().is_root() {
-            true => ReservedUser::reserve(self.config.user_base)?,
+            true => ReservedUser::reserve(self.config.user_base, 0)?,
             false => ReservedUser::own(),
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
@@ -245,12 +246,16 @@ impl Sandbox for NativeSandbox {
 
         let mut heard = Heard::default();
         let (from, to) = running.stream.split();
-        let held = conversation::hold(from, to, plan, policy, &mut heard, watcher).await;
+        let isolation = self.description.isolation;
+        let held = conversation::hold(from, to, plan, policy, isolation, &mut heard, watcher).await;
         drop(running.stream);
         let memory_kills = lease.end(held.is_err()).await?;
-        let out_of_memory = memory_kills.is_some_and(|kills| kills > running.memory_kills_before);
+        let loss = match memory_kills {
+            Some(kills) if kills > running.memory_kills_before => Loss::OutOfMemory,
+            _ => Loss::Unexplained,
+        };
 
-        let mut outcome = conversation::conclude(held, heard, begun, out_of_memory)?;
+        let mut outcome = conversation::conclude(held, heard, begun, loss)?;
         if let End::Seen(ended) = &mut outcome.end {
             // What the slot's group held before the container is not the program's.
             let before = running.memory_before.unwrap_or(0);

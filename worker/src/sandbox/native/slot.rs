@@ -1,11 +1,7 @@
 //! A slot: one launcher in one control group, running one container at a time.
 
 use std::{
-    os::{
-        fd::{AsFd, OwnedFd},
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener},
-    },
+    os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
 
@@ -20,7 +16,7 @@ use super::{
     cgroup::{SlotGroup, Territory},
     launcher::Launcher,
 };
-use crate::sandbox::{SandboxError, policy::Policy};
+use crate::sandbox::{SandboxError, policy::Policy, users::ReservedUser};
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -162,38 +158,5 @@ impl Slot {
     /// Kills for want of memory in this slot, ever.
     pub(crate) fn memory_kills(&self) -> u64 {
         self.group.memory_kills()
-    }
-}
-
-/// A user number that no other slot on this host uses while this lives.
-///
-/// The reservation is an abstract socket: unlike a file it can't be left behind.
-#[derive(Debug)]
-pub(crate) struct ReservedUser {
-    id: u32,
-    _reservation: Option<UnixListener>,
-}
-
-impl ReservedUser {
-    /// The first free number from `base` on.
-    pub(crate) fn reserve(base: u32) -> Result<Self, SandboxError> {
-        for id in base..base.saturating_add(65_536) {
-            let address = SocketAddr::from_abstract_name(format!("sandfleet-user-{id}"));
-            let bound = address.and_then(|address| UnixListener::bind_addr(&address));
-            match bound {
-                Ok(listener) => return Ok(Self { id, _reservation: Some(listener) }),
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(SandboxError::failed("reserving a user number", error)),
-            }
-        }
-        Err(SandboxError::failed(
-            "reserving a user number",
-            format!("{base} and the 65536 after it are all in use (sandbox.uid_base)"),
-        ))
-    }
-
-    /// The caller's own: all there is for a worker that isn't root.
-    pub(crate) fn own() -> Self {
-        Self { id: rustix::process::geteuid().as_raw(), _reservation: None }
     }
 }

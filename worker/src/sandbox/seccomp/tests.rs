@@ -112,7 +112,8 @@ fn one_system_call_has_no_two_rules_that_disagree() {
 #[test]
 fn docker_is_sent_no_comment_and_no_rule_that_repeats_the_default() {
     let profile = Profile::embedded().unwrap();
-    let sent: serde_json::Value = serde_json::from_str(&profile.docker_json()).unwrap();
+    let sent: serde_json::Value =
+        serde_json::from_str(&profile.docker_json(Isolation::Container)).unwrap();
     assert_eq!(sent["defaultAction"], "SCMP_ACT_ERRNO");
     assert_eq!(sent["archMap"][0]["architecture"], "SCMP_ARCH_X86_64");
     assert_eq!(sent["archMap"][0]["subArchitectures"], serde_json::json!([]));
@@ -182,4 +183,20 @@ fn a_group_that_backends_would_read_differently_is_refused() {
     ));
     assert!(refused(r#""index": 1"#, r#""index": 6"#));
     assert!(refused(r#""value": 15, "valueTwo": 1"#, r#""value": 14, "valueTwo": 1"#));
+}
+
+#[test]
+fn gvisor_differs_in_nothing_but_clone3() {
+    let groups = |isolation| {
+        let profile = Profile::embedded().unwrap();
+        let sent: serde_json::Value =
+            serde_json::from_str(&profile.docker_json(isolation)).unwrap();
+        sent["syscalls"].as_array().unwrap().clone()
+    };
+    let (linux, gvisor) = (groups(Isolation::Container), groups(Isolation::GVisor));
+    let differ: Vec<_> = linux.iter().zip(&gvisor).filter(|(a, b)| a != b).collect();
+    assert_eq!(linux.len(), gvisor.len());
+    let [(before, after)] = differ[..] else { panic!("{differ:?}") };
+    assert_eq!(before["names"], serde_json::json!(["clone3"]));
+    assert_eq!(after, &serde_json::json!({"names": ["clone3"], "action": "SCMP_ACT_ALLOW"}));
 }

@@ -1,0 +1,229 @@
+//! Takes one barrier away at a time and shows which hostile programs notice.
+//!
+//! A barrier is taken away in the source: there is no switch for it in what is shipped. The
+//! mutated copy of the workspace is under `target/mutations`, with a build directory of its own.
+//! A barrier that no program and no test misses is a missing test, and the run fails.
+//!
+//! `bash tests/run mutations [NAME…]`; what is taken away is in `tests/hostile/mutations.json`.
+//! Only barriers are in it whose absence harms nobody while bounded programs run: not the
+//! network, mount and host name namespaces, without which a program would reach the host.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Mutation {
+    /// What is taken away.
+    barrier: String,
+    /// `native` or `docker`.
+    runtime: String,
+    edits: Vec<Edit>,
+    /// Entries of the corpus, of which at least one has to turn red.
+    #[serde(default)]
+    programs: Vec<String>,
+    /// Tests, as an expression of nextest's, of which at least one has to fail.
+    test: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Edit {
+    file: String,
+    find: String,
+    replace: String,
+}
+
+/// The workspace and its mutated copy.
+struct Trees {
+    original: PathBuf,
+    mutated: PathBuf,
+    target: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(unnoticed) => {
+            eprintln!("{unnoticed} barriers are missed by nobody: each wants a test");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("mutations: {error:#}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<usize> {
+    let original = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a workspace")?;
+    let home = original.join("target/mutations");
+    let trees = Trees {
+        original: original.to_owned(),
+        mutated: home.join("tree"),
+        target: home.join("target"),
+    };
+    let text = fs::read_to_string(original.join("tests/hostile/mutations.json"))?;
+    let mut mutations: Vec<Mutation> = serde_json::from_str(&text)?;
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if !wanted.is_empty() {
+        mutations.retain(|mutation| wanted.iter().any(|name| mutation.barrier.contains(name)));
+    }
+    ensure!(!mutations.is_empty(), "no barrier's name contains any of {wanted:?}");
+
+    trees.refresh()?;
+    // Nothing is proved by a program that is red anyway.
+    for runtime in ["native", "docker"] {
+        let named = mutations.iter().filter(|mutation| mutation.runtime == runtime);
+        let programs: BTreeSet<String> =
+            named.clone().flat_map(|mutation| mutation.programs.iter().cloned()).collect();
+        if named.count() > 0 {
+            trees.build(runtime)?;
+            let red = trees.red_programs(runtime, &programs.into_iter().collect::<Vec<_>>())?;
+            ensure!(red.is_empty(), "red with every barrier up: {red:?}");
+        }
+    }
+    println!("{:32} {:8} {:>7}  turned red", "barrier", "runtime", "seconds");
+    let mut unnoticed = 0;
+    for mutation in &mutations {
+        let begun = Instant::now();
+        let red = trees.try_without(mutation);
+        trees.refresh()?;
+        let red = red.with_context(|| format!("without {}", mutation.barrier))?;
+        unnoticed += usize::from(red.is_empty());
+        let shown = if red.is_empty() { "NOTHING".to_owned() } else { red.join(", ") };
+        let seconds = begun.elapsed().as_secs();
+        println!("{:32} {:8} {seconds:>7}  {shown}", mutation.barrier, mutation.runtime);
+    }
+    println!("{} barriers, {unnoticed} missed by nobody", mutations.len());
+    Ok(unnoticed)
+}
+
+impl Trees {
+    /// Makes the copy as the original is. Only what differs is written, so that little is built.
+    fn refresh(&self) -> anyhow::Result<()> {
+        let listed = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(&self.original)
+            .output()?;
+        ensure!(listed.status.success(), "git ls-files failed in {}", self.original.display());
+        for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+            let (from, to) = (self.original.join(name), self.mutated.join(name));
+            if !from.is_file() {
+                continue;
+            }
+            let wanted = fs::read(&from).with_context(|| from.display().to_string())?;
+            if fs::read(&to).is_ok_and(|found| found == wanted) {
+                continue;
+            }
+            fs::create_dir_all(to.parent().context("a directory")?)?;
+            fs::write(&to, wanted)?;
+            fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
+        }
+        Ok(())
+    }
+
+    fn try_without(&self, mutation: &Mutation) -> anyhow::Result<Vec<String>> {
+        for Edit { file, find, replace } in &mutation.edits {
+            let path = self.mutated.join(file);
+            let text = fs::read_to_string(&path).with_context(|| file.clone())?;
+            let found = text.matches(find.as_str()).count();
+            ensure!(found == 1, "{file} has {found} places that read {find:?}, not one");
+            fs::write(&path, text.replacen(find.as_str(), replace, 1))?;
+        }
+        self.build(&mutation.runtime)?;
+        let mut red = Vec::new();
+        if !mutation.programs.is_empty() {
+            red.extend(self.red_programs(&mutation.runtime, &mutation.programs)?);
+        }
+        if let Some(test) = &mutation.test {
+            red.extend(self.failed_tests(test)?);
+        }
+        Ok(red)
+    }
+
+    fn build(&self, runtime: &str) -> anyhow::Result<()> {
+        let mut cargo = self.command("cargo");
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
+        succeed(cargo.env("RUSTFLAGS", "-Awarnings"))?;
+        if runtime == "docker" {
+            let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST")?;
+            let mut build = self.command("deploy/images/build");
+            build.args(["--docker-host", &host, "--tag", IMAGE]);
+            succeed(build.env("SANDFLEET_BIN", self.target.join("debug/sandfleet")))?;
+        }
+        Ok(())
+    }
+
+    /// Which of `programs` don't get the verdict that they deserve.
+    fn red_programs(&self, runtime: &str, programs: &[String]) -> anyhow::Result<Vec<String>> {
+        let mut nextest = self.nextest(&format!("binary(hostile) and test(/^{runtime}::/)"));
+        nextest.arg("--no-capture").env("SANDFLEET_TEST_HOSTILE_ONLY", programs.join(","));
+        let printed = nextest.output()?;
+        let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let red: Vec<String> = marked(&text, "FAILED");
+        let ran = red.len() + marked(&text, "ok").len();
+        if ran < programs.len() {
+            let errors = String::from_utf8_lossy(&printed.stderr).into_owned();
+            bail!("only {ran} of {programs:?} ran:\n{text}\n{errors}");
+        }
+        Ok(red)
+    }
+
+    fn failed_tests(&self, test: &str) -> anyhow::Result<Vec<String>> {
+        let printed = self.nextest(test).output()?;
+        let text = String::from_utf8_lossy(&printed.stderr).into_owned();
+        ensure!(text.contains("Summary"), "the tests did not run:\n{text}");
+        let failed = text.lines().filter_map(|line| {
+            let name = line.trim().strip_prefix("FAIL [")?.rsplit_once(' ')?.1;
+            Some(name.to_owned())
+        });
+        Ok(failed.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn nextest(&self, expression: &str) -> Command {
+        let mut nextest = self.command("cargo");
+        nextest
+            .args(["nextest", "run", "-p", "sandfleet-tests", "--locked", "-j", "1"])
+            .args(["--no-fail-fast", "-E", expression])
+            .env("RUSTFLAGS", "-Awarnings")
+            .env("SANDFLEET_TEST_IMAGE", IMAGE)
+            .env("SANDFLEET_TEST_BIN", self.target.join("debug/sandfleet"));
+        nextest
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.mutated)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_TERM_COLOR", "never")
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// Not the image that other tests use.
+const IMAGE: &str = "sandfleet/mutation:latest";
+
+/// The second word of every line whose first is `mark`.
+fn marked(text: &str, mark: &str) -> Vec<String> {
+    let entries = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(mark)).then(|| words.next().map(str::to_owned)).flatten()
+    });
+    entries.collect()
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let printed = command.output().with_context(|| format!("{command:?}"))?;
+    let errors = String::from_utf8_lossy(&printed.stderr);
+    ensure!(printed.status.success(), "{command:?} failed:\n{errors}");
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! The program itself: started within its bounds, watched to its end, and nothing of it left.
+
+use std::{
+    io::{self, Read, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process::{ChildStderr, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{OFlags, fcntl_setfl},
+    process::{
+        Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
+        setrlimit, wait,
+    },
+};
+
+use crate::{
+    counters::{Counters, Reading},
+    frame::{self, Kind},
+    message::{Bounds, Cause, Ended, Order},
+    output::Output,
+    own_kernel::OwnKernel,
+    refusals::Refusals,
+    session::{WORKING_DIRECTORY, unexpected},
+    system,
+};
+
+/// How often the counters are looked at while the program runs. A limit is noticed at most this
+/// late; most programs end before the first look.
+const TICK: Duration = Duration::from_millis(20);
+
+/// CPU time for the agent's own work, in seconds: more than the worker waits for it.
+const OWN_CPU_SECONDS: u64 = 60;
+
+/// A program that runs, and what it writes.
+pub(crate) struct Program {
+    pid: Pid,
+    started: Instant,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+}
+
+/// Starts the program; it is within its bounds from its first instruction on.
+pub(crate) fn start(order: &Order, stdin: Stdio) -> io::Result<Program> {
+    let [name, arguments @ ..] = order.command.as_slice() else {
+        return Err(io::Error::other("the order names no command"));
+    };
+    // The limits are the agent's own from here on, and its children have no others. Only so are
+    // they in force before the program's first instruction without code between fork and exec.
+    limit(&order.bounds)?;
+    let started = Instant::now();
+    let mut child = Command::new(name)
+        .args(arguments)
+        .env_clear()
+        .envs(order.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(WORKING_DIRECTORY)
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+        })?;
+    let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
+    let missing = || io::Error::other("the program has no output pipes");
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok(Program { pid, started, stdout, stderr })
+}
+
+fn limit(bounds: &Bounds) -> io::Result<()> {
+    let limits = [
+        // A dump would fill the scratch space with what nobody reads.
+        (Resource::Core, 0),
+        (Resource::Fsize, bounds.file_size_bytes),
+        (Resource::Nofile, bounds.open_files),
+        (Resource::Stack, bounds.stack_bytes),
+        (Resource::Memlock, 64 << 10),
+    ];
+    for (resource, value) in limits {
+        lower(resource, value)?;
+    }
+    // POSIX message queues, queued signals, priorities: kernel memory that is counted per user.
+    let quotas = [
+        (Resource::Msgqueue, 64 << 10),
+        (Resource::Sigpending, 1024),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+    ];
+    for (resource, value) in quotas {
+        match lower(resource, value) {
+            // Linux lets everybody lower every limit. gVisor's kernel has none of these four
+            // things, and says so.
+            Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => {}
+            lowered => lowered?,
+        }
+    }
+    // The second line behind the counters: whole seconds, and per process only. At the soft limit a
+    // signal ends the program, and PID 1 goes on; the hard one would end PID 1 as well, which still
+    // has to give its account.
+    let value = bounds.cpu_time_ms / 1000 + 2;
+    let maximum = value.saturating_add(OWN_CPU_SECONDS);
+    let maximum = getrlimit(Resource::Cpu).maximum.map_or(maximum, |most| most.min(maximum));
+    let current = Some(value.min(maximum));
+    setrlimit(Resource::Cpu, Rlimit { current, maximum: Some(maximum) })?;
+    Ok(())
+}
+
+fn lower(resource: Resource, value: u64) -> rustix::io::Result<()> {
+    // The container may have less than the order allows; raising it isn't ours to do.
+    let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
+    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+}
+
+impl Program {
+    /// Runs the program to its end, however it comes, and leaves no process behind.
+    pub(crate) fn watch(
+        self,
+        input: &mut (impl Read + AsFd),
+        worker: &mut impl Write,
+        signals: &OwnedFd,
+        counters: &Counters,
+        bounds: &Bounds,
+    ) -> io::Result<Ended> {
+        fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
+        fcntl_setfl(&self.stderr, OFlags::NONBLOCK)?;
+        let (cap, tail_cap) = (bounds.output_bytes, bounds.stderr_tail_bytes as usize);
+        let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
+        let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
+        let before = counters.read();
+        let own_kernel = OwnKernel::to_ask(bounds, &before);
+        let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
+        let mut next_look = self.started + TICK;
+        let mut buffer = vec![0; 64 << 10];
+        let mut status = None;
+        let mut refusals = Refusals::default();
+
+        let cause = loop {
+            let ready = await_events(
+                [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
+                deadline.min(next_look),
+            )?;
+            if ready[1] {
+                stdout.pump(worker, &mut buffer)?;
+            }
+            if ready[2] {
+                stderr.pump(worker, &mut buffer)?;
+            }
+            if ready[3] {
+                drain(signals);
+                reap(self.pid, &mut status, WaitOptions::NOHANG)?;
+                if status.is_some() {
+                    break Cause::Itself;
+                }
+            }
+            if ready[0] {
+                return Err(match frame::read(input)? {
+                    Some((kind, _)) => unexpected(kind),
+                    // Without a worker nobody wants the answer; this process is the namespace's
+                    // init, so its end is the end of all.
+                    None => io::Error::other("the worker is gone"),
+                });
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                break Cause::WallTime;
+            }
+            if stdout.seen() + stderr.seen() >= bounds.output_kill_bytes {
+                break Cause::Output;
+            }
+            if now >= next_look {
+                next_look = now + TICK;
+                refusals.look(bounds);
+                let cause = exceeded(&before, &counters.read(), bounds)
+                    .or_else(|| own_kernel.as_ref()?.exceeded(bounds));
+                if let Some(cause) = cause {
+                    break cause;
+                }
+            }
+        };
+
+        let wall_time = self.started.elapsed();
+        kill_all()?;
+        reap(self.pid, &mut status, WaitOptions::empty())?;
+        // Nobody writes any more, so what is in the pipes now is all there is. Their end is not
+        // waited for: a descriptor that was sent over a socket and never received keeps a pipe open
+        // until the kernel gets round to collecting it.
+        stdout.drain(worker, &mut buffer)?;
+        stderr.drain(worker, &mut buffer)?;
+        let after = counters.read();
+        refusals.look(bounds);
+        let ended = Ended {
+            cause,
+            exit_code: status.and_then(|status| status.exit_status()),
+            signal: status.and_then(|status| status.terminating_signal()),
+            wall_time_us: wall_time.as_micros() as u64,
+            cpu_time_us: since(before.cpu_time_us, after.cpu_time_us)
+                .unwrap_or_else(system::children_cpu_time_us),
+            memory_peak_bytes: counters
+                .memory_peak_bytes()
+                .unwrap_or_else(system::children_memory_peak_bytes),
+            memory_kills: since(before.memory_kills, after.memory_kills),
+            processes_refused: since(before.processes_refused, after.processes_refused)
+                .unwrap_or(0),
+            scratch_full: refusals.scratch_full,
+            open_files_used_up: refusals.open_files_used_up,
+            stdout_bytes: stdout.seen(),
+            stderr_bytes: stderr.seen(),
+        };
+        let tail = stderr.into_tail();
+        if !tail.is_empty() {
+            frame::write(worker, Kind::StderrTail, &tail)?;
+        }
+        Ok(ended)
+    }
+}
+
+/// Which of the bounds that the counters tell of is exceeded.
+fn exceeded(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Cause> {
+    if now.memory_kills > before.memory_kills {
+        return Some(Cause::Memory);
+    }
+    let used = since(before.cpu_time_us, now.cpu_time_us)?;
+    (used >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
+}
+
+fn since(before: Option<u64>, after: Option<u64>) -> Option<u64> {
+    Some(after?.saturating_sub(before?))
+}
+
+/// Waits until one of the descriptors has something or `until` has come; says which have.
+fn await_events<const N: usize>(
+    descriptors: [Option<BorrowedFd<'_>>; N],
+    until: Instant,
+) -> io::Result<[bool; N]> {
+    let mut waiting: Vec<PollFd<'_>> = Vec::with_capacity(N);
+    for descriptor in descriptors.iter().flatten() {
+        waiting.push(PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    match poll(&mut waiting, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut events = waiting.iter().map(|waited| !waited.revents().is_empty());
+    Ok(descriptors.map(|descriptor| descriptor.is_some() && events.next().unwrap_or(false)))
+}
+
+fn drain(signals: &OwnedFd) {
+    // Only says that something ended; which, wait says. The descriptor doesn't block.
+    let mut buffer = [0u8; 128];
+    while rustix::io::read(signals, &mut buffer).is_ok_and(|length| length > 0) {}
+}
+
+/// Collects children that ended, ours and orphans, and keeps the status of `main`.
+fn reap(main: Pid, status: &mut Option<WaitStatus>, options: WaitOptions) -> io::Result<()> {
+    loop {
+        match wait(options) {
+            Ok(Some((pid, ended))) if pid == main => *status = Some(ended),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Kills every process of the namespace but this one. The kernel does it in one step: a process
+/// that forks meanwhile is either seen or sees the signal before its child exists.
+fn kill_all() -> io::Result<()> {
+    // "Process group 1" is -1 for kill(2): everybody.
+    match kill_process_group(Pid::INIT, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Limits that refuse something and leave the program running: whether they were reached, as far
+//! as it can be seen from outside of the program. The kernel counts neither, so they are looked
+//! at from time to time; what comes and goes between two looks is not seen.
+
+use std::fs;
+
+use rustix::fs::statvfs;
+
+use crate::{message::Bounds, session::WORKING_DIRECTORY};
+
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) scratch_full: bool,
+    pub(crate) open_files_used_up: bool,
+}
+
+impl Refusals {
+    /// Looks once; what was seen stays seen.
+    pub(crate) fn look(&mut self, bounds: &Bounds) {
+        self.scratch_full =
+            self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);
+        self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
+    }
+}
+
+fn is_full(directory: &str) -> bool {
+    // Every tmpfs of ours has a size and a number of files; elsewhere zero means unlimited.
+    statvfs(directory).is_ok_and(|facts| {
+        (facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0)
+    })
+}
+
+/// The most files that one process has open now. From Linux 6.2 on the directory of a process's
+/// descriptors says how many there are by its size, without being read; before, it says 0.
+fn most_open_files() -> u64 {
+    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+    let is_process =
+        |name: &std::ffi::OsStr| name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+    processes
+        .flatten()
+        .filter(|entry| is_process(&entry.file_name()))
+        .filter_map(|entry| fs::metadata(entry.path().join("fd")).ok())
+        .map(|facts| facts.len())
+        .max()
+        .unwrap_or(0)
+}

@@ -42,6 +42,12 @@ impl Territory {
                 missing(format!("controllers can't be delegated in {}: {error}", place.display()))
             })?;
         }
+        // Here, because a command that runs one program has no other moment for it.
+        match Self::reap(&hierarchy) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed what a dead worker had left"),
+            Err(error) => tracing::warn!(%error, "leftovers can't be looked for"),
+        }
         // Whatever fails from here on, dropping it removes what was made.
         let mut territory = Self { hierarchy, name, locks: Vec::new() };
         for place in territory.hierarchy.places() {
@@ -154,7 +160,7 @@ fn is_workers(name: &str) -> bool {
 /// Makes a group and locks it. Between the two it looks abandoned, and a reaper may take it away:
 /// then it is made again.
 fn lock_new(path: &Path) -> io::Result<File> {
-    for _ in 0..5 {
+    for _ in 0..20 {
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}

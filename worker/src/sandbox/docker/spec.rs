@@ -1,5 +1,8 @@
 //! The policy in Docker's words.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::HashMap;
 
 use bollard::models::{
@@ -38,9 +41,10 @@ pub(super) fn lower(
     } = policy;
     let limits = &plan.limits;
     let memory = signed(limits.memory_bytes.saturating_add(*overhead_bytes));
+    // A tmpfs of size 0 has no end.
+    let scratch_bytes = limits.scratch_bytes.max(1);
     let scratch = format!(
-        "rw,exec,nosuid,nodev,size={},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}",
-        limits.scratch_bytes
+        "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
     let mut security = vec![format!("seccomp={}", system_calls.docker_json())];
     if !new_privileges {
@@ -62,7 +66,7 @@ pub(super) fn lower(
         ipc_mode: Some(if *shared_ipc { "shareable" } else { "private" }.into()),
         // On version 1 hosts the engine's default is the host's.
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        shm_size: Some(signed(limits.scratch_bytes)),
+        shm_size: Some(signed(scratch_bytes)),
         tmpfs: Some(["/box", "/tmp"].map(|path| (path.to_owned(), scratch.clone())).into()),
         // Any driver would write what a hostile program prints to the host's disk.
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),

@@ -50,6 +50,7 @@ pub(crate) async fn docker(claim: impl AsyncFnOnce(&dyn Sandbox)) {
         worker_id,
         // Debian 12 has no newer one.
         allow_outdated: true,
+        apparmor_profile: None,
     };
     let sandbox = DockerSandbox::open(config).await.expect("the engine runs and has the image");
     claim(&sandbox).await;

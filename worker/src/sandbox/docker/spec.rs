@@ -50,6 +50,9 @@ pub(super) fn lower(
     if !new_privileges {
         security.push("no-new-privileges:true".into());
     }
+    if let Some(profile) = &config.apparmor_profile {
+        security.push(format!("apparmor={profile}"));
+    }
     let host = HostConfig {
         runtime: Some(config.runtime.clone()),
         network_mode: Some(if *network { "default" } else { "none" }.into()),
@@ -122,6 +125,7 @@ mod tests {
             cpus: 1.5,
             worker_id: "w".into(),
             allow_outdated: false,
+            apparmor_profile: Some("sandfleet-sandbox".into()),
         }
     }
 
@@ -140,6 +144,7 @@ mod tests {
         let security = host.security_opt.unwrap();
         assert!(security.contains(&"no-new-privileges:true".to_owned()));
         assert!(security.iter().any(|option| option.starts_with("seccomp={")));
+        assert!(security.contains(&"apparmor=sandfleet-sandbox".to_owned()));
         assert_eq!(body.user.as_deref(), Some("200001:200001"));
     }
 

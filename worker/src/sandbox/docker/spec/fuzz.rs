@@ -56,6 +56,7 @@ fn config(cpus: f64) -> DockerConfig {
         cpus,
         worker_id: "w".into(),
         allow_outdated: false,
+        apparmor_profile: None,
     }
 }
 

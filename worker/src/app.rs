@@ -72,6 +72,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         cpus: settings.sandbox.cpus,
         worker_id: settings.worker.id.clone(),
         allow_outdated: settings.sandbox.allow_outdated_engine,
+        apparmor_profile: settings.sandbox.apparmor_profile.clone(),
     }
 }
 

@@ -109,6 +109,12 @@ impl Typed for Option<PathBuf> {
     }
 }
 
+impl Typed for Option<String> {
+    fn typed(text: &str) -> Option<Self> {
+        Some((!text.is_empty()).then(|| text.to_owned()))
+    }
+}
+
 impl Typed for Option<SocketAddr> {
     fn typed(text: &str) -> Option<Self> {
         match text {
@@ -172,6 +178,11 @@ pub(super) const NAME: Form = Form {
             None => Ok(()),
         }
     },
+};
+
+pub(super) const NAME_OR_NONE: Form = Form {
+    allowed: "1 to 128 characters of A-Z a-z 0-9 . _ -, or nothing",
+    check: |text| if text.is_empty() { Ok(()) } else { (NAME.check)(text) },
 };
 
 pub(super) const IMAGE: Form = Form {

@@ -8,7 +8,7 @@ use super::{
     address::ServiceUrl,
     kind::{
         ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, IMAGE, Kind, LOG_FILTER, LogFormat, NAME,
-        PATH_OR_NONE, REDIS_URL,
+        NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     source::Values,
 };
@@ -178,6 +178,9 @@ settings! {
         /// Whether a Docker engine or runtime with known holes, or of an unknown version, may be
         /// used; `sandfleet doctor` names the holes.
         allow_outdated_engine: bool = "false", Kind::Boolean;
+        /// The AppArmor profile that the Docker engine puts around programs, loaded on its host;
+        /// without one it is the engine's own, where that host has AppArmor.
+        apparmor_profile: Option<String> = "", Kind::Text(&NAME_OR_NONE);
         /// The image of the containers.
         image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
         /// The cgroup below which the native backend makes those of its jobs; without one it is

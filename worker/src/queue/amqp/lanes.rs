@@ -12,11 +12,11 @@
 //! worker looks at the lengths of all cold ones at once, a few times a second, and holds hands out
 //! over them when it has been idle for a moment.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
-    future::{join_all, select_all},
+    future::{BoxFuture, join_all, select_all},
 };
 use lapin::{
     message::Delivery,
@@ -58,10 +58,12 @@ pub(super) struct Lanes<'a> {
     busy_at: Instant,
     look_at: Instant,
     look_pause: Duration,
+    /// A look at the cold lanes that is under way.
+    looking: Option<BoxFuture<'a, Result<Vec<usize>, Error>>>,
 }
 
 /// A delivery, and where it came from.
-pub(super) type Taken = (Delivery, std::sync::Arc<Source>);
+pub(super) type Taken = (Delivery, Arc<Source>);
 
 impl<'a> Lanes<'a> {
     /// The lanes of `session`, none of which holds a hand out yet.
@@ -89,6 +91,7 @@ impl<'a> Lanes<'a> {
             busy_at: now,
             look_at: now,
             look_pause: SHORTEST_LOOK,
+            looking: None,
         })
     }
 
@@ -102,7 +105,7 @@ impl<'a> Lanes<'a> {
         self.withdraw(|lane, now| matches!(lane.hand, Hand::Full(_)) || lane.rests(now).is_some())
             .await?;
         loop {
-            self.look().await?;
+            self.look()?;
             let now = Instant::now();
             for (index, share) in self.turns.order(|index| self.lanes[index].is_asked(now)) {
                 let deliveries = self.take(index, share.min(most)).await?;
@@ -162,30 +165,29 @@ impl<'a> Lanes<'a> {
         Ok(deliveries)
     }
 
-    /// Finds out which of the cold lanes have jobs, if it is time to.
-    async fn look(&mut self) -> Result<(), Error> {
+    /// Finds out which of the cold lanes have jobs, if it is time to, and doesn't wait for the
+    /// answers: nobody is to be kept from his job by empty queues.
+    fn look(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if now < self.look_at {
-            return Ok(());
+        if self.looking.is_none() && now >= self.look_at {
+            let cold = self.lanes.iter().enumerate().filter(|(_, lane)| lane.is_cold(now));
+            let cold: Vec<_> = cold.map(|(index, lane)| (index, lane.source.clone())).collect();
+            self.looking = Some(filled(self.broker, self.session, cold).boxed());
         }
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let cold = self.lanes.iter_mut().filter(|lane| lane.is_cold(now));
-        let found = join_all(cold.map(async |lane| {
-            let queue = lane.source.queue.as_str();
-            let asked =
-                self.session.channel.queue_declare(queue.into(), passive, FieldTable::default());
-            let answer = self.broker.answer(format!("look at queue {queue}"), asked).await?;
-            let found = answer.message_count() > 0;
-            if found {
-                lane.warm(now);
-            }
-            Ok::<_, Error>(found)
-        }))
-        .await;
-        let found = found.into_iter().collect::<Result<Vec<_>, _>>()?.contains(&true);
-        self.look_pause =
-            if found { SHORTEST_LOOK } else { (self.look_pause * 2).min(LONGEST_LOOK) };
-        self.look_at = Instant::now() + self.look_pause;
+        let answers = self.looking.as_mut().and_then(|looking| looking.now_or_never());
+        answers.map_or(Ok(()), |answers| self.found(answers?))
+    }
+
+    /// These lanes have jobs.
+    fn found(&mut self, filled: Vec<usize>) -> Result<(), Error> {
+        let now = Instant::now();
+        self.looking = None;
+        self.look_pause = match filled.is_empty() {
+            true => (self.look_pause * 2).min(LONGEST_LOOK),
+            false => SHORTEST_LOOK,
+        };
+        self.look_at = now + self.look_pause;
+        filled.into_iter().for_each(|index| self.lanes[index].warm(now));
         Ok(())
     }
 
@@ -243,7 +245,7 @@ impl<'a> Lanes<'a> {
     async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Error> {
         let now = Instant::now();
         let rested = self.lanes.iter().filter_map(|lane| lane.rests(now)).min();
-        let looks = self.lanes.iter().any(|lane| lane.is_cold(now));
+        let looks = self.looking.is_none() && self.lanes.iter().any(|lane| lane.is_cold(now));
         let look = looks.then_some(self.look_at.min(self.busy_at + IDLE));
         let until = [rested, look].into_iter().flatten().min();
         let hands = self.lanes.iter_mut().enumerate().filter_map(|(index, lane)| {
@@ -255,9 +257,19 @@ impl<'a> Lanes<'a> {
             // All may be resting, and then there is no hand.
             if hands.is_empty() { std::future::pending().await } else { select_all(hands).await.0 }
         };
+        let looking = async {
+            match &mut self.looking {
+                Some(looking) => looking.await,
+                None => std::future::pending().await,
+            }
+        };
         let (index, given) = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(false),
             () = alarm(until) => return Ok(true),
+            filled = looking => {
+                self.found(filled?)?;
+                return Ok(true);
+            }
             given = given => given,
         };
         let lane = &mut self.lanes[index];
@@ -274,6 +286,23 @@ fn lanes_of(prefix: &str, isolation: Isolation, priority: Priority) -> impl Iter
     let plain = Lane::to(names::job_queue(prefix, isolation, priority), false);
     let shards = (0..TENANT_SHARDS).map(move |number| Lane::to(shard(number), true));
     std::iter::once(plain).chain(shards)
+}
+
+/// Which of these lanes have jobs.
+async fn filled(
+    broker: &Broker,
+    session: &Session,
+    lanes: Vec<(usize, Arc<Source>)>,
+) -> Result<Vec<usize>, Error> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let answers = join_all(lanes.iter().map(async |(index, source)| {
+        let queue = source.queue.as_str();
+        let asked = session.looker.queue_declare(queue.into(), passive, FieldTable::default());
+        let answer = broker.answer(format!("look at queue {queue}"), asked).await?;
+        Ok((answer.message_count() > 0).then_some(*index))
+    }))
+    .await;
+    Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 async fn alarm(at: Option<Instant>) {

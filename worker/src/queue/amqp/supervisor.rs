@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     /// For consumers.
     pub(super) channel: Channel,
+    /// For looking at lengths, which nobody waits for.
+    pub(super) looker: Channel,
     /// For asking; a channel answers one question after the other.
     pub(super) getters: Vec<Channel>,
 }
@@ -159,11 +161,12 @@ impl Supervisor {
         };
         topology.declare(&self.broker, &connection).await?;
         let channel = self.broker.answer("open a channel", connection.create_channel()).await?;
+        let looker = self.broker.answer("open a channel", connection.create_channel()).await?;
         let mut getters = Vec::new();
         for _ in 0..self.config.slots.min(MAX_GETTERS) {
             getters.push(self.broker.answer("open a channel", connection.create_channel()).await?);
         }
-        Ok(Session { connection, channel, getters })
+        Ok(Session { connection, channel, looker, getters })
     }
 
     fn receipt(

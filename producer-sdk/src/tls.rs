@@ -20,6 +20,9 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
+/// A certificate and its key, in PEM.
+type Identity = (Vec<u8>, Vec<u8>);
+
 impl Tls {
     pub(crate) fn for_amqp(&self) -> Result<OwnedTLSConfig, Error> {
         let authorities = match self.authorities()? {
@@ -42,7 +45,7 @@ impl Tls {
         read("ca_file", &self.ca_file, "CERTIFICATE")
     }
 
-    fn identity(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    fn identity(&self) -> Result<Option<Identity>, Error> {
         let certificate = read("certificate_file", &self.certificate_file, "CERTIFICATE")?;
         let key = read("key_file", &self.key_file, "PRIVATE KEY")?;
         match (certificate, key) {

@@ -19,6 +19,9 @@ pub struct Job {
     pub version: u32,
     /// The id under which the result is stored. Two jobs with one id are one job.
     pub job_id: JobId,
+    /// On whose behalf it is run: tenants share the fleet fairly, whatever one of them submits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The language, as the operator's catalogue calls it; it chooses image and command.
     pub language: String,
     /// The program's text. Without it, `entrypoint` names the file that is run.
@@ -180,6 +183,7 @@ impl Job {
         Self {
             version: PROTOCOL_VERSION,
             job_id: JobId::generate(),
+            tenant: None,
             language: language.into(),
             code: Some(code.into()),
             files: Vec::new(),

@@ -29,11 +29,13 @@ impl Client {
     /// [`Error::InvalidConfig`], [`Error::Mismatch`], and [`Error::Broker`], [`Error::TimedOut`]
     /// or [`Error::Store`] if either isn't there.
     pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
-        let broker = Broker::at(&config.amqp_url, "sandfleet producer", config.timeout)?;
-        let redis = RedisLink::open(&config.redis_url, config.timeout)?;
+        let broker =
+            Broker::at(&config.amqp_url, "sandfleet producer", config.timeout, &config.amqp_tls)?;
+        let redis = RedisLink::open(&config.redis_url, config.timeout, &config.redis_tls)?;
         let topology = Topology {
             prefix: config.queue_prefix.clone(),
             isolations: vec![Isolation::Container],
+            limits: config.queue_limits,
         };
         let publisher = Publisher::new(broker, topology);
         publisher.connect().await?;

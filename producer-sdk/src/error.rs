@@ -75,11 +75,18 @@ pub enum Error {
         queue: String,
     },
 
-    /// The broker didn't take the job: its queue is at its length limit.
-    #[error("queue {queue} refused the job: it is full; submit the same job again later")]
-    Refused {
+    /// The broker didn't take the job: its queue is at its limit.
+    #[error(
+        "queue {queue} refused the job: it is full ({}); start more workers, or submit the same \
+         job again later", limits(*.jobs, *.bytes)
+    )]
+    QueueFull {
         /// The queue.
         queue: String,
+        /// The jobs that fit into it; 0 for any number. A policy of the broker's may allow fewer.
+        jobs: u32,
+        /// The bytes that fit into it; 0 for any number. A policy of the broker's may allow fewer.
+        bytes: u64,
     },
 
     /// The job is longer than may be sent.
@@ -142,4 +149,12 @@ pub enum Error {
         /// Whether a worker ran it at the end.
         running: bool,
     },
+}
+
+/// The limits of a queue, for reading.
+fn limits(jobs: u32, bytes: u64) -> String {
+    let jobs = (jobs > 0).then(|| format!("max_jobs {jobs}"));
+    let bytes = (bytes > 0).then(|| format!("max_bytes {bytes}"));
+    let policy = Some("or what a policy of the broker's says".to_owned());
+    [jobs, bytes, policy].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

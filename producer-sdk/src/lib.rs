@@ -29,13 +29,16 @@
 mod broker;
 mod client;
 mod config;
+mod depths;
 mod error;
 mod publisher;
 mod redis_link;
 mod submit;
 mod subscriber;
+mod tls;
 mod topology;
 mod wait;
+mod wait_batch;
 
 pub use broker::Broker;
 pub use client::Client;
@@ -43,7 +46,8 @@ pub use config::{ClientConfig, masked};
 pub use error::Error;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
-pub use topology::Topology;
+pub use tls::Tls;
+pub use topology::{QueueLimits, Topology};
 
 pub use sandfleet_common::{
     Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,

@@ -7,7 +7,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use crate::{Error, config::masked};
+use crate::{Error, Tls, config::masked};
 
 /// A connection to Redis that many tasks share.
 pub struct RedisLink {
@@ -22,8 +22,8 @@ impl RedisLink {
     /// it is first used. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if `url` is none.
-    pub fn open(url: &str, timeout: Duration) -> Result<Self, Error> {
+    /// [`Error::InvalidConfig`] if `url` is none, or a file of `tls` is unusable.
+    pub fn open(url: &str, timeout: Duration, tls: &Tls) -> Result<Self, Error> {
         let refuse = |error: RedisError| Error::InvalidConfig {
             setting: "redis_url",
             reason: format!(
@@ -31,7 +31,11 @@ impl RedisLink {
                 masked(url)
             ),
         };
-        let client = Client::open(url).map_err(refuse)?;
+        let client = if url.starts_with("rediss:") {
+            Client::build_with_tls(url, tls.for_redis()?).map_err(refuse)?
+        } else {
+            Client::open(url).map_err(refuse)?
+        };
         // The library's own limit of 500 ms is too short for a server that syncs its log or
         // answers somebody with megabytes first.
         let config = ConnectionManagerConfig::new()

@@ -14,11 +14,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::InvalidJob`] and [`Error::TooLarge`] before anything is sent;
-    /// [`Error::Unroutable`] and [`Error::Refused`] if the broker didn't take it;
+    /// [`Error::Unroutable`] and [`Error::QueueFull`] if the broker didn't take it;
     /// [`Error::Blocked`], [`Error::TimedOut`] and [`Error::Broker`] if that is unknown: submit
     /// the same job again then.
     pub async fn submit(&self, job: &Job) -> Result<JobId, Error> {
-        let message = self.message(job)?;
+        let message = self.message(job).await?;
         self.shared.publisher.publish(message).await?;
         Ok(job.job_id.clone())
     }
@@ -30,10 +30,10 @@ impl Client {
     /// For each job as [`submit`](Self::submit).
     pub async fn submit_batch(&self, jobs: &[Job]) -> Vec<Result<JobId, Error>> {
         let mut messages = Vec::with_capacity(jobs.len());
-        let refusals: Vec<Option<Error>> = jobs
-            .iter()
-            .map(|job| self.message(job).map(|message| messages.push(message)).err())
-            .collect();
+        let mut refusals = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            refusals.push(self.message(job).await.map(|message| messages.push(message)).err());
+        }
         let mut outcomes = self.shared.publisher.publish_all(&messages).await.into_iter();
         jobs.iter()
             .zip(refusals)
@@ -47,7 +47,7 @@ impl Client {
             .collect()
     }
 
-    fn message(&self, job: &Job) -> Result<Message, Error> {
+    async fn message(&self, job: &Job) -> Result<Message, Error> {
         let config = &self.shared.config;
         job.validate()
             .map_err(|reason| Error::InvalidJob { job_id: job.job_id.clone(), reason })?;
@@ -65,10 +65,21 @@ impl Client {
         }
         Ok(Message {
             exchange: String::new(),
-            routing_key: names::job_queue(&config.queue_prefix, job.isolation, job.priority),
+            routing_key: self.queue(&job).await,
             id: job.job_id.to_string(),
             headers: FieldTable::default(),
             body,
         })
+    }
+
+    /// Where a job waits: a tenant's in the one of its two queues that is shorter at present.
+    async fn queue(&self, job: &Job) -> String {
+        let prefix = &self.shared.config.queue_prefix;
+        let Some(tenant) = &job.tenant else {
+            return names::job_queue(prefix, job.isolation, job.priority);
+        };
+        let queues = names::tenant_shards(tenant)
+            .map(|shard| names::shard_queue(prefix, job.isolation, job.priority, shard));
+        self.shared.publisher.shorter(queues).await
     }
 }

@@ -103,7 +103,15 @@ impl Installation {
     /// # Panics
     /// If there is no such binary.
     pub fn worker(&self, id: &str) -> FleetWorker {
-        self.start(id, "off")
+        self.start(id, "off", &[])
+    }
+
+    /// Starts a worker with more arguments.
+    ///
+    /// # Panics
+    /// If there is no such binary.
+    pub fn worker_with(&self, id: &str, arguments: &[&str]) -> FleetWorker {
+        self.start(id, "off", arguments)
     }
 
     /// Starts a worker with an admin port, waits until it takes jobs, and gives that port's
@@ -117,7 +125,7 @@ impl Installation {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = free.local_addr().expect("it is bound");
             drop(free);
-            let mut worker = self.start(id, &address.to_string());
+            let mut worker = self.start(id, &address.to_string(), &[]);
             if worker.is_ready().await {
                 return (worker, address);
             }
@@ -125,8 +133,9 @@ impl Installation {
         panic!("no port could be had");
     }
 
-    fn start(&self, id: &str, admin: &str) -> FleetWorker {
+    fn start(&self, id: &str, admin: &str, arguments: &[&str]) -> FleetWorker {
         let mut command = self.command(&["worker"]);
+        command.args(arguments);
         command.env("SANDFLEET_WORKER_ID", id).env("SANDFLEET_ADMIN_ADDRESS", admin);
         // A terminal's Ctrl-C goes to a group of processes; this one's must not be the tests'.
         command.stdout(Stdio::null()).process_group(0);

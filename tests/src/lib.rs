@@ -1,6 +1,7 @@
 //! What the tests stand on: real services, a wire that can be cut, and a way to wait.
 #![forbid(unsafe_code)]
 
+mod authority;
 mod ground;
 mod installation;
 mod leftovers;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
+pub use authority::Authority;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};

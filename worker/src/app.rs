@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sandfleet_common::{Isolation, Priority};
+use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -15,10 +16,10 @@ use crate::{
     admin::{self, Component},
     admission::Admission,
     catalogue::Catalogue,
-    config::{Backend, Settings},
+    config::{Backend, QueueSettings, Settings, StoreSettings},
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, Terms},
-    queue::{AmqpConfig, AmqpQueue, Queue},
+    queue::{AmqpConfig, AmqpQueue, CountedQueue, Queue},
     sandbox::{
         Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
@@ -28,7 +29,7 @@ use crate::{
         self_test,
     },
     shutdown::Shutdown,
-    store::{RedisConfig, RedisStore, Store},
+    store::{Places, RedisConfig, RedisStore, Store},
 };
 
 /// The first pause before a job that the fleet failed is tried again.
@@ -98,6 +99,38 @@ pub fn terms(settings: &Settings) -> Terms {
     }
 }
 
+/// Certificates for the broker.
+pub fn queue_tls(settings: &Settings) -> Tls {
+    let QueueSettings { ca_file, certificate_file, key_file, .. } = settings.queue.clone();
+    Tls { ca_file, certificate_file, key_file }
+}
+
+/// Certificates for the store.
+pub fn store_tls(settings: &Settings) -> Tls {
+    let StoreSettings { ca_file, certificate_file, key_file, .. } = settings.store.clone();
+    Tls { ca_file, certificate_file, key_file }
+}
+
+/// When the fleet's queues are full.
+pub fn queue_limits(settings: &Settings) -> QueueLimits {
+    QueueLimits { jobs: settings.queue.max_jobs, bytes: settings.queue.max_bytes }
+}
+
+/// How a producer with these settings finds its fleet.
+pub fn client_config(settings: &Settings) -> ClientConfig {
+    ClientConfig {
+        amqp_url: settings.queue.url.reveal().to_owned(),
+        amqp_tls: queue_tls(settings),
+        redis_url: settings.store.url.reveal().to_owned(),
+        redis_tls: store_tls(settings),
+        queue_prefix: settings.queue.prefix.clone(),
+        queue_limits: queue_limits(settings),
+        store_prefix: settings.store.prefix.clone(),
+        max_job_bytes: settings.jobs.max_bytes,
+        ..ClientConfig::default()
+    }
+}
+
 /// Why a worker can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -112,30 +145,50 @@ pub enum StartError {
 /// How often what dead workers left is looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Works until the process is told to stop: takes jobs from the broker, runs them, stores their
+/// When a worker stops by itself, in order: whoever runs it starts another.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DrainAfter {
+    /// After it took jobs for so long.
+    pub time: Option<Duration>,
+    /// After it took so many.
+    pub jobs: Option<u64>,
+}
+
+/// Works until the process is told to stop, or it is time to: takes jobs from the broker, runs them, stores their
 /// results.
 ///
 /// # Errors
 /// Only at the start. A service that goes away later is waited for.
-pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartError> {
+pub async fn work(
+    backend: Backend,
+    settings: &Settings,
+    until: DrainAfter,
+) -> Result<(), StartError> {
     let unavailable = |error: &dyn std::fmt::Display| StartError::Unavailable(error.to_string());
     let sandbox = open_sandbox(backend, settings).await?;
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
-    let store: Arc<dyn Store> = Arc::new(
-        RedisStore::connect(RedisConfig {
-            url: settings.store.url.reveal().to_owned(),
-            prefix: settings.store.prefix.clone(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
+    let redis = RedisConfig {
+        url: settings.store.url.reveal().to_owned(),
+        tls: store_tls(settings),
+        prefix: settings.store.prefix.clone(),
+    };
+    let lease = Duration::from_millis(settings.worker.lease_ms);
+    let places = (settings.jobs.tenant_places > 0)
+        .then(|| Places::connect(&redis, settings.jobs.tenant_places, lease))
+        .transpose()
+        .map_err(|error| unavailable(&error))?;
+    let store: Arc<dyn Store> =
+        Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);
     let queue: Arc<dyn Queue> = Arc::new(
         AmqpQueue::connect(AmqpConfig {
             url: settings.queue.url.reveal().to_owned(),
+            tls: queue_tls(settings),
             prefix: settings.queue.prefix.clone(),
             name: format!("sandfleet worker {}", settings.worker.id),
             slots: settings.worker.slots,
+            limits: queue_limits(settings),
             // What is isolated more strongly than asked for is isolated well enough.
             isolations: Isolation::ALL
                 .iter()
@@ -146,6 +199,12 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         })
         .map_err(|error| unavailable(&error))?,
     );
+    let queue = Arc::new(CountedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
+    let used_up = {
+        let queue = Arc::clone(&queue);
+        async move { queue.used_up().await }
+    };
+    let queue: Arc<dyn Queue> = queue;
     let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
     let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
     let shutdown = Shutdown::default();
@@ -156,6 +215,7 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         queue: Arc::clone(&queue),
         store,
         sandbox: Arc::clone(&sandbox),
+        places,
         hooks: Arc::new(MetricsHooks(metrics)),
         admission: admission(settings, isolation),
         policy: Policy::strict(),
@@ -170,7 +230,13 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         "ready for jobs"
     );
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
-    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
+    let enough = async {
+        tokio::select! {
+            () = used_up => {}
+            () = after(until.time) => {}
+        }
+    };
+    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings, enough).await;
     sandbox.close().await;
     for task in [reaper].into_iter().chain(admin) {
         if let Err(error) = task.await {
@@ -188,8 +254,11 @@ async fn stop_in_order(
     queue: &dyn Queue,
     shutdown: &Shutdown,
     settings: &Settings,
+    enough: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     tokio::select! {
+        biased;
+        () = enough => info!("enough: this worker was to stop by itself now"),
         () = stop_signal() => {}
         ended = &mut serving => {
             shutdown.abort();
@@ -223,6 +292,13 @@ async fn stop_in_order(
         warn!(%error, "serving ended abnormally");
     }
     Ok(())
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until somebody wants this process to end: SIGTERM or SIGINT.
@@ -270,10 +346,14 @@ async fn serve_admin(
             async move { sandbox.check().await.map_err(|error| error.to_string()) }
         }),
     ];
+    let token = match &settings.admin.token_file {
+        None => None,
+        Some(file) => Some(admin::Token::read(file).map_err(StartError::Unavailable)?),
+    };
     let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
     Ok(Some(tokio::spawn(async move {
         let stop = async move { shutdown.aborted().await };
-        if let Err(error) = admin::serve(listener, metrics, components, stop).await {
+        if let Err(error) = admin::serve(listener, metrics, components, token, stop).await {
             warn!(%error, "the admin port ended");
         }
     })))

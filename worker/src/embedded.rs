@@ -34,6 +34,7 @@ impl Embedded {
             ..app::terms(settings)
         };
         let pipeline = Pipeline {
+            places: None,
             queue: Arc::new(queue.clone()),
             store: Arc::new(store.clone()),
             admission: app::admission(settings, sandbox.description().isolation),

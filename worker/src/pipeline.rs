@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, JobId, JobResult, Verdict};
+use sandfleet_common::{DecodeError, Job, JobId, JobResult, Verdict};
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{error, info, warn};
 
@@ -20,7 +20,7 @@ use crate::{
     },
     sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
     shutdown::Shutdown,
-    store::{Claim, Claimed, Committed, Store, StoreError},
+    store::{Claim, Claimed, Committed, Place, Places, Store, StoreError},
 };
 
 /// Everything a job meets on its way.
@@ -33,6 +33,8 @@ pub struct Pipeline {
     pub sandbox: Arc<dyn Sandbox>,
     /// Who watches.
     pub hooks: Arc<dyn Hooks>,
+    /// How many jobs of a tenant run at a time, if that is limited.
+    pub places: Option<Places>,
     /// What may run.
     pub admission: Admission,
     /// What the sandbox is held to, for verdicts.
@@ -56,6 +58,16 @@ pub struct Terms {
     pub result_ttl: Duration,
     /// The first pause after the fleet has failed a job; it doubles with every attempt.
     pub retry_delay: Duration,
+}
+
+/// Whether a job may run beside the others of its tenant.
+enum Entered {
+    /// Nobody counts.
+    Free,
+    Taken(Place),
+    Full,
+    /// The worker stopped before that was known.
+    Stopped,
 }
 
 /// The longest pause between two tries of anything.
@@ -107,6 +119,12 @@ impl Pipeline {
         let owner = format!("{}/{}", self.terms.worker_id, JobId::generate());
         let keep = job.result_ttl_ms.map(Duration::from_millis);
         let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
+        let _place = match self.enter(&job, &owner).await {
+            Entered::Free => None,
+            Entered::Taken(place) => Some(place),
+            Entered::Full => return Settlement::Postpone,
+            Entered::Stopped => return Settlement::Requeue,
+        };
         match self.claim(&job.job_id, &owner).await {
             None => return Settlement::Requeue,
             // Claimed first: a job that was started in time is not expired when it comes again.
@@ -158,6 +176,18 @@ impl Pipeline {
                 self.give_back(&job.job_id, &owner).await;
                 Settlement::Requeue
             }
+        }
+    }
+
+    /// Takes one of the tenant's places, however long the store is away.
+    async fn enter(&self, job: &Job, owner: &str) -> Entered {
+        let (Some(places), Some(tenant)) = (&self.places, &job.tenant) else {
+            return Entered::Free;
+        };
+        match self.insist(|| places.enter(tenant, owner)).await {
+            Some(Some(place)) => Entered::Taken(place),
+            Some(None) => Entered::Full,
+            None => Entered::Stopped,
         }
     }
 

@@ -1,9 +1,12 @@
 //! A fleet of worker processes on the real broker and the real store.
 
 mod admin;
+mod connections;
 mod death;
 mod refusals;
+mod secrets;
 mod stopping;
+mod tenants;
 mod work;
 
 use std::time::Duration;

@@ -4,14 +4,14 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use sandfleet_common::{Job, JobId, JobResult, JobState, Priority};
-use sandfleet_sdk::{Client, ClientConfig, Error};
+use sandfleet_sdk::{Client, Error};
 
 use super::{
     exit::{Exit, Failure, code_of},
     job::JobArguments,
     print,
 };
-use crate::{catalogue::Catalogue, config::Settings};
+use crate::{app, catalogue::Catalogue, config::Settings};
 
 #[derive(Args)]
 pub(super) struct SubmitArguments {
@@ -24,6 +24,10 @@ pub(super) struct SubmitArguments {
     /// The job's id; submitting it again changes nothing [default: a new one]
     #[arg(long, value_name = "ID")]
     job_id: Option<JobId>,
+
+    /// On whose behalf it is run: tenants share the fleet fairly
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
 
     /// Nobody waits for it: jobs without this go first
     #[arg(long)]
@@ -75,6 +79,7 @@ pub(super) async fn submit(
     if let Some(id) = arguments.job_id {
         job.job_id = id;
     }
+    job.tenant = arguments.tenant;
     if arguments.batch {
         job.priority = Priority::Batch;
     }
@@ -110,15 +115,7 @@ pub(super) async fn result(
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    let config = ClientConfig {
-        amqp_url: settings.queue.url.reveal().to_owned(),
-        redis_url: settings.store.url.reveal().to_owned(),
-        queue_prefix: settings.queue.prefix.clone(),
-        store_prefix: settings.store.prefix.clone(),
-        max_job_bytes: settings.jobs.max_bytes,
-        ..ClientConfig::default()
-    };
-    Client::connect(config).await.map_err(explain)
+    Client::connect(app::client_config(settings)).await.map_err(explain)
 }
 
 fn explain(error: Error) -> Failure {

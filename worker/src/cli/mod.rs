@@ -19,7 +19,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::{LogFormat, Settings};
 use exit::Exit;
@@ -126,8 +129,12 @@ fn log_to_stderr(settings: &Settings, level: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    // Libraries trace what they send: passwords, and the code and the output of jobs.
+    let no_traffic = filter_fn(|event| {
+        *event.level() != Level::TRACE || event.target().starts_with("sandfleet")
+    });
     match settings.log.format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().finish().with(no_traffic).init(),
+        LogFormat::Text => log.finish().with(no_traffic).init(),
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Kind {
         min: f64,
         max: f64,
     },
+    #[allow(dead_code, reason = "a kind that settings come and go with")]
     Boolean,
     Choice(&'static [&'static str]),
     Text(&'static Form),
@@ -234,14 +235,14 @@ pub(super) const ADDRESS_OR_OFF: Form = Form {
 };
 
 pub(super) const AMQP_URL: Form = Form {
-    allowed: "amqp://user:password@host:5672/vhost, special characters in the password escaped \
+    allowed: "amqp://user:password@host:5672/vhost, or amqps:// for TLS, special characters in the password escaped \
               as %xx, or the password in queue.password_file",
     check: address::check_amqp,
 };
 
 pub(super) const REDIS_URL: Form = Form {
-    allowed: "redis://user:password@host:6379/database, special characters in the password \
-              escaped as %xx, or the password in store.password_file",
+    allowed: "redis://user:password@host:6379/database, or rediss:// for TLS, special \
+              characters in the password escaped as %xx, or the password in store.password_file",
     check: address::check_redis,
 };
 

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{Finding, State};
 use crate::{
+    app,
     config::Settings,
     store::{RedisConfig, RedisStore, Store},
 };
@@ -17,10 +18,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
     let shown = settings.queue.url.to_string();
     let reach = async {
-        let broker = Broker::at(settings.queue.url.reveal(), "sandfleet doctor", DEADLINE)
-            .map_err(|error| error.to_string())?;
+        let broker = Broker::at(
+            settings.queue.url.reveal(),
+            "sandfleet doctor",
+            DEADLINE,
+            &app::queue_tls(settings),
+        )
+        .map_err(|error| error.to_string())?;
         // No isolation: connects and asks for nothing that isn't there.
-        let topology = Topology { prefix: settings.queue.prefix.clone(), isolations: Vec::new() };
+        let topology = Topology {
+            prefix: settings.queue.prefix.clone(),
+            isolations: Vec::new(),
+            limits: Default::default(),
+        };
         Publisher::new(broker, topology).connect().await.map_err(|error| chain(&error))
     };
     let fix = "start RabbitMQ, or name another with queue.url; `sandfleet run` needs none";
@@ -32,6 +42,7 @@ pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
     let reach = async {
         let config = RedisConfig {
             url: settings.store.url.reveal().to_owned(),
+            tls: app::store_tls(settings),
             prefix: settings.store.prefix.clone(),
         };
         let store = RedisStore::connect(config).map_err(|error| chain(&error))?;

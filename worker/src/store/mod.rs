@@ -1,6 +1,7 @@
 //! Where results go.
 
 mod memory;
+mod places;
 mod redis;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use sandfleet_common::{JobId, JobResult, JobState};
 
 pub use memory::MemoryStore;
+pub use places::{Place, Places};
 pub use redis::{RedisConfig, RedisStore};
 
 /// Keeps one result per job and knows who runs what.

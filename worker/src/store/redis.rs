@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use redis::{RedisError, Script, ScriptInvocation, aio::ConnectionManager};
 use sandfleet_common::{JobId, JobResult, JobState, encode, names};
-use sandfleet_sdk::{Error, RedisLink};
+use sandfleet_sdk::{Error, RedisLink, Tls};
 use tracing::warn;
 
 use super::{Claim, Claimed, Committed, Store, StoreError};
@@ -27,6 +27,8 @@ const POLICY: &str = "noeviction";
 pub struct RedisConfig {
     /// The server: `redis://user:password@host:port/database`.
     pub url: String,
+    /// Certificates, for `rediss://`.
+    pub tls: Tls,
     /// How the names of the fleet's keys begin.
     pub prefix: String,
 }
@@ -50,7 +52,7 @@ impl RedisStore {
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: RedisConfig) -> Result<Self, Error> {
         Ok(Self {
-            link: RedisLink::open(&config.url, TIMEOUT)?,
+            link: RedisLink::open(&config.url, TIMEOUT, &config.tls)?,
             prefix: config.prefix,
             claim: Script::new(include_str!("lua/claim.lua")),
             commit: Script::new(include_str!("lua/commit.lua")),

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sandfleet_common::{Isolation, Priority};
+use jiff::Timestamp;
+use sandfleet_common::{Isolation, Priority, WorkerInfo};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -16,11 +17,14 @@ use crate::{
     admission::Admission,
     catalogue::Catalogue,
     config::{Backend, Settings},
+    finaliser::Finaliser,
+    hooks::Hooks,
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, Terms},
-    queue::{AmqpConfig, AmqpQueue, Queue},
+    presence::keep_announcing,
+    queue::{AmqpConfig, AmqpQueue, DeadLetters, Queue},
     sandbox::{
-        Sandbox, SandboxError,
+        Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
         native::{NativeConfig, NativeSandbox},
         policy::Policy,
@@ -94,6 +98,30 @@ pub fn terms(settings: &Settings) -> Terms {
     }
 }
 
+/// The store's part of the settings.
+pub fn redis_config(settings: &Settings) -> RedisConfig {
+    RedisConfig {
+        url: settings.store.url.reveal().to_owned(),
+        prefix: settings.store.prefix.clone(),
+        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+    }
+}
+
+fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
+    WorkerInfo {
+        worker_id: settings.worker.id.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        backend: sandbox.backend.into(),
+        isolation: sandbox.isolation,
+        languages: Catalogue::embedded().names().into_iter().map(str::to_owned).collect(),
+        priorities: Priority::ALL.to_vec(),
+        slots: settings.worker.slots,
+        busy: 0,
+        stopping: false,
+        started_at: Timestamp::now(),
+    }
+}
+
 /// Why a worker can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -104,6 +132,9 @@ pub enum StartError {
     #[error("{0}")]
     Unavailable(String),
 }
+
+/// How long the start may wait for the store to know of this worker.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How often what dead workers left is looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
@@ -119,40 +150,50 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
-    let store: Arc<dyn Store> = Arc::new(
-        RedisStore::connect(RedisConfig {
-            url: settings.store.url.reveal().to_owned(),
-            prefix: settings.store.prefix.clone(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
-    let queue: Arc<dyn Queue> = Arc::new(
-        AmqpQueue::connect(AmqpConfig {
-            url: settings.queue.url.reveal().to_owned(),
-            prefix: settings.queue.prefix.clone(),
-            name: format!("sandfleet worker {}", settings.worker.id),
-            slots: settings.worker.slots,
-            // What is isolated more strongly than asked for is isolated well enough.
-            isolations: Isolation::ALL
-                .iter()
-                .copied()
-                .filter(|asked| *asked <= isolation)
-                .collect(),
-            priorities: Priority::ALL.to_vec(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
+    let redis =
+        RedisStore::connect(redis_config(settings)).map_err(|error| unavailable(&error))?;
+    let redis = Arc::new(redis);
+    let store: Arc<dyn Store> = Arc::clone(&redis) as _;
+    let amqp = AmqpConfig {
+        url: settings.queue.url.reveal().to_owned(),
+        prefix: settings.queue.prefix.clone(),
+        name: format!("sandfleet worker {}", settings.worker.id),
+        slots: settings.worker.slots,
+        // What is isolated more strongly than asked for is isolated well enough.
+        isolations: Isolation::ALL.iter().copied().filter(|asked| *asked <= isolation).collect(),
+        priorities: Priority::ALL.to_vec(),
+    };
+    let letters = DeadLetters::connect(&amqp).map_err(|error| unavailable(&error))?;
+    let queue: Arc<dyn Queue> =
+        Arc::new(AmqpQueue::connect(amqp).map_err(|error| unavailable(&error))?);
     let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
     let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
     let shutdown = Shutdown::default();
     let admin = serve_admin(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
+    let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
+    let finaliser = Finaliser {
+        letters,
+        store: Arc::clone(&store),
+        hooks: Arc::clone(&hooks),
+        worker_id: settings.worker.id.clone(),
+        result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        shutdown: shutdown.clone(),
+    };
+    let finaliser = tokio::spawn(finaliser.serve());
+    let info = worker_info(settings, sandbox.description());
+    // Known before it is ready, so that nobody is told that there is no worker. A store that is
+    // away is waited for later.
+    let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
+    let presence =
+        keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
+    let presence = tokio::spawn(presence);
 
     let pipeline = Arc::new(Pipeline {
         queue: Arc::clone(&queue),
         store,
         sandbox: Arc::clone(&sandbox),
-        hooks: Arc::new(MetricsHooks(metrics)),
+        hooks,
         admission: admission(settings, isolation),
         policy: Policy::strict(),
         terms: terms(settings),
@@ -168,7 +209,7 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
     let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
     sandbox.close().await;
-    for task in [reaper].into_iter().chain(admin) {
+    for task in [reaper, finaliser, presence].into_iter().chain(admin) {
         if let Err(error) = task.await {
             warn!(%error, "a task ended abnormally");
         }

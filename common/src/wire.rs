@@ -308,7 +308,10 @@ mod tests {
                 "limits.memory_bytes",
             ),
             (r#"{"version":1,"job_id":"x","language":"python","code":"\ud800"}"#, "code"),
-            (r#"{"version":1,"job_id":"x","tenant":"a b","language":"python","code":""}"#, "tenant"),
+            (
+                r#"{"version":1,"job_id":"x","tenant":"a b","language":"python","code":""}"#,
+                "tenant",
+            ),
             (r#"{"version":1,"job_id":"x","tenant":"","language":"python","code":""}"#, "tenant"),
             (
                 r#"{"version":1,"job_id":"x","language":"python","code":"","idempotency_key":""}"#,

@@ -171,8 +171,7 @@ impl Follower<'_> {
         };
         let length = |text: &str| run.encoding.decode(text).map_or(0, |bytes| bytes.len() as u64);
         let stderr = if run.stderr_truncated { 0 } else { length(&run.stderr) };
-        let totals =
-            [(OutputKind::Stdout, length(&run.stdout)), (OutputKind::Stderr, stderr)];
+        let totals = [(OutputKind::Stdout, length(&run.stdout)), (OutputKind::Stderr, stderr)];
         for ((stream, total), seen) in totals.into_iter().zip(self.seen) {
             if total > seen {
                 self.ready.push_back(OutputEvent::Missing { stream, bytes: total - seen });

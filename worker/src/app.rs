@@ -150,8 +150,7 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
-    let redis =
-        RedisStore::connect(redis_config(settings)).map_err(|error| unavailable(&error))?;
+    let redis = RedisStore::connect(redis_config(settings)).map_err(|error| unavailable(&error))?;
     let redis = Arc::new(redis);
     let store: Arc<dyn Store> = Arc::clone(&redis) as _;
     let amqp = AmqpConfig {
@@ -185,8 +184,7 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
     // Known before it is ready, so that nobody is told that there is no worker. A store that is
     // away is waited for later.
     let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
-    let presence =
-        keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
+    let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
     let presence = tokio::spawn(presence);
 
     let pipeline = Arc::new(Pipeline {

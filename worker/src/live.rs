@@ -50,8 +50,7 @@ impl LiveOutput {
             Output { attempt: plan.attempt, kind: OutputKind::Start, offset: 0, bytes: Vec::new() };
         // The channel is empty, so there is room.
         let _ = pieces.try_send(start);
-        let sending =
-            send(Arc::clone(store), plan.job_id.clone(), owner.to_owned(), waiting);
+        let sending = send(Arc::clone(store), plan.job_id.clone(), owner.to_owned(), waiting);
         Self {
             pieces,
             attempt: plan.attempt,

@@ -1,8 +1,7 @@
 //! What is written down about jobs and workers in the store, beside results: who submitted what
 //! when, who called it off, who is there to run it.
 //!
-//! Each operation is one script or one transaction: a single round trip, atomic, and harmless to
-//! do twice.
+//! Each operation is one script: a single round trip, atomic, and harmless to do twice.
 
 mod cancel;
 mod output;
@@ -28,6 +27,7 @@ pub struct Ledger {
     prefix: String,
     register: Script,
     forget: Script,
+    look: Script,
     cancel: Script,
     announce: Script,
 }
@@ -40,6 +40,7 @@ impl Ledger {
             prefix: prefix.into(),
             register: Script::new(include_str!("register.lua")),
             forget: Script::new(include_str!("forget.lua")),
+            look: Script::new(include_str!("look.lua")),
             cancel: Script::new(include_str!("cancel.lua")),
             announce: Script::new(include_str!("announce.lua")),
         }

@@ -49,17 +49,13 @@ impl Ledger {
 
     pub(super) async fn look(&self, id: &JobId) -> Result<(JobState, Record), Error> {
         let keys = self.keys(id);
-        // One transaction, so that a job can't end between two looks and be in neither.
-        let mut look = redis::pipe();
-        look.atomic().get(&keys.result).get(&keys.lease);
-        look.cmd("HMGET").arg(&keys.record).arg(&FIELDS[..]);
+        // One script, so that a job can't end between two looks and be in neither. No transaction:
+        // a server without memory refuses those, even to read.
+        let mut script = self.look.prepare_invoke();
+        script.key(keys.result).key(keys.lease).key(keys.record).arg(&FIELDS[..]);
         type Seen = (Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
-        let look = &look;
-        let (result, lease, fields): Seen = self
-            .link
-            .run(|mut connection| async move { look.query_async(&mut connection).await })
-            .await
-            .map_err(|source| self.failed(format!("read job {id}"), source))?;
+        let (result, lease, fields): Seen =
+            self.invoke(|| format!("read job {id}"), &script).await?;
         let record = Record::of(&fields);
         let state = match (result, record.ended, lease) {
             (Some(json), ..) => {

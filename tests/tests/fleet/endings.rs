@@ -109,10 +109,8 @@ async fn a_dead_letter_does_not_touch_a_job_that_has_its_result_or_runs() {
 async fn a_store_without_memory_holds_results_back_and_loses_none() {
     let services = Services::fresh();
     let store = OwnRedis::start(&["--maxmemory-policy", "noeviction"]).await;
-    let installation = Installation::fresh()
-        .on(&services)
-        .set("STORE_URL", &store.url())
-        .set("WORKER_SLOTS", "2");
+    let installation =
+        Installation::fresh().on(&services).set("STORE_URL", &store.url()).set("WORKER_SLOTS", "2");
     let config = ClientConfig { redis_url: store.url(), ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let worker = installation.worker("only");

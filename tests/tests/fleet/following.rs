@@ -136,10 +136,8 @@ async fn a_store_that_is_away_holds_up_neither_the_program_nor_more_than_it_must
     let before = wire.accepted();
     wire.cut();
     // It tries to come back while the program prints on.
-    eventually("its attempts to connect", || async {
-        (wire.accepted() > before).then_some(())
-    })
-    .await;
+    eventually("its attempts to connect", || async { (wire.accepted() > before).then_some(()) })
+        .await;
     wire.mend();
     let result = result_of(&client, &job.job_id).await;
     assert!(crate::stdout(&result).ends_with("True\n"), "its output was held up");

@@ -227,9 +227,8 @@ fn timeout_of(arguments: &ShowArguments) -> Duration {
 /// Who cancels, for the result of what is cancelled.
 fn own_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let user = std::env::var("USER").unwrap_or_else(|_| {
-        format!("user {}", rustix::process::getuid().as_raw())
-    });
+    let user = std::env::var("USER")
+        .unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
     format!("{user} on {host}")
 }
 

@@ -34,11 +34,7 @@ pub(super) async fn listen(client: Client, channel: String, alarms: broadcast::S
 }
 
 /// Listens until that fails, and tells why.
-async fn subscribe(
-    client: &Client,
-    channel: &str,
-    alarms: &broadcast::Sender<Alarm>,
-) -> String {
+async fn subscribe(client: &Client, channel: &str, alarms: &broadcast::Sender<Alarm>) -> String {
     let connected = time::timeout(PATIENCE, client.get_async_pubsub()).await;
     let (mut sink, mut stream) = match connected {
         Ok(Ok(connection)) => connection.split(),

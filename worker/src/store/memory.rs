@@ -13,7 +13,9 @@ use sandfleet_sdk::{Cancellation, cancelled_result};
 use serde_json::Value;
 use tokio::{sync::broadcast, time::Instant};
 
-use super::{Alarm, Claim, Claimed, Committed, Output, Renewed, Store, StoreError, alarms::BACKLOG};
+use super::{
+    Alarm, Claim, Claimed, Committed, Output, Renewed, Store, StoreError, alarms::BACKLOG,
+};
 
 /// How long any job may wait.
 const JOB_TTL: Duration = Duration::from_secs(7 * 86_400);

@@ -274,8 +274,7 @@ impl Store for RedisStore {
         // Only who runs jobs listens.
         listening.get_or_insert_with(|| {
             let channel = names::cancel_channel(&self.prefix);
-            let listen =
-                alarms::listen(self.link.client().clone(), channel, self.alarms.clone());
+            let listen = alarms::listen(self.link.client().clone(), channel, self.alarms.clone());
             tokio::spawn(listen).abort_handle()
         });
         receiver

@@ -113,8 +113,7 @@ impl Consumer {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
         let declared = channel.queue_declare(unreadable.as_str().into(), durable, arguments);
         broker.answer(format!("declare queue {unreadable}"), declared).await?;
-        let prefetch =
-            channel.basic_qos(DEAD_LETTERS_AT_A_TIME, BasicQosOptions { global: false });
+        let prefetch = channel.basic_qos(DEAD_LETTERS_AT_A_TIME, BasicQosOptions { global: false });
         broker.answer("limit the prefetch", prefetch).await?;
         let queue = names::dead_queue(&self.topology.prefix);
         let consume = channel.basic_consume(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use sandfleet_common::{Isolation, Job, JobId, JobState, Priority, decode_job, names};
+use sandfleet_common::{Isolation, Job, JobId, Priority, decode_job, names};
 use sandfleet_sdk::{Client, ClientConfig, Error};
 use sandfleet_tests::{DEADLINE, Services, eventually, result, soon};
 use sandfleet_worker::{

@@ -136,7 +136,7 @@ impl Store for MemoryStore {
             return Ok(Claimed::Exhausted { attempts });
         }
         record.queued.attempts = attempts + 1;
-        record.queued.queued_at = queued_at;
+        record.queued.queued_at = queued_at.or_else(|| Some(Timestamp::now()));
         record.started_at = Some(Timestamp::now());
         state.records.insert(job.clone(), Kept::new(record, JOB_TTL));
         state.leases.insert(job.clone(), Kept::new(claim.owner.clone(), claim.lease));

@@ -14,14 +14,14 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- What was written down at the submission goes before what the producer's clock said.
 local queued_at = tonumber(record[3] or ARGV[6])
 local waited = queued_at and math.max(0, now - queued_at) or 0
+local holder = redis.call('GET', KEYS[2])
 -- The owner asks again because the answer was lost: it gets the same one, and no new count.
-if redis.call('GET', KEYS[2]) == ARGV[1] then
+if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
   return {'run', attempts, waited, ''}
 end
-local lease_left = redis.call('PTTL', KEYS[2])
-if lease_left > 0 then
-  return {'busy', lease_left, waited, ''}
+if holder then
+  return {'busy', math.max(1, redis.call('PTTL', KEYS[2])), waited, ''}
 end
 if record[4] then
   return {'cancelled', attempts, waited, record[4]}
@@ -33,10 +33,8 @@ end
 if attempts >= tonumber(ARGV[3]) then
   return {'exhausted', attempts, waited, ''}
 end
-redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now))
-if queued_at and not record[3] then
-  redis.call('HSET', KEYS[3], 'queued_at', string.format('%.0f', queued_at))
-end
+redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now),
+  'queued_at', string.format('%.0f', queued_at or now))
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {'run', attempts + 1, waited, ''}

@@ -155,21 +155,21 @@ impl Pipeline {
         }
         self.hooks.ended(&job.job_id, begun.elapsed());
         match ended {
-            Ended::Ran(Ok(outcome)) => {
+            Ended::Ran(outcome) => {
                 let description = self.sandbox.description();
-                let result = conclude(accounting, &plan, outcome, description, &self.policy);
+                let result = conclude(accounting, &plan, *outcome, description, &self.policy);
                 if result.verdict == Some(Verdict::InternalError) {
                     warn!(job = %job.job_id, message = %result.message, "no verdict");
                 }
                 self.put(result, owner, keep).await
             }
-            Ended::Ran(Err(error)) if accounting.attempt >= self.terms.max_attempts => {
+            Ended::Failed(error) if accounting.attempt >= self.terms.max_attempts => {
                 warn!(job = %job.job_id, %error, "the sandbox failed; no attempt is left");
                 let attempts = accounting.attempt;
                 let result = refuse::exhausted(accounting, attempts, Some(&error));
                 self.put(result, owner, keep).await
             }
-            Ended::Ran(Err(error)) => {
+            Ended::Failed(error) => {
                 let attempt = accounting.attempt;
                 warn!(job = %job.job_id, attempt, %error, "the sandbox failed; the job is retried");
                 self.hooks.retried(&job.job_id, &error.to_string());
@@ -220,7 +220,10 @@ impl Pipeline {
         };
         tokio::select! {
             biased;
-            ran = self.sandbox.run(plan, &watcher) => Ended::Ran(ran),
+            ran = self.sandbox.run(plan, &watcher) => match ran {
+                Ok(outcome) => Ended::Ran(Box::new(outcome)),
+                Err(error) => Ended::Failed(error),
+            },
             () = self.shutdown.aborted() => Ended::Stopped,
             // Beside the program and not in its way: a slow store must not stop its output.
             by = self.keep_lease(&plan.job_id, owner, alarms) => Ended::Cancelled { by },
@@ -321,8 +324,10 @@ impl Pipeline {
 
 /// How it was with a program.
 enum Ended {
-    /// It ran to its end, or the sandbox failed.
-    Ran(Result<Outcome, SandboxError>),
+    /// It ran to its end.
+    Ran(Box<Outcome>),
+    /// The sandbox failed.
+    Failed(SandboxError),
     /// Somebody called it off.
     Cancelled {
         /// Who.

@@ -58,9 +58,16 @@ pub fn lease_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:lease")
 }
 
-/// The Redis key that counts how often a job was started.
-pub fn attempts_key(prefix: &str, id: &JobId) -> String {
-    format!("{prefix}:{{{id}}}:attempts")
+/// The Redis key of what is remembered of a job from its submission until no message of it can be
+/// left: a hash.
+pub fn record_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:record")
+}
+
+/// The Redis key of the stream of what a job prints, and the channel on which news of it are
+/// announced.
+pub fn output_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:output")
 }
 
 /// The Redis key of the places that a tenant's running jobs take.
@@ -73,6 +80,26 @@ pub fn done_channel(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:done")
 }
 
+/// The Redis channel on which workers hear which running jobs are called off.
+pub fn cancel_channel(prefix: &str) -> String {
+    format!("{prefix}:cancel")
+}
+
+/// The Redis key of the index of live workers: a sorted set of their ids by their last heartbeat.
+pub fn workers_key(prefix: &str) -> String {
+    format!("{prefix}:{{workers}}")
+}
+
+/// The Redis key of what a live worker says about itself.
+pub fn worker_key(prefix: &str, worker_id: &str) -> String {
+    format!("{prefix}:{{workers}}:{worker_id}")
+}
+
+/// The queue of dead letters that name no job: they are kept for people.
+pub fn unreadable_queue(prefix: &str) -> String {
+    format!("{prefix}.dead.unreadable")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,8 +107,16 @@ mod tests {
     #[test]
     fn names_differ_by_every_part() {
         let a: JobId = "a".parse().expect("valid");
-        let keys =
-            [result_key("p", &a), lease_key("p", &a), attempts_key("p", &a), done_channel("p", &a)];
+        let keys = [
+            result_key("p", &a),
+            lease_key("p", &a),
+            record_key("p", &a),
+            output_key("p", &a),
+            done_channel("p", &a),
+            cancel_channel("p"),
+            workers_key("p"),
+            worker_key("p", "a"),
+        ];
         assert_eq!(keys[0], "p:{a}:result");
         assert!((1..keys.len()).all(|i| !keys[..i].contains(&keys[i])));
         assert_eq!(

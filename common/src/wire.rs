@@ -18,6 +18,7 @@ const MAX_PATH_BYTES: usize = 1024;
 const MAX_COMPONENT_BYTES: usize = 255;
 const MAX_LANGUAGE_BYTES: usize = 32;
 const MAX_TENANT_BYTES: usize = 64;
+const MAX_KEY_BYTES: usize = 256;
 /// A hundred years: beyond it a duration is a mistake, and sums can't overflow.
 const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
 
@@ -128,6 +129,14 @@ impl Job {
             {
                 return Err(format!("{field}: {ms} is out of range; use 1 to {MAX_DURATION_MS}"));
             }
+        }
+        if let Some(key) = &self.idempotency_key
+            && !(1..=MAX_KEY_BYTES).contains(&key.len())
+        {
+            return Err(format!(
+                "idempotency_key: {} bytes long; use 1 to {MAX_KEY_BYTES}",
+                key.len()
+            ));
         }
         Ok(())
     }
@@ -304,6 +313,10 @@ mod tests {
                 "tenant",
             ),
             (r#"{"version":1,"job_id":"x","tenant":"","language":"python","code":""}"#, "tenant"),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","idempotency_key":""}"#,
+                "idempotency_key",
+            ),
             (
                 r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"../x","content":""}]}"#,
                 "files[0].name",

@@ -25,6 +25,13 @@ pub struct ClientConfig {
     pub max_job_bytes: usize,
     /// How long one exchange with the broker or the store may take.
     pub timeout: Duration,
+    /// How long a job may wait and is remembered; the workers' `store.job_ttl_ms`.
+    pub job_ttl: Duration,
+    /// How long the results are kept that this client stores: those of waiting jobs that it
+    /// cancels; the workers' `store.result_ttl_ms`.
+    pub result_ttl: Duration,
+    /// Who this client is, for the results of jobs that it cancels.
+    pub name: String,
 }
 
 impl Default for ClientConfig {
@@ -39,6 +46,9 @@ impl Default for ClientConfig {
             store_prefix: "sandfleet".into(),
             max_job_bytes: 8 << 20,
             timeout: Duration::from_secs(10),
+            job_ttl: Duration::from_secs(7 * 86_400),
+            result_ttl: Duration::from_secs(86_400),
+            name: format!("producer {}", std::process::id()),
         }
     }
 }
@@ -56,6 +66,9 @@ impl fmt::Debug for ClientConfig {
             store_prefix,
             max_job_bytes,
             timeout,
+            job_ttl,
+            result_ttl,
+            name,
         } = self;
         f.debug_struct("ClientConfig")
             .field("amqp_url", &masked(amqp_url))
@@ -67,6 +80,9 @@ impl fmt::Debug for ClientConfig {
             .field("store_prefix", store_prefix)
             .field("max_job_bytes", max_job_bytes)
             .field("timeout", timeout)
+            .field("job_ttl", job_ttl)
+            .field("result_ttl", result_ttl)
+            .field("name", name)
             .finish()
     }
 }

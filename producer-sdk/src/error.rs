@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, Status};
 
 /// Why a job wasn't handed over or its result isn't here. No message holds a password.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -112,6 +112,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// Another job was submitted under the same id or the same idempotency key.
+    #[error(
+        "job {job_id} was submitted before with another payload; use another {}",
+        if *.by_key { "idempotency_key, or submit exactly the first job" } else { "job_id" }
+    )]
+    Conflict {
+        /// The id, which is the first job's.
+        job_id: JobId,
+        /// Whether it follows from an idempotency key.
+        by_key: bool,
+    },
+
     /// The store can't be reached or refused.
     #[error("store {store}: can't {action}; check that it runs and what the user may do")]
     Store {
@@ -130,6 +142,18 @@ pub enum Error {
         job_id: JobId,
         /// Why.
         reason: String,
+    },
+
+    /// The job ended, and its result has been kept for as long as it is kept.
+    #[error(
+        "job {job_id} ended as {status}, and its result is not kept any more; ask for a longer \
+         result_ttl_ms next time"
+    )]
+    ResultGone {
+        /// The job.
+        job_id: JobId,
+        /// How it ended.
+        status: Status,
     },
 
     /// The job has no result yet; it is as it was, and can be waited for again.

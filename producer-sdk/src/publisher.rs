@@ -159,6 +159,23 @@ impl Publisher {
         Ok(())
     }
 
+    /// How many messages wait in `queue`.
+    ///
+    /// # Errors
+    /// [`Error::Broker`], also if there is no such queue, and [`Error::TimedOut`].
+    pub async fn depth(&self, queue: &str) -> Result<u32, Error> {
+        let link = self.link().await?;
+        // A channel of its own: the broker answers by closing it if there is no such queue.
+        let opening = link.connection.create_channel();
+        let channel = self.broker.answer("open a channel", opening).await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        let queue = self.broker.answer(format!("look at queue {queue}"), asked).await?;
+        // Its end is nothing to wait for.
+        let _ = channel.close(200, "looked".into()).now_or_never();
+        Ok(queue.message_count())
+    }
+
     /// Publishes what has no outcome yet over `link`, and notes the outcomes.
     async fn attempt(
         &self,

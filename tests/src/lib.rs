@@ -5,6 +5,7 @@ mod authority;
 mod ground;
 mod installation;
 mod leftovers;
+mod own_redis;
 mod pair;
 mod relay;
 mod services;
@@ -19,9 +20,10 @@ pub use authority::Authority;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};
+pub use own_redis::OwnRedis;
 pub use pair::{Pair, Worker};
 pub use relay::Relay;
-pub use services::Services;
+pub use services::{Services, setting};
 
 /// How long anything may take that should happen at once. Long, for machines that are busy: a
 /// test that passes never waits for its end.

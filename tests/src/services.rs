@@ -5,7 +5,7 @@ use std::{process::Command, thread, time::Duration};
 use anyhow::{Context, Result};
 use lapin::{
     Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions},
+    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::AMQPValue,
 };
 use redis::aio::MultiplexedConnection;
@@ -94,10 +94,19 @@ impl Services {
     /// # Panics
     /// If the URL is none.
     pub fn store(&self, url: &str) -> RedisStore {
+        self.store_for(url, Duration::from_secs(600))
+    }
+
+    /// As [`store`](Self::store), where a job may wait for `job_ttl`, and is remembered so long.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn store_for(&self, url: &str, job_ttl: Duration) -> RedisStore {
         RedisStore::connect(RedisConfig {
             url: url.to_owned(),
             tls: Tls::default(),
             prefix: self.prefix.clone(),
+            job_ttl,
         })
         .expect("a valid configuration")
     }
@@ -153,23 +162,34 @@ impl Services {
         }
     }
 
-    /// Takes a message from the dead letters: its body, and the reason if it has one.
+    /// Takes a message from the dead letters, those that a worker has passed on first: its body,
+    /// and the reason if it has one.
     ///
     /// # Panics
     /// If the broker isn't there.
     pub async fn dead_letter(&self) -> Option<(Vec<u8>, String)> {
         let (_connection, channel) = self.channel().await.expect("the broker runs");
-        let queue = names::dead_queue(&self.prefix);
-        let got = channel
-            .basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true })
-            .await
-            .expect("the queue is there")?;
-        let headers = got.delivery.properties.headers().clone().unwrap_or_default();
-        let reason = match headers.inner().get("x-sandfleet-reason") {
-            Some(AMQPValue::LongString(reason)) => reason.to_string(),
-            _ => String::new(),
-        };
-        Some((got.delivery.data, reason))
+        let unreadable = names::unreadable_queue(&self.prefix);
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let declared =
+            channel.queue_declare(unreadable.as_str().into(), passive, Default::default()).await;
+        if declared.is_ok_and(|queue| queue.message_count() > 0) {
+            return letter_in(&channel, &unreadable).await;
+        }
+        // Asking for what isn't there has closed the channel.
+        let (_connection, channel) = self.channel().await.expect("the broker runs");
+        letter_in(&channel, &names::dead_queue(&self.prefix)).await
+    }
+
+    /// Puts a message among the dead letters.
+    ///
+    /// # Panics
+    /// If the broker doesn't take it.
+    pub async fn bury(&self, body: &[u8]) {
+        let exchange = names::dead_exchange(&self.prefix);
+        let message =
+            Message { exchange, routing_key: String::new(), ..self.message(Priority::Batch, body) };
+        self.publisher.publish(message).await.expect("the broker takes a message");
     }
 
     /// A connection and a channel of it.
@@ -220,12 +240,11 @@ impl Services {
                 queues.extend((0..names::TENANT_SHARDS).map(shard));
             }
         }
+        queues.extend([names::dead_queue(&self.prefix), names::unreadable_queue(&self.prefix)]);
         let deletions = queues.iter().map(|queue| {
             channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
         });
         futures_util::future::try_join_all(deletions).await?;
-        let queue = names::dead_queue(&self.prefix);
-        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
         let exchange = names::dead_exchange(&self.prefix);
         channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
 
@@ -263,7 +282,25 @@ impl Drop for Services {
     }
 }
 
-pub(crate) fn setting(name: &str) -> String {
+/// Takes a message from `queue`.
+async fn letter_in(channel: &Channel, queue: &str) -> Option<(Vec<u8>, String)> {
+    let got = channel
+        .basic_get(queue.into(), BasicGetOptions { no_ack: true })
+        .await
+        .expect("the queue is there")?;
+    let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+    let reason = match headers.inner().get("x-sandfleet-reason") {
+        Some(AMQPValue::LongString(reason)) => reason.to_string(),
+        _ => String::new(),
+    };
+    Some((got.delivery.data, reason))
+}
+
+/// What `tests/run` has set.
+///
+/// # Panics
+/// If it hasn't.
+pub fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
 }

@@ -59,6 +59,7 @@ fn full_job() -> Job {
     job.network_policy.allowed_domains.push("x".into());
     job.queued_at = Some(Timestamp::UNIX_EPOCH);
     (job.ttl_ms, job.result_ttl_ms) = (Some(1), Some(1));
+    (job.tenant, job.idempotency_key, job.stream) = (Some("x".into()), Some("x".into()), true);
     job.metadata.insert("version".into(), Value::Null);
     job
 }

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sandfleet_common::{Isolation, Priority};
+use jiff::Timestamp;
+use sandfleet_common::{Isolation, Priority, WorkerInfo};
 use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -17,11 +18,14 @@ use crate::{
     admission::Admission,
     catalogue::Catalogue,
     config::{Backend, QueueSettings, Settings, StoreSettings},
+    finaliser::Finaliser,
+    hooks::Hooks,
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, Terms},
-    queue::{AmqpConfig, AmqpQueue, CountedQueue, Queue},
+    presence::keep_announcing,
+    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
     sandbox::{
-        Sandbox, SandboxError,
+        Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
         health::Watched,
         native::{NativeConfig, NativeSandbox},
@@ -127,7 +131,34 @@ pub fn client_config(settings: &Settings) -> ClientConfig {
         queue_limits: queue_limits(settings),
         store_prefix: settings.store.prefix.clone(),
         max_job_bytes: settings.jobs.max_bytes,
+        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+        result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         ..ClientConfig::default()
+    }
+}
+
+/// The store's part of the settings.
+pub fn redis_config(settings: &Settings) -> RedisConfig {
+    RedisConfig {
+        url: settings.store.url.reveal().to_owned(),
+        tls: store_tls(settings),
+        prefix: settings.store.prefix.clone(),
+        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+    }
+}
+
+fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
+    WorkerInfo {
+        worker_id: settings.worker.id.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        backend: sandbox.backend.into(),
+        isolation: sandbox.isolation,
+        languages: Catalogue::embedded().names().into_iter().map(str::to_owned).collect(),
+        priorities: Priority::ALL.to_vec(),
+        slots: settings.worker.slots,
+        busy: 0,
+        stopping: false,
+        started_at: Timestamp::now(),
     }
 }
 
@@ -141,6 +172,9 @@ pub enum StartError {
     #[error("{0}")]
     Unavailable(String),
 }
+
+/// How long the start may wait for the store to know of this worker.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How often what dead workers left is looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
@@ -169,36 +203,28 @@ pub async fn work(
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
-    let redis = RedisConfig {
-        url: settings.store.url.reveal().to_owned(),
-        tls: store_tls(settings),
-        prefix: settings.store.prefix.clone(),
-    };
+    let redis = redis_config(settings);
     let lease = Duration::from_millis(settings.worker.lease_ms);
     let places = (settings.jobs.tenant_places > 0)
         .then(|| Places::connect(&redis, settings.jobs.tenant_places, lease))
         .transpose()
         .map_err(|error| unavailable(&error))?;
-    let store: Arc<dyn Store> =
-        Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);
-    let queue: Arc<dyn Queue> = Arc::new(
-        AmqpQueue::connect(AmqpConfig {
-            url: settings.queue.url.reveal().to_owned(),
-            tls: queue_tls(settings),
-            prefix: settings.queue.prefix.clone(),
-            name: format!("sandfleet worker {}", settings.worker.id),
-            slots: settings.worker.slots,
-            limits: queue_limits(settings),
-            // What is isolated more strongly than asked for is isolated well enough.
-            isolations: Isolation::ALL
-                .iter()
-                .copied()
-                .filter(|asked| *asked <= isolation)
-                .collect(),
-            priorities: Priority::ALL.to_vec(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
+    let redis = Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);
+    let store: Arc<dyn Store> = Arc::clone(&redis) as _;
+    let amqp = AmqpConfig {
+        url: settings.queue.url.reveal().to_owned(),
+        tls: queue_tls(settings),
+        prefix: settings.queue.prefix.clone(),
+        name: format!("sandfleet worker {}", settings.worker.id),
+        slots: settings.worker.slots,
+        limits: queue_limits(settings),
+        // What is isolated more strongly than asked for is isolated well enough.
+        isolations: Isolation::ALL.iter().copied().filter(|asked| *asked <= isolation).collect(),
+        priorities: Priority::ALL.to_vec(),
+    };
+    let letters = DeadLetters::connect(&amqp).map_err(|error| unavailable(&error))?;
+    let queue: Arc<dyn Queue> =
+        Arc::new(AmqpQueue::connect(amqp).map_err(|error| unavailable(&error))?);
     let queue = Arc::new(CountedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
     let used_up = {
         let queue = Arc::clone(&queue);
@@ -210,13 +236,29 @@ pub async fn work(
     let shutdown = Shutdown::default();
     let admin = serve_admin(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
+    let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
+    let finaliser = Finaliser {
+        letters,
+        store: Arc::clone(&store),
+        hooks: Arc::clone(&hooks),
+        worker_id: settings.worker.id.clone(),
+        result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        shutdown: shutdown.clone(),
+    };
+    let finaliser = tokio::spawn(finaliser.serve());
+    let info = worker_info(settings, sandbox.description());
+    // Known before it is ready, so that nobody is told that there is no worker. A store that is
+    // away is waited for later.
+    let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
+    let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
+    let presence = tokio::spawn(presence);
 
     let pipeline = Arc::new(Pipeline {
         queue: Arc::clone(&queue),
         store,
         sandbox: Arc::clone(&sandbox),
         places,
-        hooks: Arc::new(MetricsHooks(metrics)),
+        hooks,
         admission: admission(settings, isolation),
         policy: Policy::strict(),
         terms: terms(settings),
@@ -238,7 +280,7 @@ pub async fn work(
     };
     let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings, enough).await;
     sandbox.close().await;
-    for task in [reaper].into_iter().chain(admin) {
+    for task in [reaper, finaliser, presence].into_iter().chain(admin) {
         if let Err(error) = task.await {
             warn!(%error, "a task ended abnormally");
         }

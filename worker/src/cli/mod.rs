@@ -4,11 +4,13 @@ mod batch;
 mod doctor;
 mod exit;
 mod fleet;
+mod follow;
 mod job;
 mod print;
 mod run;
 mod scope;
 mod tools;
+mod waiting;
 mod worker;
 
 use std::{
@@ -48,8 +50,12 @@ enum Command {
     Worker(worker::Arguments),
     /// Hand a program to the fleet
     Submit(fleet::SubmitArguments),
-    /// Show the result of a job
+    /// Show the result of a job, or where it is
     Result(fleet::ResultArguments),
+    /// Call jobs off, whether they wait or run
+    Cancel(fleet::CancelArguments),
+    /// List the workers that live
+    Workers(fleet::WorkersArguments),
     /// Show every barrier and service that this host can give, and what to do for the rest
     Doctor(doctor::Arguments),
     /// Write the agent's binary to a file, for an image of your own
@@ -109,6 +115,14 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Result(arguments) => {
                 log_to_stderr(&settings, "warn");
                 fleet::result(arguments, &settings).await
+            }
+            Command::Cancel(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::cancel(arguments, &settings).await
+            }
+            Command::Workers(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::workers(arguments, &settings).await
             }
             Command::Doctor(arguments) => {
                 log_to_stderr(&settings, "error");

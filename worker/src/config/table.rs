@@ -191,6 +191,9 @@ settings! {
         prefix: String = "sandfleet", Kind::Text(&NAME);
         /// How long a result is kept, in milliseconds, unless its job asks for less.
         result_ttl_ms: u64 = "86400000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
+        /// How long a job may wait for its first start, in milliseconds, whatever it asks for; and
+        /// how long it is remembered after its end, so that a late copy of it is never run again.
+        job_ttl_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
     }
 
     /// What jobs run in.

@@ -7,6 +7,7 @@
 //! when it has a slot for it, and subscribes only to wait for the next one when there is none;
 //! [`lanes`] has the details.
 
+mod dead_letters;
 mod lane;
 mod lanes;
 mod receipt;
@@ -26,6 +27,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
     receipt::AmqpReceipt,
     supervisor::{Reachable, Supervisor},

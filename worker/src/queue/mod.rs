@@ -7,7 +7,7 @@ pub mod settle;
 
 use async_trait::async_trait;
 
-pub use amqp::{AmqpConfig, AmqpQueue};
+pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 pub use counted::CountedQueue;
 pub use memory::{DeadLetter, MemoryQueue};
 

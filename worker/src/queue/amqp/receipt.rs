@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The header of a dead letter that says why it is one.
-const REASON_HEADER: &str = "x-sandfleet-reason";
+pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
 /// Headers travel in one frame, and a reason may quote what it is about.
 const MAX_REASON_BYTES: usize = 1024;
 /// How long the socket may take to swallow a few bytes.

@@ -147,6 +147,6 @@ mod tests {
         ];
         assert!((1..ids.len()).all(|i| !ids[..i].contains(&ids[i])), "{ids:?}");
         assert_eq!(ids[0], id_of_key(None, "k"));
-        assert_eq!(ids[0].as_str(), "key-cb5bd7ea99ec37ca9f9ba0a3f7e7ac4c7c4aeeff", "for ever");
+        assert_eq!(ids[0].as_str(), "key-f6dc1034b093dd79d1b96f328cb1e489ff00868c", "for ever");
     }
 }

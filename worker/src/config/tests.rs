@@ -164,7 +164,7 @@ fn every_mistake_is_reported_at_once() {
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     assert!(
-        found.iter().any(|mistake| mistake.contains("consumer timeout")),
+        found.iter().any(|mistake| mistake.contains("queue.consumer_timeout_ms")),
         "the wall time's cap says why: {found:#?}"
     );
 }

@@ -3,6 +3,7 @@
 use std::{net::TcpListener, process::Stdio, time::Duration};
 
 use redis::aio::MultiplexedConnection;
+use sandfleet_sdk::Tls;
 use sandfleet_worker::store::{RedisConfig, RedisStore};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -66,7 +67,8 @@ impl OwnRedis {
     /// Never: the address is valid.
     pub fn store(&self) -> RedisStore {
         let (prefix, job_ttl) = ("own".into(), Duration::from_secs(600));
-        RedisStore::connect(RedisConfig { url: self.url(), prefix, job_ttl }).expect("a valid URL")
+        RedisStore::connect(RedisConfig { url: self.url(), tls: Tls::default(), prefix, job_ttl })
+            .expect("a valid URL")
     }
 
     /// Runs a command.

@@ -56,8 +56,12 @@ impl DeadLetters {
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: &AmqpConfig) -> Result<Self, Error> {
-        let broker = Broker::at(&config.url, &config.name, TIMEOUT)?;
-        let topology = Topology { prefix: config.prefix.clone(), isolations: Vec::new() };
+        let broker = Broker::at(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let topology = Topology {
+            prefix: config.prefix.clone(),
+            isolations: Vec::new(),
+            limits: config.limits,
+        };
         let (sender, letters) = mpsc::channel(usize::from(DEAD_LETTERS_AT_A_TIME));
         let consumer = Consumer {
             publisher: Arc::new(Publisher::new(broker.clone(), topology.clone())),
@@ -213,6 +217,11 @@ impl Receipt for LetterReceipt {
     async fn requeue(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
         let back = BasicNackOptions { multiple: false, requeue: true };
         Self::sent(self.acker.nack(back)).await
+    }
+
+    async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        // Whoever answers a letter wants no job's place: it can only go back to where it was.
+        self.requeue(body).await
     }
 
     async fn dead_letter(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {

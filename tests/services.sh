@@ -46,6 +46,12 @@ packages=(
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node
 )
 
+# What the suite `hostile` runs as ordinary programs.
+# shellcheck disable=SC2154 # suite is set by tests/run
+if [ "$suite" = hostile ] || [ "$suite" = all ]; then
+    packages+=(libpython3.11-testsuite: python3-pandas: python3-matplotlib: "g++:g++" openjdk-17-jdk-headless:javac)
+fi
+
 missing_packages() {
     local entry package command
     for entry in "${packages[@]}"; do

@@ -71,6 +71,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         worker_id: settings.worker.id.clone(),
+        allow_outdated: settings.sandbox.allow_outdated_engine,
     }
 }
 

@@ -87,6 +87,13 @@ impl Fleet {
         )];
         if backend == Backend::Docker {
             variables.push(variable("SANDFLEET_SANDBOX_DOCKER_HOST", docker_host()));
+            // Debian 12 has no newer one.
+            variables.push(variable("SANDFLEET_SANDBOX_ALLOW_OUTDATED_ENGINE", "true".into()));
+        }
+        // Some tests of Python's are long on a busy machine.
+        for limit in ["WALL_TIME_MS", "CPU_TIME_MS"] {
+            let name = format!("SANDFLEET_CAPS_{limit}");
+            variables.push(variable(&name, "600000".into()));
         }
         if runtime == Runtime::GVisor {
             variables.push(variable("SANDFLEET_SANDBOX_RUNTIME", "runsc".into()));

@@ -5,6 +5,7 @@
 
 mod corpus;
 mod fleet;
+mod ordinary;
 
 use std::time::Duration;
 
@@ -209,6 +210,12 @@ macro_rules! runtimes {
             }
         })+
     };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ordinary_programs_notice_nothing() {
+    // The other runtimes have an image, and in it only what the catalogue names.
+    ordinary::nothing_is_noticed(Runtime::Native).await;
 }
 
 runtimes! {

@@ -1,6 +1,7 @@
 //! `sandfleet run`: one program on this machine, as people start it.
 
 mod batch;
+mod doctor;
 mod interrupts;
 mod mistakes;
 mod users;

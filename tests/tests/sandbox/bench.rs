@@ -70,6 +70,8 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         user_base: 400_000,
         cpus: CPUS,
         worker_id,
+        // Debian 12 has no newer one.
+        allow_outdated: true,
     }
 }
 

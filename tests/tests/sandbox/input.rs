@@ -60,6 +60,19 @@ pub(crate) async fn arguments_and_variables_arrive_as_they_are(sandbox: &dyn San
     assert_eq!(printed, serde_json::json!([strange, strange.concat(), "C"]));
 }
 
+pub(crate) async fn no_signal_is_blocked_or_ignored(sandbox: &dyn Sandbox) {
+    let job = python(
+        "
+        import signal
+        print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
+        # Python itself ignores SIGPIPE (13) and SIGXFSZ (25).
+        print(hex(int(status.get('SigIgn', '0'), 16) & ~(1 << 12 | 1 << 24)))
+        ",
+    );
+    assert_eq!(stdout_of(sandbox, &job).await, "set()\n0x0\n");
+}
+
 pub(crate) async fn nothing_of_the_workers_environment_arrives(sandbox: &dyn Sandbox) {
     assert!(std::env::var("SANDFLEET_TEST_AMQP_URL").is_ok(), "the worker has a secret");
     let mut job = python("print(open('/proc/self/environ').read().replace('\\0', '\\n'), end='')");

@@ -44,6 +44,7 @@ suite! {
             stdin_arrives_whole
             without_stdin_there_is_nothing_to_read
             arguments_and_variables_arrive_as_they_are
+            no_signal_is_blocked_or_ignored
             nothing_of_the_workers_environment_arrives
             files_are_there_when_the_program_starts;
         output:

@@ -51,18 +51,18 @@ pub(crate) fn start(order: &Order, stdin: Stdio) -> io::Result<Program> {
     // they in force before the program's first instruction without code between fork and exec.
     limit(&order.bounds)?;
     let started = Instant::now();
-    let mut child = Command::new(name)
+    let mut command = Command::new(name);
+    command
         .args(arguments)
         .env_clear()
         .envs(order.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(WORKING_DIRECTORY)
         .stdin(stdin)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| {
-            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-        })?;
+        .stderr(Stdio::piped());
+    let mut child = system::with_no_signal_blocked(|| command.spawn()).map_err(|error| {
+        io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+    })?;
     let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
     let missing = || io::Error::other("the program has no output pipes");
     let stdout = child.stdout.take().ok_or_else(missing)?;
@@ -136,8 +136,13 @@ impl Program {
         let mut buffer = vec![0; 64 << 10];
         let mut status = None;
         let mut refusals = Refusals::default();
+        // It may have ended while no signal was blocked, which then nobody heard.
+        reap(self.pid, &mut status, WaitOptions::NOHANG)?;
 
         let cause = loop {
+            if status.is_some() {
+                break Cause::Itself;
+            }
             let ready = await_events(
                 [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
                 deadline.min(next_look),
@@ -151,9 +156,7 @@ impl Program {
             if ready[3] {
                 drain(signals);
                 reap(self.pid, &mut status, WaitOptions::NOHANG)?;
-                if status.is_some() {
-                    break Cause::Itself;
-                }
+                continue;
             }
             if ready[0] {
                 return Err(match frame::read(input)? {

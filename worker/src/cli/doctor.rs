@@ -1,21 +1,33 @@
 //! `sandfleet doctor`: what this host can give.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     exit::{Exit, Failure},
-    run::SandboxChoice,
+    run::{self, SandboxChoice},
     scope,
 };
-use crate::{config::Settings, doctor};
+use crate::{
+    app,
+    config::{Backend, Settings},
+    doctor::{
+        self,
+        attack::{self, Tried},
+    },
+};
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The sandbox that has to be complete
     #[arg(long, default_value = "native")]
     sandbox: SandboxChoice,
+
+    /// Run hostile programs in that sandbox, as it is configured, and show which are contained
+    #[arg(long)]
+    attack: bool,
 
     /// Print the findings as JSON
     #[arg(long)]
@@ -24,10 +36,12 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     scope::obtain(settings);
+    if arguments.attack {
+        return attack(&arguments, settings).await;
+    }
     let findings = doctor::examine(settings).await;
     if arguments.json {
-        let json = serde_json::to_string_pretty(&findings);
-        println!("{}", json.map_err(|error| Exit::Internal.because(error))?);
+        print_json(&findings)?;
     } else {
         print!("{}", doctor::table(&findings));
     }
@@ -35,4 +49,40 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return Ok(Exit::Success.into());
     }
     Err(Exit::Barrier.with("the chosen sandbox is not complete on this host; see what is MISSING"))
+}
+
+async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    let backend = arguments.sandbox.into();
+    let sandbox = app::open_sandbox(backend, settings).await.map_err(run::refuse)?;
+    let is_local = backend == Backend::Native || settings.sandbox.docker_host.starts_with("unix:");
+    let watch = |tried: &Tried| {
+        if !arguments.json {
+            print!("{}", attack::row(tried));
+        }
+    };
+    let tried = tokio::select! {
+        tried = attack::attack(Arc::clone(&sandbox), settings, is_local, watch) => Some(tried),
+        () = app::stop_signal() => None,
+    };
+    sandbox.close().await;
+    let Some(tried) = tried else {
+        return Err(Exit::Interrupted.with("interrupted"));
+    };
+    if arguments.json {
+        print_json(&tried)?;
+    } else {
+        println!("{}", attack::summary(&tried));
+    }
+    if attack::is_contained(&tried) {
+        return Ok(Exit::Success.into());
+    }
+    Err(Exit::Breach
+        .with("not everything was contained; see what is FAIL, and let nobody run jobs"))
+}
+
+fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let json =
+        serde_json::to_string_pretty(value).map_err(|error| Exit::Internal.because(error))?;
+    println!("{json}");
+    Ok(())
 }

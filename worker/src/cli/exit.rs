@@ -30,6 +30,8 @@ exits! {
     Internal = 70,
     /// A barrier of the sandbox can't be put up on this host.
     Barrier = 71,
+    /// A hostile program was not contained, or could not be tried (`doctor --attack`).
+    Breach = 72,
     /// There is no result yet.
     NotYet = 75,
     /// `security_violation`: the program did what no honest program does.

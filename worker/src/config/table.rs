@@ -175,6 +175,9 @@ settings! {
         docker_host: String = "unix:///var/run/docker.sock", Kind::Text(&DOCKER_HOST);
         /// The OCI runtime, as the Docker daemon calls it.
         runtime: String = "runc", Kind::Text(&NAME);
+        /// Whether a Docker engine or runtime with known holes, or of an unknown version, may be
+        /// used; `sandfleet doctor` names the holes.
+        allow_outdated_engine: bool = "false", Kind::Boolean;
         /// The image of the containers.
         image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
         /// The cgroup below which the native backend makes those of its jobs; without one it is

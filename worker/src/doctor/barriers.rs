@@ -12,7 +12,7 @@ use crate::{
     config::Settings,
     sandbox::{
         Sandbox, SandboxError,
-        docker::DockerSandbox,
+        docker::{DockerConfig, DockerSandbox, versions},
         native::{self, NativeSandbox},
         self_test,
     },
@@ -109,10 +109,13 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
         "install and start a Docker engine, or name another with sandbox.docker_host (now {})",
         config.host
     );
-    let asked =
-        async { Docker::connect_with_host(&config.host)?.negotiate_version().await?.info().await };
-    let info = match timeout(DEADLINE, asked).await {
-        Ok(Ok(info)) => info,
+    let asked = async {
+        let docker = Docker::connect_with_host(&config.host)?.negotiate_version().await?;
+        let info = docker.info().await?;
+        Ok::<_, bollard::errors::Error>((docker, info))
+    };
+    let (docker, info) = match timeout(DEADLINE, asked).await {
+        Ok(Ok(answers)) => answers,
         Ok(Err(error)) => {
             return vec![Finding::bad(DOCKER, "engine", State::Missing, error.to_string(), start)];
         }
@@ -122,6 +125,19 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
         }
     };
     let mut findings = engine(&info, &config.runtime);
+    let versions = versions(&docker, &config).await;
+    let refused = versions.iter().any(|finding| finding.state == State::Missing);
+    findings.extend(versions);
+    if refused {
+        findings.push(Finding::bad(
+            DOCKER,
+            "self-test",
+            State::Untried,
+            "no program is run with known holes",
+            "see the versions above",
+        ));
+        return findings;
+    }
     let tried = async {
         let sandbox = DockerSandbox::open(config).await?;
         self_test(&sandbox).await
@@ -134,6 +150,48 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
             Finding::bad(DOCKER, "self-test", State::Missing, detail, fix)
         }
     });
+    findings
+}
+
+/// The engine's version and those of what it makes containers with; one finding more for each hole.
+async fn versions(docker: &Docker, config: &DockerConfig) -> Vec<Finding> {
+    let judged = match versions::judge(docker, config).await {
+        Ok(judged) => judged,
+        Err(error) => {
+            let fix = "see why the engine doesn't answer";
+            return vec![Finding::bad(
+                DOCKER,
+                versions::BARRIER,
+                State::Missing,
+                error.to_string(),
+                fix,
+            )];
+        }
+    };
+    let state = if config.allow_outdated { State::Warning } else { State::Missing };
+    let mut findings = Vec::new();
+    for one in judged {
+        let name = format!("{} version", one.component.as_str());
+        if one.is_refused() {
+            let complaint = one.complaint();
+            findings.push(Finding::bad(DOCKER, name, state, complaint, versions::WAYS_OUT));
+        } else if one.is_known {
+            let found = one.found.unwrap_or_default();
+            findings.push(Finding::ok(DOCKER, name, format!("{found}, without known holes")));
+        } else {
+            let detail = format!("{} doesn't tell its version to the engine", config.runtime);
+            let fix = "ask it yourself, and keep it up to date";
+            findings.push(Finding::bad(DOCKER, name, State::Warning, detail, fix));
+        }
+        for hole in one.holes {
+            let name = format!("fix of {}", hole.cve);
+            let detail = format!("the hole {}", hole.meaning);
+            let component = one.component.as_str();
+            let fix =
+                format!("update {component} to {}, or later", versions::wanted(one.component));
+            findings.push(Finding::bad(DOCKER, name, state, detail, fix));
+        }
+    }
     findings
 }
 

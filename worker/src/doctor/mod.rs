@@ -1,5 +1,6 @@
 //! What this host and its services can give, each point with its fix.
 
+pub mod attack;
 mod barriers;
 mod services;
 

@@ -6,6 +6,7 @@
 
 mod container;
 mod spec;
+pub(crate) mod versions;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -68,6 +69,8 @@ pub struct DockerConfig {
     pub cpus: f64,
     /// The worker's name.
     pub worker_id: String,
+    /// Whether an engine with known holes may be used.
+    pub allow_outdated: bool,
 }
 
 /// Runs programs in containers of a Docker engine.
@@ -101,7 +104,8 @@ impl DockerSandbox {
     /// Connects to the engine and looks at the image.
     ///
     /// # Errors
-    /// If the engine can't be reached, or the image isn't there or isn't this worker's.
+    /// If the engine can't be reached or has known holes, or the image isn't there or isn't this
+    /// worker's.
     pub async fn open(config: DockerConfig) -> Result<Self, SandboxError> {
         let unreachable = |error: &dyn std::fmt::Display| {
             SandboxError::failed(
@@ -120,6 +124,7 @@ impl DockerSandbox {
             .map_err(|e| unreachable(&e))?;
         let policy = Policy::strict();
         let image_digest = inspect_image(&docker, &config.image).await?;
+        versions::accept(&docker, &config).await?;
         let description = Description {
             backend: "docker",
             runtime: config.runtime.clone(),

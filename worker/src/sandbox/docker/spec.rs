@@ -118,6 +118,7 @@ mod tests {
             user_base: 200_000,
             cpus: 1.5,
             worker_id: "w".into(),
+            allow_outdated: false,
         }
     }
 

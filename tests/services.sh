@@ -43,7 +43,7 @@ await() {
 # somebody's docker-ce would remove that.
 packages=(
     "rabbitmq-server:$rabbitmq_bin/rabbitmq-server" redis-server:redis-server docker.io:dockerd iptables:iptables
-    runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node
+    runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
 )
 
 # What the suite `hostile` runs as ordinary programs.

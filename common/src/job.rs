@@ -19,6 +19,9 @@ pub struct Job {
     pub version: u32,
     /// The id under which the result is stored. Two jobs with one id are one job.
     pub job_id: JobId,
+    /// On whose behalf it is run: tenants share the fleet fairly, whatever one of them submits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The language, as the operator's catalogue calls it; it chooses image and command.
     pub language: String,
     /// The program's text. Without it, `entrypoint` names the file that is run.
@@ -60,13 +63,21 @@ pub struct Job {
     /// When the producer handed the job over; the SDK sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
-    /// How long after `queued_at` the job may still be started, in milliseconds.
+    /// How long after it was handed over the job may still be started, in milliseconds, by the
+    /// store's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
     /// How long the result is kept, in milliseconds; at most the worker's setting, which is also
     /// the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_ttl_ms: Option<u64>,
+    /// What makes a job the same job, in the producer's own words: the SDK makes the id from it
+    /// and the tenant, so that submitting again under the same key is the first job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Whether what the program prints can be followed while it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
     /// The producer's own notes, returned with the result and not looked at.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, Value>,
@@ -180,6 +191,7 @@ impl Job {
         Self {
             version: PROTOCOL_VERSION,
             job_id: JobId::generate(),
+            tenant: None,
             language: language.into(),
             code: Some(code.into()),
             files: Vec::new(),
@@ -196,6 +208,8 @@ impl Job {
             queued_at: None,
             ttl_ms: None,
             result_ttl_ms: None,
+            idempotency_key: None,
+            stream: false,
             metadata: BTreeMap::new(),
         }
     }

@@ -11,8 +11,10 @@ mod job;
 mod limits;
 pub mod names;
 mod result;
+mod state;
 mod verdict;
 mod wire;
+mod worker;
 
 pub use content::{Content, Encoding};
 pub use id::{InvalidJobId, JobId};
@@ -22,7 +24,9 @@ pub use job::{
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
 pub use result::{
-    Artifact, JobResult, JobState, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
+    Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
 };
+pub use state::{JobState, QueuedJob, RunningJob};
 pub use verdict::{Status, Verdict};
 pub use wire::{DecodeError, decode_job, encode, validate_file_name};
+pub use worker::WorkerInfo;

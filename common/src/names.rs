@@ -3,12 +3,39 @@
 
 use crate::{Isolation, JobId, Priority};
 
-/// The queue that jobs of this isolation and priority wait in.
+/// Over how many queues the tenants' jobs of one isolation and priority are spread.
+///
+/// Producers and workers have to agree, so it is part of the protocol and not a setting.
+pub const TENANT_SHARDS: usize = 16;
+
+/// The queue that jobs of this isolation and priority wait in if they name no tenant.
 ///
 /// One queue per isolation, so that a worker which can't give it never sees the job; one per
 /// priority, because quorum queues of RabbitMQ 3.x know no priorities.
 pub fn job_queue(prefix: &str, isolation: Isolation, priority: Priority) -> String {
     format!("{prefix}.jobs.{}.{}", isolation.as_str(), priority.as_str())
+}
+
+/// One of the [`TENANT_SHARDS`] queues that tenants' jobs of this isolation and priority wait in.
+pub fn shard_queue(prefix: &str, isolation: Isolation, priority: Priority, shard: usize) -> String {
+    format!("{}.{shard}", job_queue(prefix, isolation, priority))
+}
+
+/// The two shards that a tenant's jobs may wait in. Two tenants share both of them only once in
+/// 120 pairs, so who floods his own leaves nearly everybody else one that is free.
+pub fn tenant_shards(tenant: &str) -> [usize; 2] {
+    // FNV-1a and murmur's mixing of it, since the last bytes of names that only differ there change
+    // few bits: easily written in any language, and the same for ever.
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in tenant.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    let shards = TENANT_SHARDS as u64;
+    let first = hash % shards;
+    let second = (first + 1 + hash / shards % (shards - 1)) % shards;
+    [first as usize, second as usize]
 }
 
 /// The exchange that takes what no worker could settle.
@@ -31,14 +58,46 @@ pub fn lease_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:lease")
 }
 
-/// The Redis key that counts how often a job was started.
-pub fn attempts_key(prefix: &str, id: &JobId) -> String {
-    format!("{prefix}:{{{id}}}:attempts")
+/// The Redis key of what is remembered of a job from its submission until no message of it can be
+/// left: a hash.
+pub fn record_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:record")
+}
+
+/// The Redis key of the stream of what a job prints, and the channel on which news of it are
+/// announced.
+pub fn output_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:output")
+}
+
+/// The Redis key of the places that a tenant's running jobs take.
+pub fn tenant_key(prefix: &str, tenant: &str) -> String {
+    format!("{prefix}:tenant:{{{tenant}}}:running")
 }
 
 /// The Redis channel on which the end of a job is announced.
 pub fn done_channel(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:done")
+}
+
+/// The Redis channel on which workers hear which running jobs are called off.
+pub fn cancel_channel(prefix: &str) -> String {
+    format!("{prefix}:cancel")
+}
+
+/// The Redis key of the index of live workers: a sorted set of their ids by their last heartbeat.
+pub fn workers_key(prefix: &str) -> String {
+    format!("{prefix}:{{workers}}")
+}
+
+/// The Redis key of what a live worker says about itself.
+pub fn worker_key(prefix: &str, worker_id: &str) -> String {
+    format!("{prefix}:{{workers}}:{worker_id}")
+}
+
+/// The queue of dead letters that name no job: they are kept for people.
+pub fn unreadable_queue(prefix: &str) -> String {
+    format!("{prefix}.dead.unreadable")
 }
 
 #[cfg(test)]
@@ -48,13 +107,46 @@ mod tests {
     #[test]
     fn names_differ_by_every_part() {
         let a: JobId = "a".parse().expect("valid");
-        let keys =
-            [result_key("p", &a), lease_key("p", &a), attempts_key("p", &a), done_channel("p", &a)];
+        let keys = [
+            result_key("p", &a),
+            lease_key("p", &a),
+            record_key("p", &a),
+            output_key("p", &a),
+            done_channel("p", &a),
+            cancel_channel("p"),
+            workers_key("p"),
+            worker_key("p", "a"),
+        ];
         assert_eq!(keys[0], "p:{a}:result");
         assert!((1..keys.len()).all(|i| !keys[..i].contains(&keys[i])));
         assert_eq!(
             job_queue("sandfleet", Isolation::Container, Priority::Batch),
             "sandfleet.jobs.container.batch"
         );
+        assert_eq!(
+            shard_queue("sandfleet", Isolation::Container, Priority::Batch, 7),
+            "sandfleet.jobs.container.batch.7"
+        );
+    }
+
+    #[test]
+    fn tenants_spread_evenly_over_pairs_of_shards() {
+        let mut load = [0; TENANT_SHARDS];
+        let mut pairs = std::collections::BTreeMap::new();
+        for tenant in 0..12_000 {
+            let [first, second] = tenant_shards(&format!("tenant-{tenant}"));
+            assert_ne!(first, second);
+            load[first] += 1;
+            load[second] += 1;
+            *pairs.entry([first.min(second), first.max(second)]).or_insert(0) += 1;
+        }
+        assert!(load.iter().all(|tenants| (1350..=1650).contains(tenants)), "{load:?}");
+        assert_eq!(pairs.len(), TENANT_SHARDS * (TENANT_SHARDS - 1) / 2);
+        assert!(pairs.values().all(|tenants| *tenants < 160), "{pairs:?}");
+    }
+
+    #[test]
+    fn the_shards_of_a_tenant_never_change() {
+        assert_eq!(tenant_shards("acme"), [12, 14]);
     }
 }

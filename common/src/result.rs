@@ -162,15 +162,3 @@ pub struct SecurityEvent {
     /// What was seen.
     pub detail: String,
 }
-
-/// What the store knows about a job.
-#[derive(Debug, Clone, PartialEq)]
-pub enum JobState {
-    /// No result and nobody runs it: it waits, or no such job was ever submitted, or its result
-    /// has been kept for as long as it is kept.
-    Unknown,
-    /// A worker runs it.
-    Running,
-    /// It ended.
-    Done(Box<JobResult>),
-}

@@ -17,6 +17,8 @@ const MAX_GLOBS: usize = 64;
 const MAX_PATH_BYTES: usize = 1024;
 const MAX_COMPONENT_BYTES: usize = 255;
 const MAX_LANGUAGE_BYTES: usize = 32;
+const MAX_TENANT_BYTES: usize = 64;
+const MAX_KEY_BYTES: usize = 256;
 /// A hundred years: beyond it a duration is a mistake, and sums can't overflow.
 const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
 
@@ -97,6 +99,9 @@ impl Job {
         if self.version != PROTOCOL_VERSION {
             return Err(unsupported_version(&self.version.to_string()));
         }
+        if let Some(tenant) = &self.tenant {
+            validate_tenant(tenant).map_err(|why| format!("tenant: {why}"))?;
+        }
         if self.language.is_empty() || self.language.len() > MAX_LANGUAGE_BYTES {
             return Err(format!(
                 "language: {} bytes long; use 1 to {MAX_LANGUAGE_BYTES}",
@@ -124,6 +129,14 @@ impl Job {
             {
                 return Err(format!("{field}: {ms} is out of range; use 1 to {MAX_DURATION_MS}"));
             }
+        }
+        if let Some(key) = &self.idempotency_key
+            && !(1..=MAX_KEY_BYTES).contains(&key.len())
+        {
+            return Err(format!(
+                "idempotency_key: {} bytes long; use 1 to {MAX_KEY_BYTES}",
+                key.len()
+            ));
         }
         Ok(())
     }
@@ -201,6 +214,15 @@ impl Job {
         }
         Ok(())
     }
+}
+
+fn validate_tenant(tenant: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if (1..=MAX_TENANT_BYTES).contains(&tenant.len()) && tenant.chars().all(plain) {
+        return Ok(());
+    }
+    let shown: String = tenant.chars().take(MAX_TENANT_BYTES).collect();
+    Err(format!("{shown:?} is no name; use 1 to {MAX_TENANT_BYTES} characters of A-Z a-z 0-9 _ -"))
 }
 
 fn at_most(field: &str, count: usize, limit: usize) -> Result<(), String> {
@@ -286,6 +308,15 @@ mod tests {
                 "limits.memory_bytes",
             ),
             (r#"{"version":1,"job_id":"x","language":"python","code":"\ud800"}"#, "code"),
+            (
+                r#"{"version":1,"job_id":"x","tenant":"a b","language":"python","code":""}"#,
+                "tenant",
+            ),
+            (r#"{"version":1,"job_id":"x","tenant":"","language":"python","code":""}"#, "tenant"),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","idempotency_key":""}"#,
+                "idempotency_key",
+            ),
             (
                 r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"../x","content":""}]}"#,
                 "files[0].name",

@@ -2,10 +2,14 @@
 
 use std::{future::Future, time::Duration};
 
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{
+    Connection, ConnectionProperties, DefaultConnectionBuilder,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
 use tokio::time;
 
-use crate::{Error, config::masked};
+use crate::{Error, Tls, config::masked};
 
 /// A dead peer is noticed after two of these. The library's default lets 120 s go by.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -14,6 +18,7 @@ const HEARTBEAT_SECONDS: u16 = 10;
 #[derive(Clone)]
 pub struct Broker {
     uri: AMQPUri,
+    tls: OwnedTLSConfig,
     shown: String,
     name: String,
     timeout: Duration,
@@ -23,19 +28,24 @@ impl Broker {
     /// The broker at `url`, to which the connections of this process are known as `name`.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if `url` is none.
-    pub fn at(url: &str, name: &str, timeout: Duration) -> Result<Self, Error> {
+    /// [`Error::InvalidConfig`] if `url` is none, or a file of `tls` is unusable.
+    pub fn at(url: &str, name: &str, timeout: Duration, tls: &Tls) -> Result<Self, Error> {
         let shown = masked(url);
         let mut uri: AMQPUri = url.parse().map_err(|error| Error::InvalidConfig {
             setting: "amqp_url",
             reason: format!(
-                "{shown} is no AMQP URL ({error}); write amqp://user:password@host:5672/%2f"
+                "{shown} is no AMQP URL ({error}); write \
+                 amqp://user:password@host:5672/%2f, or amqps:// for TLS"
             ),
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         uri.query.connection_timeout.get_or_insert(milliseconds);
-        Ok(Self { uri, shown, name: name.into(), timeout })
+        let tls = match uri.scheme {
+            AMQPScheme::AMQP => OwnedTLSConfig::default(),
+            AMQPScheme::AMQPS => tls.for_amqp()?,
+        };
+        Ok(Self { uri, tls, shown, name: name.into(), timeout })
     }
 
     /// The broker's URL without the password.
@@ -56,7 +66,14 @@ impl Broker {
     pub async fn connect(&self) -> Result<Connection, Error> {
         let properties =
             ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        self.answer("connect", Connection::connect_uri(self.uri.clone(), properties)).await
+        let connect = async {
+            let builder = DefaultConnectionBuilder::new()?
+                .with_uri(self.uri.clone())
+                .with_properties(properties)
+                .with_tls_config(self.tls.clone());
+            builder.connect().await
+        };
+        self.answer("connect", connect).await
     }
 
     /// Awaits the broker's answer to `action`, and no longer than the time-out: the library waits
@@ -96,10 +113,11 @@ mod tests {
 
     #[test]
     fn an_unusable_url_is_refused_without_its_password() {
-        let error = Broker::at("http://u:SECRET@h", "test", Duration::from_secs(1))
-            .err()
-            .expect("not AMQP")
-            .to_string();
+        let error =
+            Broker::at("http://u:SECRET@h", "test", Duration::from_secs(1), &Tls::default())
+                .err()
+                .expect("not AMQP")
+                .to_string();
         assert!(error.starts_with("amqp_url: http://u:***@h is no AMQP URL"), "{error}");
         assert!(!error.contains("SECRET"), "{error}");
     }

@@ -2,32 +2,53 @@
 
 use std::{fmt, time::Duration};
 
+use crate::{QueueLimits, Tls};
+
 /// Where a fleet is, and how far to go for it. The defaults fit a fleet on this machine.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// The broker: `amqp://user:password@host:port/vhost`.
+    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
     pub amqp_url: String,
-    /// The store: `redis://user:password@host:port/database`.
+    /// Certificates for the broker.
+    pub amqp_tls: Tls,
+    /// The store: `redis://user:password@host:port/database`, or `rediss://` for TLS.
     pub redis_url: String,
+    /// Certificates for the store.
+    pub redis_tls: Tls,
     /// How the names of the fleet's queues begin.
     pub queue_prefix: String,
+    /// When a queue is full; the workers' `queue.max_jobs` and `queue.max_bytes`.
+    pub queue_limits: QueueLimits,
     /// How the names of the fleet's Redis keys begin.
     pub store_prefix: String,
     /// The longest job that is sent, in bytes of JSON. The workers have such a limit too.
     pub max_job_bytes: usize,
     /// How long one exchange with the broker or the store may take.
     pub timeout: Duration,
+    /// How long a job may wait and is remembered; the workers' `store.job_ttl_ms`.
+    pub job_ttl: Duration,
+    /// How long the results are kept that this client stores: those of waiting jobs that it
+    /// cancels; the workers' `store.result_ttl_ms`.
+    pub result_ttl: Duration,
+    /// Who this client is, for the results of jobs that it cancels.
+    pub name: String,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
+            amqp_tls: Tls::default(),
             redis_url: "redis://127.0.0.1:6379/0".into(),
+            redis_tls: Tls::default(),
             queue_prefix: "sandfleet".into(),
+            queue_limits: QueueLimits::default(),
             store_prefix: "sandfleet".into(),
             max_job_bytes: 8 << 20,
             timeout: Duration::from_secs(10),
+            job_ttl: Duration::from_secs(7 * 86_400),
+            result_ttl: Duration::from_secs(86_400),
+            name: format!("producer {}", std::process::id()),
         }
     }
 }
@@ -35,14 +56,33 @@ impl Default for ClientConfig {
 /// Shows the URLs without their passwords.
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { amqp_url, redis_url, queue_prefix, store_prefix, max_job_bytes, timeout } = self;
+        let Self {
+            amqp_url,
+            amqp_tls,
+            redis_url,
+            redis_tls,
+            queue_prefix,
+            queue_limits,
+            store_prefix,
+            max_job_bytes,
+            timeout,
+            job_ttl,
+            result_ttl,
+            name,
+        } = self;
         f.debug_struct("ClientConfig")
             .field("amqp_url", &masked(amqp_url))
+            .field("amqp_tls", amqp_tls)
             .field("redis_url", &masked(redis_url))
+            .field("redis_tls", redis_tls)
             .field("queue_prefix", queue_prefix)
+            .field("queue_limits", queue_limits)
             .field("store_prefix", store_prefix)
             .field("max_job_bytes", max_job_bytes)
             .field("timeout", timeout)
+            .field("job_ttl", job_ttl)
+            .field("result_ttl", result_ttl)
+            .field("name", name)
             .finish()
     }
 }

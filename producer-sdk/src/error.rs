@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, Status};
 
 /// Why a job wasn't handed over or its result isn't here. No message holds a password.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -75,11 +75,18 @@ pub enum Error {
         queue: String,
     },
 
-    /// The broker didn't take the job: its queue is at its length limit.
-    #[error("queue {queue} refused the job: it is full; submit the same job again later")]
-    Refused {
+    /// The broker didn't take the job: its queue is at its limit.
+    #[error(
+        "queue {queue} refused the job: it is full ({}); start more workers, or submit the same \
+         job again later", limits(*.jobs, *.bytes)
+    )]
+    QueueFull {
         /// The queue.
         queue: String,
+        /// The jobs that fit into it; 0 for any number. A policy of the broker's may allow fewer.
+        jobs: u32,
+        /// The bytes that fit into it; 0 for any number. A policy of the broker's may allow fewer.
+        bytes: u64,
     },
 
     /// The job is longer than may be sent.
@@ -105,6 +112,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// Another job was submitted under the same id or the same idempotency key.
+    #[error(
+        "job {job_id} was submitted before with another payload; use another {}",
+        if *.by_key { "idempotency_key, or submit exactly the first job" } else { "job_id" }
+    )]
+    Conflict {
+        /// The id, which is the first job's.
+        job_id: JobId,
+        /// Whether it follows from an idempotency key.
+        by_key: bool,
+    },
+
     /// The store can't be reached or refused.
     #[error("store {store}: can't {action}; check that it runs and what the user may do")]
     Store {
@@ -125,6 +144,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// The job ended, and its result has been kept for as long as it is kept.
+    #[error(
+        "job {job_id} ended as {status}, and its result is not kept any more; ask for a longer \
+         result_ttl_ms next time"
+    )]
+    ResultGone {
+        /// The job.
+        job_id: JobId,
+        /// How it ended.
+        status: Status,
+    },
+
     /// The job has no result yet; it is as it was, and can be waited for again.
     #[error(
         "no result of job {job_id} within {after:?}: {}",
@@ -142,4 +173,12 @@ pub enum Error {
         /// Whether a worker ran it at the end.
         running: bool,
     },
+}
+
+/// The limits of a queue, for reading.
+fn limits(jobs: u32, bytes: u64) -> String {
+    let jobs = (jobs > 0).then(|| format!("max_jobs {jobs}"));
+    let bytes = (bytes > 0).then(|| format!("max_bytes {bytes}"));
+    let policy = Some("or what a policy of the broker's says".to_owned());
+    [jobs, bytes, policy].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -23,29 +23,43 @@
 //!
 //! A job is accepted once [`Client::submit`] returns: the broker has it on disk, and exactly one
 //! result will be stored under its id. Submitting a job again under the same id is harmless, also
-//! after an error that leaves open whether the broker took it: it is one job.
+//! after an error that leaves open whether the broker took it: it is one job. Another job under
+//! the same id is refused. A job with an `idempotency_key` gets its id from that and its tenant.
 #![forbid(unsafe_code)]
 
 mod broker;
 mod client;
 mod config;
+mod depths;
 mod error;
+mod follow;
+mod ledger;
+mod progress;
 mod publisher;
 mod redis_link;
 mod submit;
 mod subscriber;
+mod tls;
 mod topology;
 mod wait;
+mod wait_batch;
 
 pub use broker::Broker;
 pub use client::Client;
 pub use config::{ClientConfig, masked};
 pub use error::Error;
+pub use follow::{OutputEvent, OutputStream};
+pub use ledger::{
+    Cancellation, HEARTBEAT, Ledger, OutputEntry, OutputKind, Registered, Registration,
+    cancelled_result, digest_of, id_of_key,
+};
+pub use progress::Progress;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
-pub use topology::Topology;
+pub use tls::Tls;
+pub use topology::{QueueLimits, Topology};
 
 pub use sandfleet_common::{
     Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,
-    Priority, RunOutput, Status, Verdict,
+    Priority, QueuedJob, RunOutput, RunningJob, Status, Verdict, WorkerInfo,
 };

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::FieldTable,
 };
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{Broker, Error, Topology};
+use crate::{Broker, Error, QueueLimits, Topology, depths::Depths};
 
 /// How many tasks publish at a time; each has a channel to itself meanwhile.
 const CHANNELS: usize = 64;
@@ -49,6 +49,7 @@ pub struct Publisher {
     topology: Topology,
     current: AsyncMutex<Current>,
     turns: Semaphore,
+    depths: Depths,
 }
 
 /// The connection at present, and how the last attempt at one failed.
@@ -68,7 +69,13 @@ type Outcome = Result<(), Error>;
 impl Publisher {
     /// A publisher to `broker` that declares `topology` whenever it connects.
     pub fn new(broker: Broker, topology: Topology) -> Self {
-        Self { broker, topology, current: AsyncMutex::default(), turns: Semaphore::new(CHANNELS) }
+        Self {
+            broker,
+            topology,
+            current: AsyncMutex::default(),
+            turns: Semaphore::new(CHANNELS),
+            depths: Depths::default(),
+        }
     }
 
     /// Connects now rather than at the first message.
@@ -92,7 +99,7 @@ impl Publisher {
     /// message may reach its queue twice.
     ///
     /// # Errors
-    /// For each message: [`Error::Unroutable`], [`Error::Refused`], [`Error::Blocked`],
+    /// For each message: [`Error::Unroutable`], [`Error::QueueFull`], [`Error::Blocked`],
     /// [`Error::TimedOut`], [`Error::Broker`] or [`Error::Mismatch`].
     pub async fn publish_all(&self, messages: &[Message]) -> Vec<Result<(), Error>> {
         let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
@@ -121,6 +128,54 @@ impl Publisher {
         outcomes.into_iter().map(|outcome| outcome.expect("every message has one")).collect()
     }
 
+    /// The one of two queues in which less waits, as far as the broker tells; the first if it
+    /// doesn't. That is no failure: whoever publishes then hears what is wrong.
+    pub async fn shorter(&self, queues: [String; 2]) -> String {
+        if !self.depths.know(&queues)
+            && let Err(error) = self.look(&queues).await
+        {
+            debug!(%error, "the lengths of queues are not known");
+        }
+        self.depths.choose(queues)
+    }
+
+    async fn look(&self, queues: &[String; 2]) -> Result<(), Error> {
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let link = self.link().await?;
+        if link.connection.status().blocked() {
+            return Err(self.no_answer(&link, String::new()));
+        }
+        let channel = self.channel(&link).await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let answers = join_all(queues.iter().map(|queue| {
+            let asked = channel.queue_declare(queue.as_str().into(), passive, Default::default());
+            self.broker.answer(format!("look at queue {queue}"), asked)
+        }))
+        .await;
+        for (queue, answer) in queues.iter().zip(answers) {
+            self.depths.note(queue, answer?.message_count().into());
+        }
+        link.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        Ok(())
+    }
+
+    /// How many messages wait in `queue`.
+    ///
+    /// # Errors
+    /// [`Error::Broker`], also if there is no such queue, and [`Error::TimedOut`].
+    pub async fn depth(&self, queue: &str) -> Result<u32, Error> {
+        let link = self.link().await?;
+        // A channel of its own: the broker answers by closing it if there is no such queue.
+        let opening = link.connection.create_channel();
+        let channel = self.broker.answer("open a channel", opening).await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        let queue = self.broker.answer(format!("look at queue {queue}"), asked).await?;
+        // Its end is nothing to wait for.
+        let _ = channel.close(200, "looked".into()).now_or_never();
+        Ok(queue.message_count())
+    }
+
     /// Publishes what has no outcome yet over `link`, and notes the outcomes.
     async fn attempt(
         &self,
@@ -137,7 +192,8 @@ impl Publisher {
                 Confirmation::Ack(message) => (Ok(()), message),
                 Confirmation::Nack(message) => {
                     let queue = messages[index].routing_key.clone();
-                    (Err(Error::Refused { queue }), message)
+                    let QueueLimits { jobs, bytes } = self.topology.limits;
+                    (Err(Error::QueueFull { queue, jobs, bytes }), message)
                 }
                 // Impossible after confirm.select, and no promise of anything.
                 Confirmation::NotRequested => (Err(self.broker.timed_out("confirm")), None),

@@ -1,20 +1,33 @@
 //! The way to Redis, rebuilt when it leads to a server that won't do.
 
-use std::{future::Future, sync::Mutex, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use redis::{
     Client, RedisError, RedisResult, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
+use tokio::time;
 
-use crate::{Error, config::masked};
+use crate::{Error, Tls, config::masked};
 
 /// A connection to Redis that many tasks share.
 pub struct RedisLink {
     client: Client,
     config: ConnectionManagerConfig,
-    current: Mutex<ConnectionManager>,
+    current: Mutex<Current>,
+    timeout: Duration,
     shown: String,
+}
+
+/// The connection at present, and which one in a row it is.
+struct Current {
+    manager: ConnectionManager,
+    number: u64,
 }
 
 impl RedisLink {
@@ -22,8 +35,8 @@ impl RedisLink {
     /// it is first used. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if `url` is none.
-    pub fn open(url: &str, timeout: Duration) -> Result<Self, Error> {
+    /// [`Error::InvalidConfig`] if `url` is none, or a file of `tls` is unusable.
+    pub fn open(url: &str, timeout: Duration, tls: &Tls) -> Result<Self, Error> {
         let refuse = |error: RedisError| Error::InvalidConfig {
             setting: "redis_url",
             reason: format!(
@@ -31,17 +44,22 @@ impl RedisLink {
                 masked(url)
             ),
         };
-        let client = Client::open(url).map_err(refuse)?;
-        // The library's own limit of 500 ms is too short for a server that syncs its log or
-        // answers somebody with megabytes first.
+        let client = if url.starts_with("rediss:") {
+            Client::build_with_tls(url, tls.for_redis()?).map_err(refuse)?
+        } else {
+            Client::open(url).map_err(refuse)?
+        };
+        // The library has one time-out for all answers; here a large value may take longer than
+        // a small one, so the time is taken in `within`.
         let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(timeout))
+            .set_response_timeout(None)
             .set_connection_timeout(Some(timeout.min(Duration::from_secs(2))))
             .set_number_of_retries(2)
             .set_max_delay(Duration::from_millis(500));
-        let current = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())
             .map_err(refuse)?;
-        Ok(Self { client, config, current: Mutex::new(current), shown: masked(url) })
+        let current = Mutex::new(Current { manager, number: 0 });
+        Ok(Self { client, config, current, timeout, shown: masked(url) })
     }
 
     /// The server's URL without the password.
@@ -50,7 +68,7 @@ impl RedisLink {
     }
 
     /// The client, for connections that can't be shared.
-    pub(crate) fn client(&self) -> &Client {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
@@ -64,29 +82,62 @@ impl RedisLink {
         F: Fn(ConnectionManager) -> R,
         R: Future<Output = RedisResult<T>>,
     {
-        match command(self.connection()).await {
-            Err(error) if serves_elsewhere(&error) => {
-                self.rebuild();
-                command(self.connection()).await
+        self.run_within(self.timeout, command).await
+    }
+
+    /// As [`run`](Self::run), but the server may take `timeout` to answer.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_within<T, F, R>(&self, timeout: Duration, command: F) -> RedisResult<T>
+    where
+        F: Fn(ConnectionManager) -> R,
+        R: Future<Output = RedisResult<T>>,
+    {
+        match self.attempt(timeout, &command).await {
+            // The manager reconnects by itself after a loss, and the second try waits for that.
+            Err(error) if serves_elsewhere(&error) || error.is_connection_dropped() => {
+                self.attempt(timeout, &command).await
             }
-            // The manager reconnects by itself; the second try waits for that.
-            Err(error) if error.is_connection_dropped() => command(self.connection()).await,
             answer => answer,
         }
     }
 
-    fn connection(&self) -> ConnectionManager {
-        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    async fn attempt<T, F, R>(&self, timeout: Duration, command: &F) -> RedisResult<T>
+    where
+        F: Fn(ConnectionManager) -> R,
+        R: Future<Output = RedisResult<T>>,
+    {
+        let (manager, number) = {
+            let current = self.lock();
+            (current.manager.clone(), current.number)
+        };
+        let answer = time::timeout(timeout, command(manager)).await.unwrap_or_else(|_| {
+            let late = format!("no answer in {timeout:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
+        });
+        // The manager stays on a server that has become a replica or is still loading, since its
+        // connection is fine, and on one that is silent. A new one resolves the name anew.
+        if answer.as_ref().is_err_and(|error| serves_elsewhere(error) || error.is_timeout()) {
+            self.replace(number);
+        }
+        answer
     }
 
-    /// The manager stays on a server that has become a replica or is still loading: its connection
-    /// is fine. A new one resolves the name anew.
-    fn rebuild(&self) {
-        if let Ok(fresh) =
-            ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
+    /// Puts a new connection in the place of that with `number`, unless somebody else has.
+    fn replace(&self, number: u64) {
+        let fresh =
+            ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
+        let mut current = self.lock();
+        if let Ok(manager) = fresh
+            && current.number == number
         {
-            *self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
+            *current = Current { manager, number: number + 1 };
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,16 @@
 //! The exchange and the queues of a fleet: the one place that declares them.
 
+use futures_util::future::join_all;
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable},
 };
-use sandfleet_common::{Isolation, Priority, names};
+use sandfleet_common::{
+    Isolation, Priority,
+    names::{self, TENANT_SHARDS},
+};
 
 use crate::{Broker, Error};
 
@@ -22,6 +26,23 @@ pub struct Topology {
     pub prefix: String,
     /// Whose job queues are needed, besides the dead letters that are always there.
     pub isolations: Vec<Isolation>,
+    /// When a job queue is full.
+    pub limits: QueueLimits,
+}
+
+/// When a job queue is full and refuses jobs. All who declare it have to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Jobs that wait in it; 0 for any number.
+    pub jobs: u32,
+    /// Bytes of the jobs that wait in it; 0 for any number.
+    pub bytes: u64,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { jobs: 1_000_000, bytes: 8 << 30 }
+    }
 }
 
 impl Topology {
@@ -36,13 +57,24 @@ impl Topology {
         // Dead letters first, so that there is no moment at which a job queue has nowhere to
         // put them.
         self.declare_dead_letters(broker, &channel).await?;
+        let mut queues = Vec::new();
         for isolation in &self.isolations {
             for priority in Priority::ALL {
-                let queue = names::job_queue(&self.prefix, *isolation, *priority);
-                declare_queue(broker, &channel, &queue, self.job_queue_arguments()).await?;
+                queues.push(names::job_queue(&self.prefix, *isolation, *priority));
+                let shard = |shard| names::shard_queue(&self.prefix, *isolation, *priority, shard);
+                queues.extend((0..TENANT_SHARDS).map(shard));
             }
         }
-        Ok(())
+        let arguments = self.job_queue_arguments();
+        let declared =
+            queues.iter().map(|queue| declare_queue(broker, &channel, queue, arguments.clone()));
+        let mut failures = join_all(declared).await.into_iter().filter_map(Result::err);
+        let Some(first) = failures.next() else { return Ok(()) };
+        // A refusal closes the channel under all the others: it is the one to tell of.
+        Err(failures.fold(first, |told, next| match told {
+            Error::Mismatch { .. } => told,
+            _ => next,
+        }))
     }
 
     async fn declare_dead_letters(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
@@ -75,6 +107,13 @@ impl Topology {
         arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
         arguments.insert("x-overflow".into(), text("reject-publish"));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+        let QueueLimits { jobs, bytes } = self.limits;
+        for (argument, limit) in [("x-max-length", jobs.into()), ("x-max-length-bytes", bytes)] {
+            if limit > 0 {
+                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                arguments.insert(argument.into(), AMQPValue::LongLongInt(limit));
+            }
+        }
         arguments
     }
 }
@@ -111,10 +150,61 @@ async fn agreed<T>(
             ErrorKind::ProtocolError(said)
                 if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
             {
-                Error::Mismatch { broker, what, reason: said.get_message().to_string() }
+                mismatch(broker, what, said.get_message().as_str())
             }
             _ => Error::Broker { broker, source, action },
         },
         error => error,
     })
+}
+
+/// Takes RabbitMQ's `inequivalent arg 'A' for queue 'Q' in vhost 'V': received W but current is F`
+/// apart. The queue in it counts: declarations that are under way together fail together.
+fn mismatch(broker: String, what: String, said: &str) -> Error {
+    let parts = || {
+        let (_, rest) = said.split_once("inequivalent arg '")?;
+        let (argument, rest) = rest.split_once("' for ")?;
+        let (subject, rest) = rest.split_once(" in vhost ")?;
+        let (_, rest) = rest.split_once("received ")?;
+        // The broker cuts what it says after 255 bytes.
+        let reason = match rest.split_once(" but current is ") {
+            Some((wanted, found)) => {
+                format!("{argument} is {}, wanted is {}", value(found), value(wanted))
+            }
+            None => format!("{argument} is another, wanted is {}", value(rest)),
+        };
+        Some((subject.replace('\'', ""), reason))
+    };
+    let (what, reason) = parts().unwrap_or_else(|| (what, said.to_owned()));
+    Error::Mismatch { broker, what, reason }
+}
+
+/// `the value 'V' of type 'T'`, `'V'` or `none`.
+fn value(said: &str) -> &str {
+    let quoted = said.trim_start_matches("the value ").strip_prefix('\'');
+    quoted.and_then(|rest| rest.split('\'').next()).unwrap_or(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mismatch_says_what_differs() {
+        let said = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'f.jobs' in \
+                    vhost '/': received the value '5' of type 'signedint' but current is none";
+        let shown = mismatch("amqp://h".into(), "queue other".into(), said).to_string();
+        assert!(shown.contains("queue f.jobs exists with other settings"), "{shown}");
+        assert!(shown.contains("x-max-length is none, wanted is 5"), "{shown}");
+        let said = "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'f.jobs' in vhost \
+                    '/': received 'true' but current is 'false'";
+        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), said).to_string();
+        assert!(shown.contains("durable is false, wanted is true"), "{shown}");
+        let cut = "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'f.jobs' \
+                   in vhost '/': received the value 'f.dead' of type 'longstr' but current i...";
+        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), cut).to_string();
+        assert!(shown.contains("x-dead-letter-exchange is another, wanted is f.dead"), "{shown}");
+        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), "no idea").to_string();
+        assert!(shown.contains("queue f.jobs exists with other settings: no idea"), "{shown}");
+    }
 }

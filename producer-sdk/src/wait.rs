@@ -12,15 +12,17 @@ use crate::{Client, Error, redis_link::is_passing};
 
 /// How often the store is asked although nothing was announced. An announcement reaches only
 /// those who listen at that moment; the key is the truth.
-const REREAD: Duration = Duration::from_secs(2);
+pub(crate) const REREAD: Duration = Duration::from_secs(2);
 
 impl Client {
     /// The result of a job, as soon as it is there, but after `timeout` at the latest. A store
-    /// that is away for a while is waited for.
+    /// that is away for a while is waited for, and so is a job that nobody knows of yet: ask
+    /// [`progress`](Self::progress) whether there is one.
     ///
     /// # Errors
-    /// [`Error::NoResult`] if there is none within `timeout`; [`Error::Store`] if the store
-    /// refuses, or is away at the end; [`Error::UnreadableResult`].
+    /// [`Error::NoResult`] if there is none within `timeout`; [`Error::ResultGone`] if there was
+    /// one; [`Error::Store`] if the store refuses, or is away at the end;
+    /// [`Error::UnreadableResult`].
     pub async fn wait(&self, id: &JobId, timeout: Duration) -> Result<JobResult, Error> {
         let started = Instant::now();
         let end = started.checked_add(timeout);
@@ -32,10 +34,13 @@ impl Client {
             announcements.note();
             let last = match self.get(id).await {
                 Ok(JobState::Done(result)) => return Ok(*result),
+                Ok(JobState::Forgotten(status)) => {
+                    return Err(Error::ResultGone { job_id: id.clone(), status });
+                }
                 Ok(state) => Error::NoResult {
                     job_id: id.clone(),
                     after: timeout,
-                    running: matches!(state, JobState::Running),
+                    running: state.is_running(),
                 },
                 Err(Error::Store { source, store, action }) if is_passing(&source) => {
                     Error::Store { source, store, action }
@@ -53,7 +58,7 @@ impl Client {
 }
 
 /// `around`, a quarter more or less, so that those who began together don't ask together.
-fn spread(around: Duration) -> Duration {
+pub(crate) fn spread(around: Duration) -> Duration {
     // The keys of a new hash state are random, which saves a crate for one number.
     let random = RandomState::new().hash_one(0) % 1024;
     around.mul_f64(0.75 + random as f64 / 2048.0)

@@ -103,7 +103,25 @@ impl Installation {
     /// # Panics
     /// If there is no such binary.
     pub fn worker(&self, id: &str) -> FleetWorker {
-        self.start(id, "off")
+        self.worker_by(id, |_| ())
+    }
+
+    /// Starts a worker with more arguments.
+    ///
+    /// # Panics
+    /// If there is no such binary.
+    pub fn worker_with(&self, id: &str, arguments: &[&str]) -> FleetWorker {
+        self.worker_by(id, |command| {
+            command.args(arguments);
+        })
+    }
+
+    /// As [`worker`](Self::worker), with changes to how it is started.
+    ///
+    /// # Panics
+    /// If there is no such binary.
+    pub fn worker_by(&self, id: &str, change: impl FnOnce(&mut Command)) -> FleetWorker {
+        self.start(id, "off", change)
     }
 
     /// Starts a worker with an admin port, waits until it takes jobs, and gives that port's
@@ -117,7 +135,7 @@ impl Installation {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = free.local_addr().expect("it is bound");
             drop(free);
-            let mut worker = self.start(id, &address.to_string());
+            let mut worker = self.start(id, &address.to_string(), |_| ());
             if worker.is_ready().await {
                 return (worker, address);
             }
@@ -125,11 +143,12 @@ impl Installation {
         panic!("no port could be had");
     }
 
-    fn start(&self, id: &str, admin: &str) -> FleetWorker {
+    fn start(&self, id: &str, admin: &str, change: impl FnOnce(&mut Command)) -> FleetWorker {
         let mut command = self.command(&["worker"]);
         command.env("SANDFLEET_WORKER_ID", id).env("SANDFLEET_ADMIN_ADDRESS", admin);
         // A terminal's Ctrl-C goes to a group of processes; this one's must not be the tests'.
         command.stdout(Stdio::null()).process_group(0);
+        change(&mut command);
         let mut process = command.spawn().expect("the binary is there");
         let log = Arc::new(Mutex::new(String::new()));
         tokio::spawn(keep(process.stderr.take().expect("a pipe"), Arc::clone(&log)));

@@ -1,9 +1,11 @@
 //! What the tests stand on: real services, a wire that can be cut, and a way to wait.
 #![forbid(unsafe_code)]
 
+mod authority;
 mod ground;
 mod installation;
 mod leftovers;
+mod own_redis;
 mod pair;
 mod relay;
 mod services;
@@ -14,12 +16,14 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
+pub use authority::Authority;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};
+pub use own_redis::OwnRedis;
 pub use pair::{Pair, Worker};
 pub use relay::Relay;
-pub use services::Services;
+pub use services::{Services, setting};
 
 /// How long anything may take that should happen at once. Long, for machines that are busy: a
 /// test that passes never waits for its end.

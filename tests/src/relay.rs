@@ -1,4 +1,4 @@
-//! A wire to a service that can be cut.
+//! A wire to a service that can be cut, or go silent.
 
 use std::sync::{
     Arc,
@@ -6,19 +6,33 @@ use std::sync::{
 };
 
 use tokio::{
-    io,
+    io::{self, AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Passes TCP connections on to a service, until it is told not to.
 pub struct Relay {
     port: u16,
     accepted: Arc<AtomicUsize>,
-    /// How often the wire was cut, and whether it is whole.
-    wire: watch::Sender<(u64, bool)>,
+    wire: watch::Sender<Wire>,
     listening: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy)]
+struct Wire {
+    /// How often it was cut or mended: what was there before is not what is there after.
+    changes: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Whole,
+    Cut,
+    Silent,
 }
 
 impl Relay {
@@ -27,18 +41,41 @@ impl Relay {
     /// # Panics
     /// If there is no port to be had.
     pub async fn to(address: &str) -> Self {
+        Self::start(address, None).await
+    }
+
+    /// As [`to`](Self::to), and speaks TLS to those who connect.
+    ///
+    /// # Panics
+    /// If there is no port to be had.
+    pub async fn behind_tls(address: &str, acceptor: TlsAcceptor) -> Self {
+        Self::start(address, Some(acceptor)).await
+    }
+
+    async fn start(address: &str, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let wire = watch::Sender::new((0, true));
+        let wire = watch::Sender::new(Wire { changes: 0, state: State::Whole });
         let listening = tokio::spawn({
             let (address, accepted, wire) = (address.to_owned(), accepted.clone(), wire.clone());
             async move {
                 while let Ok((near, _)) = listener.accept().await {
                     accepted.fetch_add(1, Ordering::SeqCst);
-                    if wire.borrow().1 {
-                        tokio::spawn(pass(near, address.clone(), wire.subscribe()));
-                    }
+                    let (address, tls, mut wire) = (address.clone(), tls.clone(), wire.subscribe());
+                    tokio::spawn(async move {
+                        let now = *wire.borrow_and_update();
+                        match (now.state, tls) {
+                            (State::Cut, _) => {}
+                            (State::Silent, _) => hold(now, wire).await,
+                            (State::Whole, None) => pass(near, &address, now, wire).await,
+                            (State::Whole, Some(tls)) => {
+                                // Who refuses our certificate goes away.
+                                let Ok(near) = tls.accept(near).await else { return };
+                                pass(near, &address, now, wire).await;
+                            }
+                        }
+                    });
                 }
             }
         });
@@ -57,12 +94,22 @@ impl Relay {
 
     /// Breaks all connections; new ones are broken at once until [`mend`](Self::mend).
     pub fn cut(&self) {
-        self.wire.send_modify(|(cuts, whole)| (*cuts, *whole) = (*cuts + 1, false));
+        self.change(State::Cut);
+    }
+
+    /// Passes nothing on any more, and keeps all connections open, also new ones, until
+    /// [`mend`](Self::mend): as when the other end's host is gone.
+    pub fn silence(&self) {
+        self.change(State::Silent);
     }
 
     /// Lets new connections through again.
     pub fn mend(&self) {
-        self.wire.send_modify(|(_, whole)| *whole = true);
+        self.change(State::Whole);
+    }
+
+    fn change(&self, state: State) {
+        self.wire.send_modify(|wire| *wire = Wire { changes: wire.changes + 1, state });
     }
 }
 
@@ -73,11 +120,27 @@ impl Drop for Relay {
     }
 }
 
-async fn pass(mut near: TcpStream, address: String, mut wire: watch::Receiver<(u64, bool)>) {
-    let born = wire.borrow().0;
-    let Ok(mut far) = TcpStream::connect(&address).await else { return };
-    tokio::select! {
-        _ = io::copy_bidirectional(&mut near, &mut far) => {}
-        _ = wire.wait_for(|(cuts, _)| *cuts > born) => {}
+async fn pass(
+    mut near: impl AsyncRead + AsyncWrite + Unpin,
+    address: &str,
+    born: Wire,
+    mut wire: watch::Receiver<Wire>,
+) {
+    let Ok(mut far) = TcpStream::connect(address).await else { return };
+    let changed = tokio::select! {
+        _ = io::copy_bidirectional(&mut near, &mut far) => return,
+        changed = wire.wait_for(|now| now.changes > born.changes && now.state != State::Whole) => {
+            changed.map(|now| *now)
+        }
+    };
+    if let Ok(now) = changed
+        && now.state == State::Silent
+    {
+        hold(now, wire).await;
     }
+}
+
+/// Does nothing until the wire is another one.
+async fn hold(now: Wire, mut wire: watch::Receiver<Wire>) {
+    let _ = wire.wait_for(|later| later.changes > now.changes).await;
 }

@@ -5,16 +5,17 @@ use std::{process::Command, thread, time::Duration};
 use anyhow::{Context, Result};
 use lapin::{
     Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions},
+    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::AMQPValue,
 };
 use redis::aio::MultiplexedConnection;
 use sandfleet_common::{Isolation, Priority, names};
-use sandfleet_sdk::{Broker, Client, ClientConfig, Message, Publisher, Topology};
+use sandfleet_sdk::{Broker, Client, ClientConfig, Message, Publisher, QueueLimits, Tls, Topology};
 use sandfleet_worker::{
     queue::{AmqpConfig, AmqpQueue},
     store::{RedisConfig, RedisStore},
 };
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use crate::Relay;
@@ -40,8 +41,13 @@ impl Services {
         let prefix = format!("t-{}", Uuid::now_v7());
         let amqp_url = setting("SANDFLEET_TEST_AMQP_URL");
         let redis_url = setting("SANDFLEET_TEST_REDIS_URL");
-        let broker = Broker::at(&amqp_url, &prefix, Duration::from_secs(10)).expect("a valid URL");
-        let topology = Topology { prefix: prefix.clone(), isolations: vec![Isolation::Container] };
+        let broker = Broker::at(&amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
+            .expect("a valid URL");
+        let topology = Topology {
+            prefix: prefix.clone(),
+            isolations: vec![Isolation::Container],
+            limits: QueueLimits::default(),
+        };
         Self { publisher: Publisher::new(broker, topology), prefix, amqp_url, redis_url }
     }
 
@@ -55,6 +61,16 @@ impl Services {
         through_relay(&self.redis_url, "6379").await
     }
 
+    /// The broker behind TLS, and the URL that leads there.
+    pub async fn amqp_behind_tls(&self, tls: TlsAcceptor) -> (Relay, String) {
+        through_tls(&self.amqp_url, "5672", tls).await
+    }
+
+    /// The store behind TLS, and the URL that leads there.
+    pub async fn redis_behind_tls(&self, tls: TlsAcceptor) -> (Relay, String) {
+        through_tls(&self.redis_url, "6379", tls).await
+    }
+
     /// A worker's queue for plain containers of both priorities.
     ///
     /// # Panics
@@ -62,9 +78,11 @@ impl Services {
     pub fn queue(&self, url: &str, slots: usize) -> AmqpQueue {
         AmqpQueue::connect(AmqpConfig {
             url: url.to_owned(),
+            tls: Tls::default(),
             prefix: self.prefix.clone(),
             name: format!("{} worker", self.prefix),
             slots,
+            limits: QueueLimits::default(),
             isolations: vec![Isolation::Container],
             priorities: Priority::ALL.to_vec(),
         })
@@ -76,8 +94,21 @@ impl Services {
     /// # Panics
     /// If the URL is none.
     pub fn store(&self, url: &str) -> RedisStore {
-        RedisStore::connect(RedisConfig { url: url.to_owned(), prefix: self.prefix.clone() })
-            .expect("a valid configuration")
+        self.store_for(url, Duration::from_secs(600))
+    }
+
+    /// As [`store`](Self::store), where a job may wait for `job_ttl`, and is remembered so long.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn store_for(&self, url: &str, job_ttl: Duration) -> RedisStore {
+        RedisStore::connect(RedisConfig {
+            url: url.to_owned(),
+            tls: Tls::default(),
+            prefix: self.prefix.clone(),
+            job_ttl,
+        })
+        .expect("a valid configuration")
     }
 
     /// A producer's configuration.
@@ -131,23 +162,34 @@ impl Services {
         }
     }
 
-    /// Takes a message from the dead letters: its body, and the reason if it has one.
+    /// Takes a message from the dead letters, those that a worker has passed on first: its body,
+    /// and the reason if it has one.
     ///
     /// # Panics
     /// If the broker isn't there.
     pub async fn dead_letter(&self) -> Option<(Vec<u8>, String)> {
         let (_connection, channel) = self.channel().await.expect("the broker runs");
-        let queue = names::dead_queue(&self.prefix);
-        let got = channel
-            .basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true })
-            .await
-            .expect("the queue is there")?;
-        let headers = got.delivery.properties.headers().clone().unwrap_or_default();
-        let reason = match headers.inner().get("x-sandfleet-reason") {
-            Some(AMQPValue::LongString(reason)) => reason.to_string(),
-            _ => String::new(),
-        };
-        Some((got.delivery.data, reason))
+        let unreadable = names::unreadable_queue(&self.prefix);
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let declared =
+            channel.queue_declare(unreadable.as_str().into(), passive, Default::default()).await;
+        if declared.is_ok_and(|queue| queue.message_count() > 0) {
+            return letter_in(&channel, &unreadable).await;
+        }
+        // Asking for what isn't there has closed the channel.
+        let (_connection, channel) = self.channel().await.expect("the broker runs");
+        letter_in(&channel, &names::dead_queue(&self.prefix)).await
+    }
+
+    /// Puts a message among the dead letters.
+    ///
+    /// # Panics
+    /// If the broker doesn't take it.
+    pub async fn bury(&self, body: &[u8]) {
+        let exchange = names::dead_exchange(&self.prefix);
+        let message =
+            Message { exchange, routing_key: String::new(), ..self.message(Priority::Batch, body) };
+        self.publisher.publish(message).await.expect("the broker takes a message");
     }
 
     /// A connection and a channel of it.
@@ -173,11 +215,11 @@ impl Services {
             .expect("the store runs")
     }
 
-    /// Runs `rabbitmqctl`.
+    /// Runs `rabbitmqctl` and gives what it prints.
     ///
     /// # Panics
     /// If it fails.
-    pub fn rabbitmqctl(&self, arguments: &[&str]) {
+    pub fn rabbitmqctl(&self, arguments: &[&str]) -> String {
         let program = setting("SANDFLEET_TEST_RABBITMQCTL");
         let output = Command::new(&program).args(arguments).output().expect("rabbitmqctl runs");
         assert!(
@@ -185,18 +227,24 @@ impl Services {
             "{program} {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     async fn delete_all(&self) -> Result<()> {
         let (_connection, channel) = self.channel().await?;
+        let mut queues = Vec::new();
         for isolation in Isolation::ALL {
             for priority in Priority::ALL {
-                let queue = names::job_queue(&self.prefix, *isolation, *priority);
-                channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+                let shard = |n| names::shard_queue(&self.prefix, *isolation, *priority, n);
+                queues.push(names::job_queue(&self.prefix, *isolation, *priority));
+                queues.extend((0..names::TENANT_SHARDS).map(shard));
             }
         }
-        let queue = names::dead_queue(&self.prefix);
-        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        queues.extend([names::dead_queue(&self.prefix), names::unreadable_queue(&self.prefix)]);
+        let deletions = queues.iter().map(|queue| {
+            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+        });
+        futures_util::future::try_join_all(deletions).await?;
         let exchange = names::dead_exchange(&self.prefix);
         channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
 
@@ -234,19 +282,51 @@ impl Drop for Services {
     }
 }
 
-pub(crate) fn setting(name: &str) -> String {
+/// Takes a message from `queue`.
+async fn letter_in(channel: &Channel, queue: &str) -> Option<(Vec<u8>, String)> {
+    let got = channel
+        .basic_get(queue.into(), BasicGetOptions { no_ack: true })
+        .await
+        .expect("the queue is there")?;
+    let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+    let reason = match headers.inner().get("x-sandfleet-reason") {
+        Some(AMQPValue::LongString(reason)) => reason.to_string(),
+        _ => String::new(),
+    };
+    Some((got.delivery.data, reason))
+}
+
+/// What `tests/run` has set.
+///
+/// # Panics
+/// If it hasn't.
+pub fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
 }
 
 async fn through_relay(url: &str, default_port: &str) -> (Relay, String) {
+    let (start, end, address) = address_in(url, default_port);
+    let relay = Relay::to(&address).await;
+    let through = format!("{}127.0.0.1:{}{}", &url[..start], relay.port(), &url[end..]);
+    (relay, through)
+}
+
+async fn through_tls(url: &str, default_port: &str, tls: TlsAcceptor) -> (Relay, String) {
+    let (start, end, address) = address_in(url, default_port);
+    let relay = Relay::behind_tls(&address, tls).await;
+    let (scheme, login) = url[..start].split_once(':').expect("a URL");
+    let through = format!("{scheme}s:{login}127.0.0.1:{}{}", relay.port(), &url[end..]);
+    (relay, through)
+}
+
+/// Where the host and the port are in a URL, and what they are.
+fn address_in(url: &str, default_port: &str) -> (usize, usize, String) {
     let start = url.rfind('@').or_else(|| url.find("//").map(|at| at + 1)).expect("a URL") + 1;
     let end = url[start..].find('/').map_or(url.len(), |at| start + at);
     let address = match &url[start..end] {
         complete if complete.contains(':') => complete.to_owned(),
         host => format!("{host}:{default_port}"),
     };
-    let relay = Relay::to(&address).await;
-    let through = format!("{}127.0.0.1:{}{}", &url[..start], relay.port(), &url[end..]);
-    (relay, through)
+    (start, end, address)
 }

@@ -59,6 +59,7 @@ fn full_job() -> Job {
     job.network_policy.allowed_domains.push("x".into());
     job.queued_at = Some(Timestamp::UNIX_EPOCH);
     (job.ttl_ms, job.result_ttl_ms) = (Some(1), Some(1));
+    (job.tenant, job.idempotency_key, job.stream) = (Some("x".into()), Some("x".into()), true);
     job.metadata.insert("version".into(), Value::Null);
     job
 }
@@ -127,4 +128,60 @@ fn the_protocol_page_has_the_default_limits() {
         assert!(page.contains(&row), "docs/protocol.md lacks the row {row}");
     }
     assert_eq!(LimitsRequest::default().get(LimitName::Files), None);
+}
+
+/// What stands between backticks on a page.
+fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+fn entries_of_the_corpus() -> Vec<String> {
+    let path = top().join("tests/hostile/manifest.json");
+    let manifest: Value =
+        serde_json::from_str(&fs::read_to_string(path).expect("the manifest")).expect("JSON");
+    let entries = manifest["entries"].as_array().expect("a list");
+    let text = |entry: &Value, field: &str| entry[field].as_str().expect("text").to_owned();
+    entries
+        .iter()
+        .map(|entry| format!("{}/{}", text(entry, "group"), text(entry, "name")))
+        .collect()
+}
+
+#[test]
+fn what_the_threat_model_names_exists() {
+    let page = fs::read_to_string(top().join("docs/threat-model.md")).expect("the page is there");
+    let corpus = entries_of_the_corpus();
+    let groups: Vec<&str> = corpus.iter().filter_map(|entry| entry.split('/').next()).collect();
+    let (mut tests, mut entries) = (0, 0);
+    for name in quoted(&page) {
+        if let Some((file, test)) = name.split_once("::") {
+            let source = fs::read_to_string(top().join(file));
+            let source = source.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(source.contains(&format!("fn {test}(")), "there is no {name}");
+            tests += 1;
+        } else if name.split_once('/').is_some_and(|(group, _)| groups.contains(&group)) {
+            assert!(corpus.iter().any(|entry| entry == name), "the corpus has no {name}");
+            entries += 1;
+        }
+    }
+    assert!(tests > 30 && entries > 60, "{tests} tests and {entries} entries were looked for");
+}
+
+#[test]
+fn the_apparmor_profile_is_one() {
+    let profile = top().join("deploy/apparmor/sandfleet-sandbox");
+    let text = fs::read_to_string(&profile).expect("the profile");
+    assert!(text.contains("\nprofile sandfleet-sandbox "), "its name is what the settings say");
+    // Only its own parser knows the language, and hosts without AppArmor hardly have that.
+    let parsed = Command::new("apparmor_parser")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .args(["--skip-kernel-load", "--skip-cache"])
+        .arg(&profile)
+        .output();
+    match parsed {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Err(error) => println!("its rules were not looked at: apparmor_parser: {error}"),
+    }
 }

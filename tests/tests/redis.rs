@@ -4,14 +4,34 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use sandfleet_common::{JobId, JobState, names};
-use sandfleet_tests::{Services, eventually, result, soon};
-use sandfleet_worker::store::{Claim, Claimed, Committed, RedisStore, Store};
+use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, names};
+use sandfleet_sdk::OutputKind;
+use sandfleet_tests::{OwnRedis, Services, eventually, result, soon};
+use sandfleet_worker::store::{Claim, Claimed, Committed, Output, RedisStore, Store};
 
 const LONG: Duration = Duration::from_secs(600);
 
 fn claim(owner: &str) -> Claim {
-    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, keep: LONG }
+    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, ttl: None, queued_at: None }
+}
+
+fn printed(attempt: u32, offset: u64, bytes: &[u8]) -> Output {
+    Output { attempt, kind: OutputKind::Stdout, offset, bytes: bytes.to_vec() }
+}
+
+fn worker_info(id: &str) -> WorkerInfo {
+    WorkerInfo {
+        worker_id: id.into(),
+        version: "1".into(),
+        backend: "native".into(),
+        isolation: Isolation::Container,
+        languages: vec!["python".into()],
+        priorities: Priority::ALL.to_vec(),
+        slots: 1,
+        busy: 0,
+        stopping: false,
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+    }
 }
 
 #[tokio::test]
@@ -38,7 +58,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
         let owner = format!("owner {attempt}");
         let job = JobId::generate();
         let claimed = store.claim(&job, &claim(&owner)).await.expect("claimed");
-        assert_eq!(claimed, Claimed::Run { attempt: 1 });
+        assert!(matches!(claimed, Claimed::Run { attempt: 1, .. }), "{claimed:?}");
     }
 }
 
@@ -51,15 +71,18 @@ async fn every_key_has_a_time_to_live() {
         store.claim(job, &claim("a")).await.expect("claimed");
     }
     store.commit(&result(&done, "done"), "a", LONG).await.expect("stored");
+    store.append(&running, "a", &[printed(1, 0, b"x")]).await.expect("stored");
     store.check().await.expect("it runs");
+    store.ledger().announce(&worker_info("w")).await.expect("announced");
     let mut redis = services.redis().await;
     let keys: Vec<String> = redis::cmd("KEYS")
         .arg(format!("{}:*", services.prefix))
         .query_async(&mut redis)
         .await
         .expect("listed");
-    // A result and a count; a lease and a count; the mark of the check.
-    assert_eq!(keys.len(), 5, "{keys:?}");
+    // A result and a record; a lease, a record and output; the mark of the check; a worker and the
+    // index of workers.
+    assert_eq!(keys.len(), 8, "{keys:?}");
     for key in keys {
         let left: i64 =
             redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("answered");
@@ -80,7 +103,7 @@ async fn a_store_comes_back_after_its_connection_broke() {
     assert!(store.check().await.is_err());
     wire.mend();
     let state = eventually("the store's return", || async { store.get(&job).await.ok() }).await;
-    assert_eq!(state, JobState::Running);
+    assert!(state.is_running(), "{state:?}");
 }
 
 #[tokio::test]
@@ -91,7 +114,7 @@ async fn a_broken_connection_costs_no_operation_if_the_server_is_there() {
     for n in 0..10 {
         let job = JobId::generate();
         let claimed = store.claim(&job, &claim("a")).await.expect("claimed");
-        assert_eq!(claimed, Claimed::Run { attempt: 1 }, "after {n} cuts");
+        assert!(matches!(claimed, Claimed::Run { attempt: 1, .. }), "{claimed:?}, {n} cuts");
         wire.cut();
         wire.mend();
         let committed = store.commit(&result(&job, "done"), "a", LONG).await.expect("stored");
@@ -122,6 +145,108 @@ async fn no_error_shows_the_password() {
         shown.contains("redis://user:***@127.0.0.1:1/0") && !shown.contains("SECRET"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn a_worker_is_listed_while_it_lives() {
+    let services = Services::fresh();
+    let store = services.store(&services.redis_url);
+    let ledger = store.ledger();
+    for id in ["b", "a"] {
+        ledger.announce(&worker_info(id)).await.expect("announced");
+    }
+    assert_eq!(ledger.workers().await.expect("listed"), [worker_info("a"), worker_info("b")]);
+    ledger.leave("a").await.expect("left");
+    // As if its time were over: it died without a word.
+    let mut redis = services.redis().await;
+    let key = names::worker_key(&services.prefix, "b");
+    redis::cmd("DEL").arg(key).query_async::<()>(&mut redis).await.expect("deleted");
+    assert_eq!(ledger.workers().await.expect("listed"), []);
+}
+
+#[tokio::test]
+async fn only_who_holds_a_job_adds_to_its_output_and_nobody_after_its_result() {
+    let services = Services::fresh();
+    let store = services.store(&services.redis_url);
+    let job = JobId::generate();
+    store.claim(&job, &claim("a")).await.expect("claimed");
+    store.append(&job, "a", &[printed(1, 0, b"one"), printed(1, 3, b"two")]).await.expect("added");
+    store.append(&job, "stale", &[printed(1, 6, b"no")]).await.expect("ignored");
+    store.commit(&result(&job, "done"), "b", LONG).await.expect("stored");
+    store.append(&job, "a", &[printed(1, 6, b"no")]).await.expect("ignored");
+    let entries = store.ledger().output(&job, "").await.expect("read");
+    let read: Vec<_> = entries.iter().map(|entry| (entry.offset, &entry.bytes[..])).collect();
+    assert_eq!(read, [(0, &b"one"[..]), (3, &b"two"[..])]);
+    let rest = store.ledger().output(&job, &entries[0].id).await.expect("read");
+    assert_eq!(rest, entries[1..]);
+}
+
+#[tokio::test]
+async fn a_server_without_memory_stores_nothing_and_changes_nothing_until_it_has_some() {
+    let server = OwnRedis::start(&["--maxmemory-policy", "noeviction"]).await;
+    let store = server.store();
+    let (claimed, waiting) = (JobId::generate(), JobId::generate());
+    store.claim(&claimed, &claim("a")).await.expect("claimed");
+    server.config("maxmemory", "1").await;
+    let error = store.commit(&result(&claimed, "done"), "a", LONG).await.expect_err("no room");
+    assert!(error.to_string().contains("OOM"), "{error}");
+    store.claim(&waiting, &claim("b")).await.expect_err("no room");
+    assert!(store.check().await.is_err());
+    assert!(store.get(&claimed).await.expect("read").is_running());
+    assert_eq!(store.get(&waiting).await.expect("read"), JobState::Unknown);
+    server.config("maxmemory", "0").await;
+    let committed = store.commit(&result(&claimed, "done"), "a", LONG).await.expect("stored");
+    assert_eq!(committed, Committed::Stored);
+    let first = store.claim(&waiting, &claim("b")).await.expect("claimed");
+    assert!(matches!(first, Claimed::Run { attempt: 1, .. }), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_left_for_the_one_that_takes_writes() {
+    let server = OwnRedis::start(&[]).await;
+    let store = server.store();
+    let job = JobId::generate();
+    store.claim(&job, &claim("a")).await.expect("claimed");
+    // Of nobody: it answers, and takes no writes.
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let before = server.connections().await;
+    let error = store.commit(&result(&job, "done"), "a", LONG).await.expect_err("read only");
+    assert!(error.to_string().contains("read only replica"), "{error}");
+    // Besides that of the second question, one was made that would have led to the new primary.
+    assert!(server.connections().await > before + 1, "it stayed on the old connection");
+    server.command(&["REPLICAOF", "NO", "ONE"]).await;
+    let committed = store.commit(&result(&job, "done"), "a", LONG).await.expect("stored");
+    assert_eq!(committed, Committed::Stored);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_costs_a_time_out_and_no_result() {
+    let server = OwnRedis::start(&[]).await;
+    let store = server.store();
+    let job = JobId::generate();
+    store.claim(&job, &claim("a")).await.expect("claimed");
+    server.command(&["CLIENT", "PAUSE", "6000", "ALL"]).await;
+    let error = soon("an answer", store.commit(&result(&job, "done"), "a", LONG)).await;
+    let error = error.expect_err("it is silent for longer than it is waited for");
+    assert!(error.to_string().contains("no answer in"), "{error}");
+    let committed = eventually("the server's return", || async {
+        store.commit(&result(&job, "done"), "a", LONG).await.ok()
+    })
+    .await;
+    // Whether or not the first try arrived: it was the same result.
+    assert_eq!(committed, Committed::Stored);
+}
+
+#[tokio::test]
+async fn a_large_result_is_stored_and_read_whole() {
+    let services = Services::fresh();
+    let store = services.store(&services.redis_url);
+    let mut large = result(&JobId::generate(), "large");
+    large.message = "x".repeat(24 << 20);
+    let committed = store.commit(&large, "a", LONG).await.expect("stored");
+    assert_eq!(committed, Committed::Stored);
+    let state = store.get(&large.job_id).await.expect("read");
+    assert!(state == JobState::Done(Box::new(large)), "it is another one");
 }
 
 /// The server's eviction policy, put back at the end. Without a `maxmemory` none evicts anything,

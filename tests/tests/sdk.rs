@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use sandfleet_common::{Isolation, Job, JobId, JobState, Priority, decode_job, names};
+use sandfleet_common::{Isolation, Job, JobId, Priority, decode_job, names};
 use sandfleet_sdk::{Client, ClientConfig, Error};
 use sandfleet_tests::{DEADLINE, Services, eventually, result, soon};
 use sandfleet_worker::{
@@ -16,6 +16,10 @@ use sandfleet_worker::{
 };
 
 const LONG: Duration = Duration::from_secs(600);
+
+fn claim(owner: &str) -> Claim {
+    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, ttl: None, queued_at: None }
+}
 
 /// The jobs that a worker finds, until it has so many.
 async fn jobs_in_queue(services: &Services, count: usize) -> Vec<Job> {
@@ -156,7 +160,7 @@ async fn a_full_queue_refuses_and_says_so() {
         eventually("a refusal", || async { client.submit(&Job::new("python", "1")).await.err() })
             .await;
     services.rabbitmqctl(&["clear_policy", &policy]);
-    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(matches!(error, Error::QueueFull { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -255,11 +259,10 @@ async fn wait_ends_in_time_and_tells_whether_the_job_runs() {
     let (id, brief) = (JobId::generate(), Duration::from_millis(50));
     let error = client.wait(&id, brief).await.expect_err("there is none");
     assert!(matches!(&error, Error::NoResult { running: false, .. }), "{error}");
-    let claim = Claim { owner: "a".into(), lease: LONG, max_attempts: 3, keep: LONG };
-    services.store(&services.redis_url).claim(&id, &claim).await.expect("claimed");
+    services.store(&services.redis_url).claim(&id, &claim("a")).await.expect("claimed");
     let error = client.wait(&id, brief).await.expect_err("there is none");
     assert!(matches!(&error, Error::NoResult { running: true, .. }), "{error}");
-    assert_eq!(client.get(&id).await.expect("read"), JobState::Running);
+    assert!(client.get(&id).await.expect("read").is_running());
 }
 
 #[tokio::test]
@@ -301,6 +304,64 @@ async fn many_who_wait_share_two_connections() {
     })
     .await;
     redis::cmd("PING").query_async::<()>(&mut redis).await.expect("it runs");
+}
+
+#[tokio::test]
+async fn five_thousand_jobs_are_submitted_and_waited_for_together() {
+    let services = Services::fresh();
+    let (wire, redis_url) = services.redis_relay().await;
+    let config = ClientConfig { redis_url, ..services.client_config() };
+    let client = Client::connect(config).await.expect("the services run");
+    let mut jobs: Vec<Job> = (0..5000).map(|n| Job::new("python", n.to_string())).collect();
+    for job in jobs.iter_mut().step_by(2) {
+        job.tenant = Some("acme".into());
+    }
+    let began = Instant::now();
+    for outcome in client.submit_batch(&jobs).await {
+        outcome.expect("accepted");
+    }
+    println!("5000 jobs accepted after {:?}", began.elapsed());
+
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.job_id.clone()).collect();
+    let store = services.store(&services.redis_url);
+    let began = Instant::now();
+    let (outcomes, ()) = tokio::join!(client.wait_batch(&ids, DEADLINE), async {
+        for id in &ids {
+            store.commit(&result(id, "done"), "a", LONG).await.expect("stored");
+        }
+        println!("5000 results stored after {:?}", began.elapsed());
+    });
+    println!("5000 results here after {:?}", began.elapsed());
+    for (id, outcome) in ids.iter().zip(outcomes) {
+        assert_eq!(&outcome.expect("a result").job_id, id);
+    }
+    assert_eq!(wire.accepted(), 2, "one connection for questions, one for announcements");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_waited_for_tells_which_jobs_are_open() {
+    let services = Services::fresh();
+    let client = services.client().await;
+    let ids: Vec<JobId> = (0..3).map(|_| JobId::generate()).collect();
+    let store = services.store(&services.redis_url);
+    store.commit(&result(&ids[1], "done"), "a", LONG).await.expect("stored");
+    let outcomes = client.wait_batch(&ids, Duration::from_millis(200)).await;
+    assert!(matches!(&outcomes[0], Err(Error::NoResult { job_id, .. }) if *job_id == ids[0]));
+    assert_eq!(outcomes[1].as_ref().expect("a result").job_id, ids[1]);
+    assert!(matches!(&outcomes[2], Err(Error::NoResult { .. })));
+    assert!(client.wait_batch(&[], Duration::from_secs(1)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_are_refused_before_they_are_sent() {
+    let services = Services::fresh();
+    let (wire, amqp_url) = services.amqp_relay().await;
+    let config = ClientConfig { amqp_url, ..services.client_config() };
+    let client = Client::connect(config).await.expect("the services run");
+    // Whatever was sent now would be an error of another kind.
+    wire.cut();
+    let error = client.submit(&Job::new("python", "#".repeat(100 << 20))).await;
+    assert!(matches!(error, Err(Error::TooLarge { .. })), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The HTTP endpoint for operators: metrics, liveness, readiness.
 
 use std::{
+    fs,
     future::Future,
     io,
+    path::Path,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,12 +13,16 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::future::join_all;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::{
     net::TcpListener,
     sync::{Mutex, oneshot},
@@ -59,8 +65,42 @@ impl Component {
     }
 }
 
+/// What those send who may see everything.
+pub struct Token {
+    /// Of the token: comparing hashes tells nobody by its time how much of a guess was right.
+    hash: [u8; 32],
+}
+
+impl Token {
+    /// The token that `file` holds.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let refuse = |reason: &str| {
+            format!("admin.token_file {}: {reason}; put a token on one line", file.display())
+        };
+        let text = fs::read_to_string(file)
+            .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
+        match text.trim() {
+            short if short.len() < 16 => Err(refuse("holds less than 16 characters")),
+            token if token.contains(|c: char| !c.is_ascii_graphic()) => {
+                Err(refuse("holds more than plain characters"))
+            }
+            token => Ok(Self { hash: Sha256::digest(token).into() }),
+        }
+    }
+
+    fn is_sent(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = sent.and_then(|value| value.strip_prefix("Bearer "));
+        token.is_some_and(|token| <[u8; 32]>::from(Sha256::digest(token.trim())) == self.hash)
+    }
+}
+
 /// Answers `/metrics`, `/livez` and `/readyz` on `listener` until `stop` is done, and then for at
-/// most 3 s those who have asked already.
+/// most 3 s those who have asked already. With a token, metrics and the reasons why something
+/// isn't ready are only for those who send it.
 ///
 /// # Errors
 /// If the listener fails.
@@ -68,9 +108,10 @@ pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     components: Vec<Component>,
+    token: Option<Token>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let endpoint = Arc::new(Endpoint { metrics, components, last: Mutex::new(None) });
+    let endpoint = Arc::new(Endpoint { metrics, components, token, last: Mutex::new(None) });
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(|| async { "alive\n" }))
@@ -97,6 +138,7 @@ pub async fn serve(
 struct Endpoint {
     metrics: Arc<Metrics>,
     components: Vec<Component>,
+    token: Option<Token>,
     last: Mutex<Option<(Instant, Readiness)>>,
 }
 
@@ -104,6 +146,10 @@ struct Endpoint {
 type Readiness = Arc<[(&'static str, Result<(), String>)]>;
 
 impl Endpoint {
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        self.token.as_ref().is_none_or(|token| token.is_sent(headers))
+    }
+
     async fn readiness(&self) -> Readiness {
         // Held over the checks: whoever asks meanwhile waits for these instead of starting more.
         let mut last = self.last.lock().await;
@@ -123,7 +169,11 @@ impl Endpoint {
     }
 }
 
-async fn metrics_page(State(endpoint): State<Arc<Endpoint>>) -> Response {
+async fn metrics_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
+    if !endpoint.admits(&headers) {
+        let refusal = "send the token in admin.token_file: Authorization: Bearer TOKEN\n";
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], refusal).into_response();
+    }
     // For the gauges of the components.
     endpoint.readiness().await;
     match endpoint.metrics.render() {
@@ -132,7 +182,7 @@ async fn metrics_page(State(endpoint): State<Arc<Endpoint>>) -> Response {
     }
 }
 
-async fn readiness_page(State(endpoint): State<Arc<Endpoint>>) -> Response {
+async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
     let readiness = endpoint.readiness().await;
     let ready = readiness.iter().all(|(_, answer)| answer.is_ok());
     let components: serde_json::Map<_, _> = readiness
@@ -146,7 +196,11 @@ async fn readiness_page(State(endpoint): State<Arc<Endpoint>>) -> Response {
         })
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": ready, "components": components });
+    let body = match endpoint.admits(&headers) {
+        true => json!({ "ready": ready, "components": components }),
+        // Enough for whoever restarts workers; the reasons name addresses.
+        false => json!({ "ready": ready }),
+    };
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
@@ -175,19 +229,28 @@ mod tests {
     }
 
     async fn start(components: Vec<Component>) -> Running {
+        start_with(components, None).await
+    }
+
+    async fn start_with(components: Vec<Component>, token: Option<Token>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::new(1, ["python"]).unwrap());
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or(()) };
-        let server = tokio::spawn(serve(listener, metrics, components, stopped));
+        let server = tokio::spawn(serve(listener, metrics, components, token, stopped));
         Running { address, stop, server }
     }
 
     /// The status, the head and the body of the answer.
     async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
+        get_with(address, path, "").await
+    }
+
+    async fn get_with(address: SocketAddr, path: &str, header: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -210,6 +273,35 @@ mod tests {
         }});
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
         assert_eq!(get(running.address, "/livez").await.0, 200, "alive all the same");
+    }
+
+    #[tokio::test]
+    async fn with_a_token_only_who_sends_it_sees_metrics_and_reasons() {
+        let path = std::env::temp_dir().join(format!("sandfleet-token-{}", std::process::id()));
+        fs::write(&path, "short").unwrap();
+        assert!(Token::read(&path).err().unwrap().contains("less than 16 characters"));
+        fs::write(&path, "0123456789abcdef\n").unwrap();
+        let token = Token::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Token::read(&path).err().unwrap().contains("cannot be read"));
+
+        let broken = Component::new("broker", || async { Err("secret.example refused".into()) });
+        let running = start_with(vec![broken], Some(token)).await;
+        let right = "Authorization: Bearer 0123456789abcdef\r\n";
+        for wrong in
+            ["", "Authorization: Bearer 0123456789abcdeF\r\n", "Authorization: Basic x\r\n"]
+        {
+            let (status, head, body) = get_with(running.address, "/metrics", wrong).await;
+            assert_eq!(status, 401, "{wrong:?}");
+            assert!(head.contains("www-authenticate: bearer"), "{head}");
+            assert!(!body.contains("sandfleet_"), "{body}");
+            let (status, _, body) = get_with(running.address, "/readyz", wrong).await;
+            assert_eq!((status, body.as_str()), (503, "{\"ready\":false}\n"));
+            assert_eq!(get_with(running.address, "/livez", wrong).await.0, 200);
+        }
+        assert_eq!(get_with(running.address, "/metrics", right).await.0, 200);
+        let (_, _, body) = get_with(running.address, "/readyz", right).await;
+        assert!(body.contains("secret.example"), "{body}");
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! Whether a job may run here, and exactly as what.
 
-use jiff::Timestamp;
 use sandfleet_common::{
     DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, decode_job,
 };
@@ -113,15 +112,6 @@ fn check_room(
     Ok(())
 }
 
-/// Whether the time in which `job` may be started is over at `now`.
-pub fn is_expired(job: &Job, now: Timestamp) -> bool {
-    let (Some(queued_at), Some(ttl_ms)) = (job.queued_at, job.ttl_ms) else {
-        return false;
-    };
-    let waited = now.as_millisecond().saturating_sub(queued_at.as_millisecond());
-    waited > i64::try_from(ttl_ms).unwrap_or(i64::MAX)
-}
-
 /// The limits in force: what is asked for, else the default, and never more than the cap.
 fn clamp(request: &LimitsRequest, defaults: &Limits, caps: &Limits) -> Limits {
     let mut limits = defaults.clone();
@@ -188,17 +178,5 @@ mod tests {
             encoding: Default::default(),
         });
         assert!(refusal(&job).starts_with("files[0].name:"));
-    }
-
-    #[test]
-    fn a_job_expires_when_its_time_is_over_and_not_before() {
-        let mut job = Job::new("python", "");
-        let queued_at = Timestamp::from_millisecond(1_000_000).expect("in range");
-        let after = |ms: i64| Timestamp::from_millisecond(1_000_000 + ms).expect("in range");
-        assert!(!is_expired(&job, after(1 << 40)), "without a ttl it never expires");
-        (job.queued_at, job.ttl_ms) = (Some(queued_at), Some(500));
-        assert!(!is_expired(&job, after(500)));
-        assert!(is_expired(&job, after(501)));
-        assert!(!is_expired(&job, after(-5000)), "a producer's clock may be ahead");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sandfleet_common::{Isolation, Priority};
+use jiff::Timestamp;
+use sandfleet_common::{Isolation, Priority, WorkerInfo};
+use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -15,12 +17,15 @@ use crate::{
     admin::{self, Component},
     admission::Admission,
     catalogue::Catalogue,
-    config::{Backend, Settings},
+    config::{Backend, QueueSettings, Settings, StoreSettings},
+    finaliser::Finaliser,
+    hooks::Hooks,
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, Terms},
-    queue::{AmqpConfig, AmqpQueue, Queue},
+    presence::keep_announcing,
+    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
     sandbox::{
-        Sandbox, SandboxError,
+        Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
         health::Watched,
         native::{NativeConfig, NativeSandbox},
@@ -28,7 +33,7 @@ use crate::{
         self_test,
     },
     shutdown::Shutdown,
-    store::{RedisConfig, RedisStore, Store},
+    store::{Places, RedisConfig, RedisStore, Store},
 };
 
 /// The first pause before a job that the fleet failed is tried again.
@@ -72,6 +77,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         cpus: settings.sandbox.cpus,
         worker_id: settings.worker.id.clone(),
         allow_outdated: settings.sandbox.allow_outdated_engine,
+        apparmor_profile: settings.sandbox.apparmor_profile.clone(),
     }
 }
 
@@ -97,6 +103,65 @@ pub fn terms(settings: &Settings) -> Terms {
     }
 }
 
+/// Certificates for the broker.
+pub fn queue_tls(settings: &Settings) -> Tls {
+    let QueueSettings { ca_file, certificate_file, key_file, .. } = settings.queue.clone();
+    Tls { ca_file, certificate_file, key_file }
+}
+
+/// Certificates for the store.
+pub fn store_tls(settings: &Settings) -> Tls {
+    let StoreSettings { ca_file, certificate_file, key_file, .. } = settings.store.clone();
+    Tls { ca_file, certificate_file, key_file }
+}
+
+/// When the fleet's queues are full.
+pub fn queue_limits(settings: &Settings) -> QueueLimits {
+    QueueLimits { jobs: settings.queue.max_jobs, bytes: settings.queue.max_bytes }
+}
+
+/// How a producer with these settings finds its fleet.
+pub fn client_config(settings: &Settings) -> ClientConfig {
+    ClientConfig {
+        amqp_url: settings.queue.url.reveal().to_owned(),
+        amqp_tls: queue_tls(settings),
+        redis_url: settings.store.url.reveal().to_owned(),
+        redis_tls: store_tls(settings),
+        queue_prefix: settings.queue.prefix.clone(),
+        queue_limits: queue_limits(settings),
+        store_prefix: settings.store.prefix.clone(),
+        max_job_bytes: settings.jobs.max_bytes,
+        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+        result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        ..ClientConfig::default()
+    }
+}
+
+/// The store's part of the settings.
+pub fn redis_config(settings: &Settings) -> RedisConfig {
+    RedisConfig {
+        url: settings.store.url.reveal().to_owned(),
+        tls: store_tls(settings),
+        prefix: settings.store.prefix.clone(),
+        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+    }
+}
+
+fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
+    WorkerInfo {
+        worker_id: settings.worker.id.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        backend: sandbox.backend.into(),
+        isolation: sandbox.isolation,
+        languages: Catalogue::embedded().names().into_iter().map(str::to_owned).collect(),
+        priorities: Priority::ALL.to_vec(),
+        slots: settings.worker.slots,
+        busy: 0,
+        stopping: false,
+        started_at: Timestamp::now(),
+    }
+}
+
 /// Why a worker can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -108,54 +173,92 @@ pub enum StartError {
     Unavailable(String),
 }
 
+/// How long the start may wait for the store to know of this worker.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(1);
+
 /// How often what dead workers left is looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Works until the process is told to stop: takes jobs from the broker, runs them, stores their
+/// When a worker stops by itself, in order: whoever runs it starts another.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DrainAfter {
+    /// After it took jobs for so long.
+    pub time: Option<Duration>,
+    /// After it took so many.
+    pub jobs: Option<u64>,
+}
+
+/// Works until the process is told to stop, or it is time to: takes jobs from the broker, runs them, stores their
 /// results.
 ///
 /// # Errors
 /// Only at the start. A service that goes away later is waited for.
-pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartError> {
+pub async fn work(
+    backend: Backend,
+    settings: &Settings,
+    until: DrainAfter,
+) -> Result<(), StartError> {
     let unavailable = |error: &dyn std::fmt::Display| StartError::Unavailable(error.to_string());
     let sandbox = open_sandbox(backend, settings).await?;
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
     let isolation = sandbox.description().isolation;
-    let store: Arc<dyn Store> = Arc::new(
-        RedisStore::connect(RedisConfig {
-            url: settings.store.url.reveal().to_owned(),
-            prefix: settings.store.prefix.clone(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
-    let queue: Arc<dyn Queue> = Arc::new(
-        AmqpQueue::connect(AmqpConfig {
-            url: settings.queue.url.reveal().to_owned(),
-            prefix: settings.queue.prefix.clone(),
-            name: format!("sandfleet worker {}", settings.worker.id),
-            slots: settings.worker.slots,
-            // What is isolated more strongly than asked for is isolated well enough.
-            isolations: Isolation::ALL
-                .iter()
-                .copied()
-                .filter(|asked| *asked <= isolation)
-                .collect(),
-            priorities: Priority::ALL.to_vec(),
-        })
-        .map_err(|error| unavailable(&error))?,
-    );
+    let redis = redis_config(settings);
+    let lease = Duration::from_millis(settings.worker.lease_ms);
+    let places = (settings.jobs.tenant_places > 0)
+        .then(|| Places::connect(&redis, settings.jobs.tenant_places, lease))
+        .transpose()
+        .map_err(|error| unavailable(&error))?;
+    let redis = Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);
+    let store: Arc<dyn Store> = Arc::clone(&redis) as _;
+    let amqp = AmqpConfig {
+        url: settings.queue.url.reveal().to_owned(),
+        tls: queue_tls(settings),
+        prefix: settings.queue.prefix.clone(),
+        name: format!("sandfleet worker {}", settings.worker.id),
+        slots: settings.worker.slots,
+        limits: queue_limits(settings),
+        // What is isolated more strongly than asked for is isolated well enough.
+        isolations: Isolation::ALL.iter().copied().filter(|asked| *asked <= isolation).collect(),
+        priorities: Priority::ALL.to_vec(),
+    };
+    let letters = DeadLetters::connect(&amqp).map_err(|error| unavailable(&error))?;
+    let queue: Arc<dyn Queue> =
+        Arc::new(AmqpQueue::connect(amqp).map_err(|error| unavailable(&error))?);
+    let queue = Arc::new(CountedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
+    let used_up = {
+        let queue = Arc::clone(&queue);
+        async move { queue.used_up().await }
+    };
+    let queue: Arc<dyn Queue> = queue;
     let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
     let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
     let shutdown = Shutdown::default();
     let admin = serve_admin(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
+    let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
+    let finaliser = Finaliser {
+        letters,
+        store: Arc::clone(&store),
+        hooks: Arc::clone(&hooks),
+        worker_id: settings.worker.id.clone(),
+        result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        shutdown: shutdown.clone(),
+    };
+    let finaliser = tokio::spawn(finaliser.serve());
+    let info = worker_info(settings, sandbox.description());
+    // Known before it is ready, so that nobody is told that there is no worker. A store that is
+    // away is waited for later.
+    let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
+    let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
+    let presence = tokio::spawn(presence);
 
     let pipeline = Arc::new(Pipeline {
         queue: Arc::clone(&queue),
         store,
         sandbox: Arc::clone(&sandbox),
-        hooks: Arc::new(MetricsHooks(metrics)),
+        places,
+        hooks,
         admission: admission(settings, isolation),
         policy: Policy::strict(),
         terms: terms(settings),
@@ -169,9 +272,15 @@ pub async fn work(backend: Backend, settings: &Settings) -> Result<(), StartErro
         "ready for jobs"
     );
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
-    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings).await;
+    let enough = async {
+        tokio::select! {
+            () = used_up => {}
+            () = after(until.time) => {}
+        }
+    };
+    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings, enough).await;
     sandbox.close().await;
-    for task in [reaper].into_iter().chain(admin) {
+    for task in [reaper, finaliser, presence].into_iter().chain(admin) {
         if let Err(error) = task.await {
             warn!(%error, "a task ended abnormally");
         }
@@ -187,8 +296,11 @@ async fn stop_in_order(
     queue: &dyn Queue,
     shutdown: &Shutdown,
     settings: &Settings,
+    enough: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     tokio::select! {
+        biased;
+        () = enough => info!("enough: this worker was to stop by itself now"),
         () = stop_signal() => {}
         ended = &mut serving => {
             shutdown.abort();
@@ -222,6 +334,13 @@ async fn stop_in_order(
         warn!(%error, "serving ended abnormally");
     }
     Ok(())
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until somebody wants this process to end: SIGTERM or SIGINT.
@@ -269,10 +388,14 @@ async fn serve_admin(
             async move { sandbox.check().await.map_err(|error| error.to_string()) }
         }),
     ];
+    let token = match &settings.admin.token_file {
+        None => None,
+        Some(file) => Some(admin::Token::read(file).map_err(StartError::Unavailable)?),
+    };
     let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
     Ok(Some(tokio::spawn(async move {
         let stop = async move { shutdown.aborted().await };
-        if let Err(error) = admin::serve(listener, metrics, components, stop).await {
+        if let Err(error) = admin::serve(listener, metrics, components, token, stop).await {
             warn!(%error, "the admin port ended");
         }
     })))

@@ -25,15 +25,17 @@ pub struct Embedded {
 impl Embedded {
     /// A fleet that runs programs in `sandbox`.
     pub fn new(sandbox: Arc<dyn Sandbox>, settings: &Settings, hooks: Arc<dyn Hooks>) -> Self {
-        let (queue, store) = (MemoryQueue::new(), MemoryStore::new());
+        // Whoever wants a result has it from the hooks or waits for it already.
+        let result_ttl = Duration::from_secs(10);
+        let (queue, store) = (MemoryQueue::new(), MemoryStore::remembering(result_ttl));
         let terms = Terms {
             // Nobody else could do better: a failure is told at once.
             max_attempts: 1,
-            // Whoever wants a result has it from the hooks or waits for it already.
-            result_ttl: Duration::from_secs(10),
+            result_ttl,
             ..app::terms(settings)
         };
         let pipeline = Pipeline {
+            places: None,
             queue: Arc::new(queue.clone()),
             store: Arc::new(store.clone()),
             admission: app::admission(settings, sandbox.description().isolation),

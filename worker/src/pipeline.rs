@@ -6,13 +6,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, JobId, JobResult, Verdict};
-use tokio::{task::JoinSet, time::sleep};
+use sandfleet_common::{DecodeError, Job, JobId, JobResult, Verdict};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::JoinSet,
+    time::sleep,
+};
 use tracing::{error, info, warn};
 
 use crate::{
-    admission::{Admission, Admitted, is_expired},
+    admission::{Admission, Admitted},
     hooks::Hooks,
+    live::LiveOutput,
     outcome::{Accounting, conclude, refuse},
     queue::{
         Delivery, Queue,
@@ -20,7 +25,7 @@ use crate::{
     },
     sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
     shutdown::Shutdown,
-    store::{Claim, Claimed, Committed, Store, StoreError},
+    store::{Alarm, Claim, Claimed, Committed, Place, Places, Renewed, Store, StoreError},
 };
 
 /// Everything a job meets on its way.
@@ -33,6 +38,8 @@ pub struct Pipeline {
     pub sandbox: Arc<dyn Sandbox>,
     /// Who watches.
     pub hooks: Arc<dyn Hooks>,
+    /// How many jobs of a tenant run at a time, if that is limited.
+    pub places: Option<Places>,
     /// What may run.
     pub admission: Admission,
     /// What the sandbox is held to, for verdicts.
@@ -56,6 +63,16 @@ pub struct Terms {
     pub result_ttl: Duration,
     /// The first pause after the fleet has failed a job; it doubles with every attempt.
     pub retry_delay: Duration,
+}
+
+/// Whether a job may run beside the others of its tenant.
+enum Entered {
+    /// Nobody counts.
+    Free,
+    Taken(Place),
+    Full,
+    /// The worker stopped before that was known.
+    Stopped,
 }
 
 /// The longest pause between two tries of anything.
@@ -104,75 +121,111 @@ impl Pipeline {
                 return self.put(refuse::rejected(accounting, message), "", None).await;
             }
         };
-        let owner = format!("{}/{}", self.terms.worker_id, JobId::generate());
+        let claim = Claim {
+            owner: format!("{}/{}", self.terms.worker_id, JobId::generate()),
+            lease: self.terms.lease,
+            max_attempts: self.terms.max_attempts,
+            ttl: job.ttl_ms.map(Duration::from_millis),
+            queued_at: job.queued_at,
+        };
+        let owner = &claim.owner;
         let keep = job.result_ttl_ms.map(Duration::from_millis);
         let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
-        match self.claim(&job.job_id, &owner).await {
+        let _place = match self.enter(&job, owner).await {
+            Entered::Free => None,
+            Entered::Taken(place) => Some(place),
+            Entered::Full => return Settlement::Postpone,
+            Entered::Stopped => return Settlement::Requeue,
+        };
+        // Listening from before the claim: who calls the job off from then on is heard.
+        let alarms = self.store.alarms();
+        match self.claim(&job.job_id, &claim).await {
             None => return Settlement::Requeue,
-            // Claimed first: a job that was started in time is not expired when it comes again.
-            Some(Claimed::Run { attempt: 1 }) if is_expired(&job, started_at) => {
-                return self.put(refuse::expired(accounting, &job), &owner, keep).await;
+            Some(Claimed::Run { attempt, waited }) => {
+                accounting.attempt = attempt;
+                accounting.has_waited(waited);
             }
-            Some(Claimed::Run { attempt }) => accounting.attempt = attempt,
             Some(Claimed::Done) => {
                 self.hooks.duplicate(&job.job_id);
                 return Settlement::Done;
             }
             Some(Claimed::Busy { .. }) => return Settlement::Requeue,
+            Some(Claimed::Expired { waited, limit }) => {
+                accounting.has_waited(waited);
+                return self.put(refuse::expired(accounting, job.ttl_ms, limit), owner, keep).await;
+            }
+            Some(Claimed::Cancelled { by, attempts }) => {
+                accounting.attempt = attempts;
+                return self.put(refuse::cancelled(accounting, &by), owner, keep).await;
+            }
             Some(Claimed::Exhausted { attempts }) => {
                 let result = refuse::exhausted(accounting, attempts, None);
-                return self.put(result, &owner, keep).await;
+                return self.put(result, owner, keep).await;
             }
         }
         plan.attempt = accounting.attempt;
         self.hooks.started(&job.job_id, &job.language);
         let begun = Instant::now();
-        let ran = self.run(&plan, &owner).await;
+        let live = job.stream.then(|| LiveOutput::of(&self.store, &plan, owner));
+        let ended = self.run(&plan, owner, alarms, live.as_ref()).await;
+        if let Some(live) = live {
+            live.finish().await;
+        }
         self.hooks.ended(&job.job_id, begun.elapsed());
-        match ran {
-            Some(Ok(outcome)) => {
+        match ended {
+            Ended::Ran(outcome) => {
                 let description = self.sandbox.description();
-                let result = conclude(accounting, &plan, outcome, description, &self.policy);
+                let result = conclude(accounting, &plan, *outcome, description, &self.policy);
                 if result.verdict == Some(Verdict::InternalError) {
                     warn!(job = %job.job_id, message = %result.message, "no verdict");
                 }
-                self.put(result, &owner, keep).await
+                self.put(result, owner, keep).await
             }
-            Some(Err(error)) if accounting.attempt >= self.terms.max_attempts => {
+            Ended::Failed(error) if accounting.attempt >= self.terms.max_attempts => {
                 warn!(job = %job.job_id, %error, "the sandbox failed; no attempt is left");
                 let attempts = accounting.attempt;
                 let result = refuse::exhausted(accounting, attempts, Some(&error));
-                self.put(result, &owner, keep).await
+                self.put(result, owner, keep).await
             }
-            Some(Err(error)) => {
+            Ended::Failed(error) => {
                 let attempt = accounting.attempt;
                 warn!(job = %job.job_id, attempt, %error, "the sandbox failed; the job is retried");
                 self.hooks.retried(&job.job_id, &error.to_string());
-                self.give_back(&job.job_id, &owner).await;
+                self.give_back(&job.job_id, owner).await;
                 self.pause(self.terms.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
                 self.recover().await;
                 Settlement::Requeue
             }
-            None => {
+            Ended::Cancelled { by } => {
+                info!(job = %job.job_id, by, "cancelled");
+                self.put(refuse::cancelled(accounting, &by), owner, keep).await
+            }
+            Ended::Stopped => {
                 info!(job = %job.job_id, "stopped; the job goes back");
-                self.give_back(&job.job_id, &owner).await;
+                self.give_back(&job.job_id, owner).await;
                 Settlement::Requeue
             }
+        }
+    }
+
+    /// Takes one of the tenant's places, however long the store is away.
+    async fn enter(&self, job: &Job, owner: &str) -> Entered {
+        let (Some(places), Some(tenant)) = (&self.places, &job.tenant) else {
+            return Entered::Free;
+        };
+        match self.insist(|| places.enter(tenant, owner)).await {
+            Some(Some(place)) => Entered::Taken(place),
+            Some(None) => Entered::Full,
+            None => Entered::Stopped,
         }
     }
 
     /// Claims the job, however long the store is away or somebody else holds it; `None` if the
     /// worker stops first. The delivery is kept meanwhile: every return to the broker counts
     /// against what it grants a message.
-    async fn claim(&self, job: &JobId, owner: &str) -> Option<Claimed> {
-        let claim = Claim {
-            owner: owner.to_owned(),
-            lease: self.terms.lease,
-            max_attempts: self.terms.max_attempts,
-            keep: self.terms.result_ttl,
-        };
+    async fn claim(&self, job: &JobId, claim: &Claim) -> Option<Claimed> {
         loop {
-            let claimed = self.insist(|| self.store.claim(job, &claim)).await?;
+            let claimed = self.insist(|| self.store.claim(job, claim)).await?;
             let Claimed::Busy { lease_left } = claimed else { return Some(claimed) };
             // Its owner is alive or the lease ends; either way there is an answer soon after.
             if !self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
@@ -181,24 +234,49 @@ impl Pipeline {
         }
     }
 
-    /// Runs the program and keeps the lease alive; `None` if the worker stops first.
-    async fn run(&self, plan: &Plan, owner: &str) -> Option<Result<Outcome, SandboxError>> {
-        let watcher = |stream, bytes: &[u8]| self.hooks.output(&plan.job_id, stream, bytes);
+    /// Runs the program and keeps the lease alive.
+    async fn run(
+        &self,
+        plan: &Plan,
+        owner: &str,
+        alarms: broadcast::Receiver<Alarm>,
+        live: Option<&LiveOutput>,
+    ) -> Ended {
+        let watcher = |stream, bytes: &[u8]| {
+            self.hooks.output(&plan.job_id, stream, bytes);
+            if let Some(live) = live {
+                live.push(stream, bytes);
+            }
+        };
         tokio::select! {
             biased;
-            ran = self.sandbox.run(plan, &watcher) => Some(ran),
-            () = self.shutdown.aborted() => None,
+            ran = self.sandbox.run(plan, &watcher) => match ran {
+                Ok(outcome) => Ended::Ran(Box::new(outcome)),
+                Err(error) => Ended::Failed(error),
+            },
+            () = self.shutdown.aborted() => Ended::Stopped,
             // Beside the program and not in its way: a slow store must not stop its output.
-            () = self.keep_lease(&plan.job_id, owner) => None,
+            by = self.keep_lease(&plan.job_id, owner, alarms) => Ended::Cancelled { by },
         }
     }
 
-    /// Renews the lease for ever.
-    async fn keep_lease(&self, job: &JobId, owner: &str) {
+    /// Renews the lease until somebody calls the job off, and tells who. An alarm only brings the
+    /// next renewal forward.
+    async fn keep_lease(
+        &self,
+        job: &JobId,
+        owner: &str,
+        mut alarms: broadcast::Receiver<Alarm>,
+    ) -> String {
         loop {
-            sleep(self.terms.lease / 3).await;
-            if let Err(error) = self.store.renew(job, owner, self.terms.lease).await {
-                warn!(%job, %error, "a lease could not be renewed");
+            tokio::select! {
+                () = sleep(self.terms.lease / 3) => {}
+                () = called_off(job, &mut alarms) => {}
+            }
+            match self.store.renew(job, owner, self.terms.lease).await {
+                Ok(Renewed::GoOn) => {}
+                Ok(Renewed::Cancelled { by }) => return by,
+                Err(error) => warn!(%job, %error, "a lease could not be renewed"),
             }
         }
     }
@@ -270,6 +348,32 @@ impl Pipeline {
         tokio::select! {
             () = sleep(delay.min(MAX_DELAY)) => true,
             () = self.shutdown.aborted() => false,
+        }
+    }
+}
+
+/// How it was with a program.
+enum Ended {
+    /// It ran to its end.
+    Ran(Box<Outcome>),
+    /// The sandbox failed.
+    Failed(SandboxError),
+    /// Somebody called it off.
+    Cancelled {
+        /// Who.
+        by: String,
+    },
+    /// The worker stops.
+    Stopped,
+}
+
+/// Waits until `job` may have been called off.
+async fn called_off(job: &JobId, alarms: &mut broadcast::Receiver<Alarm>) {
+    loop {
+        match alarms.recv().await {
+            Ok(Alarm::Job(other)) if other != *job => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }

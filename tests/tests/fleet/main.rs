@@ -1,9 +1,16 @@
 //! A fleet of worker processes on the real broker and the real store.
 
 mod admin;
+mod cancelling;
+mod connections;
 mod death;
+mod endings;
+mod following;
 mod refusals;
+mod secrets;
 mod stopping;
+mod tenants;
+mod waiting;
 mod work;
 
 use std::time::Duration;
@@ -27,7 +34,7 @@ pub(crate) async fn running(client: &Client, job: &JobId) {
     eventually("a worker that runs the job", || async {
         let state = client.get(job).await.expect("the store runs");
         assert!(!matches!(state, JobState::Done(_)), "it is still to run: {state:?}");
-        matches!(state, JobState::Running).then_some(())
+        state.is_running().then_some(())
     })
     .await;
 }

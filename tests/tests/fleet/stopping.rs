@@ -76,3 +76,40 @@ async fn a_second_signal_ends_the_grace_period() {
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
     leftovers.are_gone().await;
 }
+
+#[tokio::test]
+async fn a_worker_stops_by_itself_after_so_many_jobs() {
+    let services = Services::fresh();
+    let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "2");
+    let client = services.client().await;
+    let jobs: Vec<Job> = (0..5).map(|_| sleeper(0.3)).collect();
+    for outcome in client.submit_batch(&jobs).await {
+        outcome.expect("the broker takes it");
+    }
+    let leftovers = Leftovers::before(&installation.ground, "first").await;
+    let mut first = installation.worker_with("first", &["--drain-after-jobs", "3"]);
+    assert_eq!(first.ended().await, 0, "{}", first.log());
+    leftovers.are_gone().await;
+    let _second = installation.worker("second");
+    let mut ran = std::collections::BTreeMap::new();
+    for job in &jobs {
+        let result = result_of(&client, &job.job_id).await;
+        assert_eq!((stdout(&result), result.attempt), ("slept\n", 1), "{result:#?}");
+        *ran.entry(result.worker_id).or_insert(0) += 1;
+    }
+    assert_eq!(ran, [("first".to_owned(), 3), ("second".to_owned(), 2)].into());
+}
+
+#[tokio::test]
+async fn a_worker_stops_by_itself_after_a_while_and_finishes_what_runs() {
+    let services = Services::fresh();
+    let installation = Installation::fresh().on(&services);
+    let client = services.client().await;
+    let mut worker = installation.worker_with("only", &["--drain-after", "2s"]);
+    let job = sleeper(3.0);
+    client.submit(&job).await.expect("the broker takes it");
+    assert_eq!(worker.ended().await, 0, "{}", worker.log());
+    let result = client.wait(&job.job_id, std::time::Duration::ZERO).await.expect("it is there");
+    assert_eq!((stdout(&result), result.attempt), ("slept\n", 1), "{result:#?}");
+    assert!(worker.log().contains("enough"), "{}", worker.log());
+}

@@ -116,7 +116,9 @@ async fn a_job_submitted_twice_runs_once() {
     client.submit(&job).await.expect("the broker takes it");
     let (_worker, address) = installation.worker_with_admin("only").await;
     let first = result_of(&client, &job.job_id).await;
-    client.submit(&job).await.expect("the broker takes it");
+    // The client knows that it has its result; somebody else may not.
+    client.submit(&job).await.expect("it is the same job");
+    services.push(Priority::Interactive, &sandfleet_common::encode(&job)).await;
     crate::admin::counts(address, "sandfleet_job_duplicates_total", 2).await;
     crate::admin::counts(address, "sandfleet_job_starts_total{language=\"python\"}", 1).await;
     assert_eq!(result_of(&client, &job.job_id).await, first);
@@ -141,6 +143,7 @@ async fn the_command_line_submits_waits_and_shows() {
     let id = submitted.stdout.trim_end();
     let early = installation.run(&["result", id]).await;
     assert_eq!(early.code, 75, "{early:#?}");
+    assert!(early.stderr.contains("is queued") && early.stderr.contains("no worker lives"));
     let impatient = installation.run(&["result", id, "--wait", "--timeout", "0"]).await;
     assert_eq!(impatient.code, 75, "{impatient:#?}");
 

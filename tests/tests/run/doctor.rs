@@ -49,6 +49,28 @@ async fn an_engine_with_known_holes_is_refused_by_name_unless_it_is_allowed() {
 }
 
 #[tokio::test]
+async fn an_apparmor_profile_that_can_not_be_put_up_is_refused() {
+    // Either the engine's host has no AppArmor, or it has no such profile.
+    let installation = Installation::fresh().set("SANDBOX_APPARMOR_PROFILE", "sandfleet-none-such");
+    let programs = Programs::new();
+    let script = programs.write("it.py", "print(1)");
+    let ran = installation.run(&["run", "--sandbox", "docker", &script]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (71, ""), "{ran:#?}");
+    for part in ["AppArmor", "sandfleet-none-such", "unset sandbox.apparmor_profile"] {
+        assert!(ran.stderr.contains(part), "{part} in {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_security_modules_of_the_host_are_told_for_both_sandboxes() {
+    let findings = rows(&Installation::fresh().run(&["doctor", "--json"]).await);
+    for area in ["native", "docker"] {
+        let names = with(&findings, "area", area, "name");
+        assert!(names.contains(&"AppArmor") && names.contains(&"SELinux"), "{names:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_attack_is_contained_by_the_native_sandbox() {
     the_attack_is_contained_by("native").await;
 }

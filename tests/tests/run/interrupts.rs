@@ -24,7 +24,9 @@ async fn leaves_nothing(sandbox: &str, interrupt: impl FnOnce(Pid)) {
     let output = soon("its end", process.wait_with_output()).await.expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{:?} {stderr}", output.status);
-    assert_eq!(stderr, "sandfleet: interrupted\n");
+    // The tests' engine may be one that the worker warns of.
+    let said = stderr.lines().filter(|line| !line.contains("sandbox.allow_outdated_engine"));
+    assert_eq!(said.collect::<Vec<_>>(), ["sandfleet: interrupted"]);
     // Nobody comes after a run who would do it.
     assert!(leftovers.are_equal().await, "{:#?}", leftovers.look().await);
 }

@@ -72,6 +72,7 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         worker_id,
         // Debian 12 has no newer one.
         allow_outdated: true,
+        apparmor_profile: None,
     }
 }
 

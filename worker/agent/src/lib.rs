@@ -16,6 +16,8 @@ pub mod session;
 mod artifacts;
 mod barriers;
 mod counters;
+#[cfg(test)]
+mod fuzz;
 mod landlock;
 mod namespace;
 mod output;

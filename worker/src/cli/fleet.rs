@@ -1,17 +1,19 @@
-//! `sandfleet submit` and `sandfleet result`: the fleet from a producer's side.
+//! The fleet from a producer's side: `sandfleet submit`, `result`, `cancel`, `workers`.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
+use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, JobState, Priority};
-use sandfleet_sdk::{Client, ClientConfig, Error};
+use sandfleet_sdk::{Cancellation, Client, ClientConfig, Error};
 
 use super::{
     exit::{Exit, Failure, code_of},
+    follow,
     job::JobArguments,
-    print,
+    print, waiting,
 };
-use crate::{catalogue::Catalogue, config::Settings};
+use crate::{app, catalogue::Catalogue, config::Settings};
 
 #[derive(Args)]
 pub(super) struct SubmitArguments {
@@ -22,8 +24,19 @@ pub(super) struct SubmitArguments {
     job: JobArguments,
 
     /// The job's id; submitting it again changes nothing [default: a new one]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "idempotency_key")]
     job_id: Option<JobId>,
+
+    /// On whose behalf it is run: tenants share the fleet fairly
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// What makes this the same job when it is submitted again: the id follows from it
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
+    /// How long it may wait to be started, in milliseconds
+    #[arg(long, value_name = "MS")]
+    ttl_ms: Option<u64>,
 
     /// Nobody waits for it: jobs without this go first
     #[arg(long)]
@@ -33,8 +46,26 @@ pub(super) struct SubmitArguments {
     #[arg(long)]
     wait: bool,
 
+    /// Wait, and show what the program prints as it prints it
+    #[arg(long, conflicts_with = "json")]
+    follow: bool,
+
     #[command(flatten)]
     show: ShowArguments,
+}
+
+#[derive(Args)]
+pub(super) struct CancelArguments {
+    /// The jobs' ids
+    #[arg(required = true, value_name = "JOB_ID")]
+    job_ids: Vec<JobId>,
+}
+
+#[derive(Args)]
+pub(super) struct WorkersArguments {
+    /// Print them as JSON, one array
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -53,7 +84,7 @@ pub(super) struct ResultArguments {
 #[derive(Args)]
 struct ShowArguments {
     /// How long to wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
 
     /// Print the whole result as one JSON object, and nothing else, on stdout
@@ -75,11 +106,27 @@ pub(super) async fn submit(
     if let Some(id) = arguments.job_id {
         job.job_id = id;
     }
+    job.tenant = arguments.tenant;
     if arguments.batch {
         job.priority = Priority::Batch;
     }
+    job.idempotency_key = arguments.idempotency_key;
+    job.ttl_ms = arguments.ttl_ms;
+    job.stream = arguments.follow;
+    job.validate().map_err(|why| Exit::Usage.with(why))?;
     let client = connect(settings).await?;
     let id = client.submit(&job).await.map_err(explain)?;
+    if arguments.follow || arguments.wait {
+        // Waiting goes on: a worker may come. But whoever waits has to know.
+        let progress = client.progress(&id).await.map_err(explain)?;
+        if let Some(sentence) = waiting::hindrance(&progress) {
+            eprintln!("sandfleet: warning: job {id}: {sentence}");
+        }
+    }
+    if arguments.follow {
+        let result = follow::follow(&client, &id, timeout_of(&arguments.show)).await?;
+        return show_end(&result, &arguments.show);
+    }
     if arguments.wait {
         return wait_and_show(&client, &id, &arguments.show).await;
     }
@@ -96,36 +143,63 @@ pub(super) async fn result(
 ) -> Result<ExitCode, Failure> {
     let client = connect(settings).await?;
     let id = &arguments.job_id;
-    if arguments.wait {
-        return wait_and_show(&client, id, &arguments.show).await;
+    let progress = client.progress(id).await.map_err(explain)?;
+    match &progress.state {
+        JobState::Done(result) => return show(result, &arguments.show),
+        // Nobody would ever answer.
+        JobState::Unknown | JobState::Forgotten(_) => {}
+        _ if arguments.wait => return wait_and_show(&client, id, &arguments.show).await,
+        _ => {}
     }
-    match client.get(id).await.map_err(explain)? {
-        JobState::Done(result) => show(&result, &arguments.show),
-        JobState::Running => Err(Exit::NotYet.with(format!("job {id} is running; --wait waits"))),
-        JobState::Unknown => Err(Exit::NotYet.with(format!(
-            "job {id} has no result: it waits for a worker, was never submitted, or its result \
-             was kept for as long as it is kept"
-        ))),
+    Err(Exit::NotYet.with(format!("job {id} {}", waiting::sentence(&progress, Timestamp::now()))))
+}
+
+pub(super) async fn cancel(
+    arguments: CancelArguments,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
+    let client = connect(settings).await?;
+    let mut exit = Exit::Success;
+    for id in &arguments.job_ids {
+        let line = match client.cancel(id).await.map_err(explain)? {
+            Cancellation::Cancelled => "cancelled before it was started".into(),
+            Cancellation::Told => "runs; its worker was told to end it".into(),
+            Cancellation::Ended(status) => format!("had ended before: {status}"),
+            Cancellation::Unknown => {
+                exit = Exit::NotYet;
+                "unknown: never submitted to this fleet, or long forgotten".into()
+            }
+        };
+        println!("{id}: {line}");
     }
+    Ok(exit.into())
+}
+
+pub(super) async fn workers(
+    arguments: WorkersArguments,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
+    let workers = connect(settings).await?.workers().await.map_err(explain)?;
+    if arguments.json {
+        println!("{}", serde_json::json!(workers));
+    } else {
+        print!("{}", waiting::table(&workers, Timestamp::now()));
+    }
+    Ok(Exit::Success.into())
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    let config = ClientConfig {
-        amqp_url: settings.queue.url.reveal().to_owned(),
-        redis_url: settings.store.url.reveal().to_owned(),
-        queue_prefix: settings.queue.prefix.clone(),
-        store_prefix: settings.store.prefix.clone(),
-        max_job_bytes: settings.jobs.max_bytes,
-        ..ClientConfig::default()
-    };
+    let config = ClientConfig { name: own_name(), ..app::client_config(settings) };
     Client::connect(config).await.map_err(explain)
 }
 
-fn explain(error: Error) -> Failure {
+pub(super) fn explain(error: Error) -> Failure {
     let exit = match &error {
-        Error::InvalidJob { .. } | Error::TooLarge { .. } => Exit::Rejected,
+        Error::InvalidJob { .. } | Error::TooLarge { .. } | Error::Conflict { .. } => {
+            Exit::Rejected
+        }
         Error::InvalidConfig { .. } => Exit::Usage,
-        Error::NoResult { .. } => Exit::NotYet,
+        Error::NoResult { .. } | Error::ResultGone { .. } => Exit::NotYet,
         _ => Exit::Unavailable,
     };
     exit.because(error)
@@ -136,9 +210,29 @@ async fn wait_and_show(
     id: &JobId,
     arguments: &ShowArguments,
 ) -> Result<ExitCode, Failure> {
-    let timeout = Duration::from_secs(arguments.timeout);
-    let result = client.wait(id, timeout).await.map_err(explain)?;
+    let result = client.wait(id, timeout_of(arguments)).await.map_err(explain)?;
     show(&result, arguments)
+}
+
+fn timeout_of(arguments: &ShowArguments) -> Duration {
+    Duration::from_secs(arguments.timeout)
+}
+
+/// Who cancels, for the result of what is cancelled.
+fn own_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = std::env::var("USER")
+        .unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
+    format!("{user} on {host}")
+}
+
+/// The end of what was shown already.
+fn show_end(result: &JobResult, arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    if let Some(directory) = &arguments.artifacts {
+        print::save_artifacts(result, directory)?;
+    }
+    eprint!("{}", print::summary(result, arguments.artifacts.as_ref()));
+    Ok(code_of(result))
 }
 
 fn show(result: &JobResult, arguments: &ShowArguments) -> Result<ExitCode, Failure> {

@@ -4,11 +4,13 @@ mod batch;
 mod doctor;
 mod exit;
 mod fleet;
+mod follow;
 mod job;
 mod print;
 mod run;
 mod scope;
 mod tools;
+mod waiting;
 mod worker;
 
 use std::{
@@ -19,7 +21,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::{LogFormat, Settings};
 use exit::Exit;
@@ -45,8 +50,12 @@ enum Command {
     Worker(worker::Arguments),
     /// Hand a program to the fleet
     Submit(fleet::SubmitArguments),
-    /// Show the result of a job
+    /// Show the result of a job, or where it is
     Result(fleet::ResultArguments),
+    /// Call jobs off, whether they wait or run
+    Cancel(fleet::CancelArguments),
+    /// List the workers that live
+    Workers(fleet::WorkersArguments),
     /// Show every barrier and service that this host can give, and what to do for the rest
     Doctor(doctor::Arguments),
     /// Write the agent's binary to a file, for an image of your own
@@ -107,6 +116,14 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
                 log_to_stderr(&settings, "warn");
                 fleet::result(arguments, &settings).await
             }
+            Command::Cancel(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::cancel(arguments, &settings).await
+            }
+            Command::Workers(arguments) => {
+                log_to_stderr(&settings, "warn");
+                fleet::workers(arguments, &settings).await
+            }
             Command::Doctor(arguments) => {
                 log_to_stderr(&settings, "error");
                 doctor::run(arguments, &settings).await
@@ -126,8 +143,12 @@ fn log_to_stderr(settings: &Settings, level: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    // Libraries trace what they send: passwords, and the code and the output of jobs.
+    let no_traffic = filter_fn(|event| {
+        *event.level() != Level::TRACE || event.target().starts_with("sandfleet")
+    });
     match settings.log.format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().finish().with(no_traffic).init(),
+        LogFormat::Text => log.finish().with(no_traffic).init(),
     }
 }

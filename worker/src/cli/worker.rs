@@ -1,6 +1,6 @@
 //! `sandfleet worker`: take jobs from the broker until told to stop.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use super::{
     scope,
 };
 use crate::{
-    app,
+    app::{self, DrainAfter},
     config::{Backend, Settings},
 };
 
@@ -23,6 +23,33 @@ pub(super) struct Arguments {
     /// What keeps programs apart from this machine [default: sandbox.backend]
     #[arg(long)]
     sandbox: Option<SandboxChoice>,
+
+    /// Stop in order after this time, such as 90s, 30m or 12h; whoever runs it starts another
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    drain_after: Option<Duration>,
+
+    /// Stop in order after this many jobs
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    drain_after_jobs: Option<u64>,
+}
+
+/// A number with a unit: ms, s, m or h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("use a number and ms, s, m or h, such as 30m".into()),
+    };
+    let milliseconds = number.parse().ok().and_then(|number: u64| number.checked_mul(unit_ms));
+    match milliseconds {
+        Some(0) => Err("0 is no time to work in".into()),
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        None => Err("use a number and ms, s, m or h, such as 30m".into()),
+    }
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
@@ -34,9 +61,24 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     if backend == Backend::Native {
         scope::obtain(settings);
     }
-    app::work(backend, settings).await.map_err(|error| match error {
+    let until = DrainAfter { time: arguments.drain_after, jobs: arguments.drain_after_jobs };
+    app::work(backend, settings, until).await.map_err(|error| match error {
         app::StartError::Sandbox(error) => super::run::refuse(error),
         app::StartError::Unavailable(reason) => Exit::Unavailable.with(reason),
     })?;
     Ok(Exit::Success.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "30", "m", "-1s", "1.5h", "1d", "0s", "99999999999999999999h", "1 h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -79,11 +79,8 @@ pub(super) fn check_redis(text: &str) -> Result<(), String> {
 /// The reasons never quote the address: it may be a password that went astray.
 fn check(text: &str, scheme: &str, client_accepts: fn(&str) -> bool) -> Result<(), String> {
     let url = Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
-    if url.scheme() == format!("{scheme}s") {
-        return Err(format!("asks for TLS, which this build has not; the scheme is {scheme}://"));
-    }
-    if url.scheme() != scheme {
-        return Err(format!("does not begin with {scheme}://"));
+    if url.scheme() != scheme && url.scheme() != format!("{scheme}s") {
+        return Err(format!("begins neither with {scheme}:// nor with {scheme}s://"));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("names no host".into());

@@ -22,6 +22,7 @@ pub(super) enum Kind {
         min: f64,
         max: f64,
     },
+    #[allow(dead_code, reason = "a kind that settings come and go with")]
     Boolean,
     Choice(&'static [&'static str]),
     Text(&'static Form),
@@ -109,6 +110,12 @@ impl Typed for Option<PathBuf> {
     }
 }
 
+impl Typed for Option<String> {
+    fn typed(text: &str) -> Option<Self> {
+        Some((!text.is_empty()).then(|| text.to_owned()))
+    }
+}
+
 impl Typed for Option<SocketAddr> {
     fn typed(text: &str) -> Option<Self> {
         match text {
@@ -174,6 +181,11 @@ pub(super) const NAME: Form = Form {
     },
 };
 
+pub(super) const NAME_OR_NONE: Form = Form {
+    allowed: "1 to 128 characters of A-Z a-z 0-9 . _ -, or nothing",
+    check: |text| if text.is_empty() { Ok(()) } else { (NAME.check)(text) },
+};
+
 pub(super) const IMAGE: Form = Form {
     allowed: "an image's name such as sandfleet/sandbox:latest",
     check: |text| match text {
@@ -223,14 +235,14 @@ pub(super) const ADDRESS_OR_OFF: Form = Form {
 };
 
 pub(super) const AMQP_URL: Form = Form {
-    allowed: "amqp://user:password@host:5672/vhost, special characters in the password escaped \
+    allowed: "amqp://user:password@host:5672/vhost, or amqps:// for TLS, special characters in the password escaped \
               as %xx, or the password in queue.password_file",
     check: address::check_amqp,
 };
 
 pub(super) const REDIS_URL: Form = Form {
-    allowed: "redis://user:password@host:6379/database, special characters in the password \
-              escaped as %xx, or the password in store.password_file",
+    allowed: "redis://user:password@host:6379/database, or rediss:// for TLS, special \
+              characters in the password escaped as %xx, or the password in store.password_file",
     check: address::check_redis,
 };
 

@@ -123,6 +123,17 @@ fn read_password(path: &Path) -> Result<String, String> {
     Ok(password.to_owned())
 }
 
+/// Certificates that nothing looks at give a false sense of safety.
+fn needless_certificates(values: &Values, area: &str, scheme: &str) -> Option<Mistake> {
+    let url = values.sound(area, "url")?;
+    let set = |name: &&str| values.sound(area, name).is_some_and(|path| !path.is_empty());
+    let name = ["ca_file", "certificate_file", "key_file"].into_iter().find(set)?;
+    (!url.starts_with(scheme)).then(|| {
+        let problem = format!("is of no use: {} has no TLS", values.describe(area, "url"));
+        values.mistake(area, name, &problem, &format!("begin the address with {scheme}"))
+    })
+}
+
 /// What is wrong between settings that are each right.
 fn contradictions(values: &Values) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
@@ -139,17 +150,33 @@ fn contradictions(values: &Values) -> Vec<Mistake> {
             ));
         }
     }
-    if let (Some(Some(address)), Some(false)) = (
+    if let (Some(Some(address)), Some(None)) = (
         values.typed::<Option<std::net::SocketAddr>>("admin", "address"),
-        values.typed::<bool>("admin", "allow_remote"),
+        values.typed::<Option<PathBuf>>("admin", "token_file"),
     ) && !address.ip().is_loopback()
     {
         mistakes.push(values.mistake(
             "admin",
             "address",
-            "can be reached from other machines, and there is no login",
-            "use 127.0.0.1, or set admin.allow_remote = true if the network keeps strangers out",
+            "can be reached from other machines, and nothing tells who may ask",
+            "use 127.0.0.1, or name a file with a token in admin.token_file",
         ));
+    }
+    if let (Some(wall), Some(timeout)) = (
+        values.typed::<u64>("caps", "wall_time_ms"),
+        values.typed::<u64>("queue", "consumer_timeout_ms"),
+    ) && wall > timeout / 3
+    {
+        mistakes.push(values.mistake(
+            "caps",
+            "wall_time_ms",
+            &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
+            "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
+             queue.consumer_timeout_ms",
+        ));
+    }
+    for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {
+        mistakes.extend(needless_certificates(values, area, scheme));
     }
     mistakes
 }

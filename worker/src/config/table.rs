@@ -8,7 +8,7 @@ use super::{
     address::ServiceUrl,
     kind::{
         ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, IMAGE, Kind, LOG_FILTER, LogFormat, NAME,
-        PATH_OR_NONE, REDIS_URL,
+        NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     source::Values,
 };
@@ -150,9 +150,27 @@ settings! {
         url: ServiceUrl = "amqp://guest:guest@127.0.0.1:5672/%2f", Kind::Secret(&AMQP_URL);
         /// A file whose content replaces the address's password.
         password_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// With amqps://, a PEM file of the authorities that may vouch for the broker, instead of
+        /// the system's.
+        ca_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// With amqps://, a PEM file of the certificate by which the broker knows us, if it wants
+        /// one.
+        certificate_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// The private key of that certificate, a PEM file.
+        key_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// The broker's consumer timeout, in milliseconds, which AMQP doesn't tell: how long a
+        /// delivery may stay unsettled before the broker takes it back. caps.wall_time_ms may be a
+        /// third of it, which leaves time for waiting, collecting and storing.
+        consumer_timeout_ms: u64 = "1800000", Kind::Integer { min: 60_000, max: 604_800_000 };
         /// What the names of all queues and exchanges begin with; fleets that share a broker
         /// differ in it.
         prefix: String = "sandfleet", Kind::Text(&NAME);
+        /// How many jobs may wait in one queue before it refuses more; 0 for any number. All
+        /// workers and producers of a fleet have to agree.
+        max_jobs: u32 = "1000000", Kind::Integer { min: 0, max: 2_000_000_000 };
+        /// How many bytes of jobs may wait in one queue before it refuses more; 0 for any number.
+        /// All workers and producers of a fleet have to agree.
+        max_bytes: u64 = "8589934592", Kind::Integer { min: 0, max: 1 << 50 };
     }
 
     /// The Redis server that results go to.
@@ -161,10 +179,21 @@ settings! {
         url: ServiceUrl = "redis://127.0.0.1:6379/", Kind::Secret(&REDIS_URL);
         /// A file whose content replaces the address's password.
         password_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// With rediss://, a PEM file of the authorities that may vouch for the server, instead of
+        /// the system's.
+        ca_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// With rediss://, a PEM file of the certificate by which the server knows us, if it wants
+        /// one.
+        certificate_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// The private key of that certificate, a PEM file.
+        key_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
         /// What the names of all keys begin with; fleets that share a server differ in it.
         prefix: String = "sandfleet", Kind::Text(&NAME);
         /// How long a result is kept, in milliseconds, unless its job asks for less.
         result_ttl_ms: u64 = "86400000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
+        /// How long a job may wait for its first start, in milliseconds, whatever it asks for; and
+        /// how long it is remembered after its end, so that a late copy of it is never run again.
+        job_ttl_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
     }
 
     /// What jobs run in.
@@ -178,6 +207,9 @@ settings! {
         /// Whether a Docker engine or runtime with known holes, or of an unknown version, may be
         /// used; `sandfleet doctor` names the holes.
         allow_outdated_engine: bool = "false", Kind::Boolean;
+        /// The AppArmor profile that the Docker engine puts around programs, loaded on its host;
+        /// without one it is the engine's own, where that host has AppArmor.
+        apparmor_profile: Option<String> = "", Kind::Text(&NAME_OR_NONE);
         /// The image of the containers.
         image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
         /// The cgroup below which the native backend makes those of its jobs; without one it is
@@ -194,14 +226,19 @@ settings! {
         /// The longest job message, in bytes; longer ones are rejected. RabbitMQ has a bound of
         /// its own: 128 MiB, and 16 MiB from version 4 on.
         max_bytes: usize = "8388608", Kind::Integer { min: 1_024, max: 134_217_728 };
+        /// How many jobs of one tenant run at a time in the whole fleet; 0 for any number. The
+        /// workers of a fleet should agree.
+        tenant_places: u32 = "0", Kind::Integer { min: 0, max: 1_000_000 };
     }
 
-    /// The HTTP endpoint with metrics and health; it has no login.
+    /// The HTTP endpoint with metrics and health.
     admin: AdminSettings {
         /// Where it listens.
         address: Option<SocketAddr> = "127.0.0.1:9464", Kind::Text(&ADDRESS_OR_OFF);
-        /// Whether it may listen where other machines can reach it.
-        allow_remote: bool = "false", Kind::Boolean;
+        /// A file that holds a token. With it, `/metrics` and the reasons in `/readyz` are for
+        /// those who send `Authorization: Bearer TOKEN`; without it the endpoint may listen only
+        /// where no other machine can reach it.
+        token_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
     }
 
     /// What is logged, on standard error.
@@ -231,11 +268,10 @@ fn limit_row(name: LimitName) -> LimitRow {
     let (cap, max, doc, because) = match name {
         LimitName::WallTimeMs => (
             60_000,
-            600_000,
+            86_400_000,
             "Real time from the program's start, in milliseconds",
-            "RabbitMQ takes a job away from a worker that hasn't acknowledged it within the \
-             broker's consumer timeout, 30 minutes by default; 10 minutes leave a margin for \
-             waiting, collecting and storing.",
+            "At most a third of queue.consumer_timeout_ms: RabbitMQ takes a job away from a \
+             worker that hasn't acknowledged it by then.",
         ),
         LimitName::CpuTimeMs => (
             60_000,

@@ -118,7 +118,7 @@ fn every_mistake_is_reported_at_once() {
         "a.toml",
         "[worker]\nslots = \"4\"\nsolts = 4\nmax_attempts = 0\n[wroker]\nid = 1\n\
          [sandbox]\ncpus = nan\nimage = 7\nbackend = \"podman\"\n\
-         [caps]\nwall_time_ms = 900_000\nmemory_bytes = 134217728\n",
+         [caps]\nwall_time_ms = 900_000_000\nmemory_bytes = 134217728\n",
     );
     let found = mistakes(
         Some(&file),
@@ -127,7 +127,7 @@ fn every_mistake_is_reported_at_once() {
             ("SANDFLEET_LOG_LEVEL", "inof"),
             ("SANDFLEET_ADMIN_ADDRESS", "0.0.0.0:9464"),
             ("SANDFLEET_ADMIN_PORT", "9464"),
-            ("SANDFLEET_QUEUE_URL", "amqps://u:hunter2@h/"),
+            ("SANDFLEET_QUEUE_URL", "http://u:hunter2@h/"),
             ("SANDFLEET_STORE_PASSWORD_FILE", "/nonexistent/password"),
             ("SANDFLEET_JOBS_MAX_BYTES", "8MiB"),
         ],
@@ -141,7 +141,9 @@ fn every_mistake_is_reported_at_once() {
         format!("sandbox.cpus = nan ({file}:8) is out of range; use a number from 0.01 to 1024"),
         format!("sandbox.image = 7 ({file}:9) is not text in quotes; use an image's name"),
         format!("sandbox.backend = podman ({file}:10) is not one of the choices; use native or"),
-        format!("caps.wall_time_ms = 900000 ({file}:12) is out of range; use a whole number from"),
+        format!(
+            "caps.wall_time_ms = 900000000 ({file}:12) is out of range; use a whole number from"
+        ),
         format!(
             "defaults.memory_bytes = 268435456 (default) is above caps.memory_bytes = 134217728 \
              ({file}:13); lower the default or raise the cap"
@@ -150,7 +152,7 @@ fn every_mistake_is_reported_at_once() {
         "log.level = inof (SANDFLEET_LOG_LEVEL) names the unknown level \"inof\"; use off".into(),
         "admin.address = 0.0.0.0:9464 (SANDFLEET_ADMIN_ADDRESS) can be reached from other".into(),
         "SANDFLEET_ADMIN_PORT (environment) is no setting; ".into(),
-        "queue.url = amqps://u:***@h/ (SANDFLEET_QUEUE_URL) asks for TLS".into(),
+        "queue.url = http://u:***@h/ (SANDFLEET_QUEUE_URL) begins neither with amqp://".into(),
         "store.password_file = /nonexistent/password (SANDFLEET_STORE_PASSWORD_FILE) cannot be \
          read: "
             .into(),
@@ -162,7 +164,7 @@ fn every_mistake_is_reported_at_once() {
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     assert!(
-        found.iter().any(|mistake| mistake.contains("consumer timeout")),
+        found.iter().any(|mistake| mistake.contains("queue.consumer_timeout_ms")),
         "the wall time's cap says why: {found:#?}"
     );
 }
@@ -297,10 +299,11 @@ fn the_effective_settings_are_a_file_that_gives_the_same_settings() {
 }
 
 #[test]
-fn a_remote_address_needs_a_permission() {
+fn a_remote_address_needs_a_token() {
     let remote = ("SANDFLEET_ADMIN_ADDRESS", "[::]:9464");
-    assert_eq!(mistakes(None, &[remote]).len(), 1);
-    assert!(load(None, &[remote, ("SANDFLEET_ADMIN_ALLOW_REMOTE", "true")]).is_ok());
+    let refusal = &mistakes(None, &[remote])[..];
+    assert!(matches!(refusal, [one] if one.contains("admin.token_file")), "{refusal:?}");
+    assert!(load(None, &[remote, ("SANDFLEET_ADMIN_TOKEN_FILE", "/etc/token")]).is_ok());
     assert!(load(None, &[("SANDFLEET_ADMIN_ADDRESS", "[::1]:0")]).is_ok());
 }
 
@@ -312,12 +315,14 @@ fn addresses_are_what_their_clients_understand() {
         ("amqp://u:p@host:5672/vhost?heartbeat=10", true),
         ("amqp://", false),
         ("amqp://host:port", false),
+        ("amqps://u:p@host:5671/vhost", true),
         ("redis://host", false),
+        ("amqpss://host", false),
     ] {
         assert_eq!(accepted("SANDFLEET_QUEUE_URL", url), good, "{url}");
     }
     for (url, good) in
-        [("redis://host/3", true), ("redis://host/x", false), ("rediss://host", false)]
+        [("redis://host/3", true), ("redis://host/x", false), ("rediss://host", true)]
     {
         assert_eq!(accepted("SANDFLEET_STORE_URL", url), good, "{url}");
     }
@@ -330,6 +335,23 @@ fn addresses_are_what_their_clients_understand() {
     ] {
         assert_eq!(accepted("SANDFLEET_SANDBOX_DOCKER_HOST", host), good, "{host}");
     }
+}
+
+#[test]
+fn a_job_may_run_for_a_third_of_the_consumer_timeout() {
+    let wall = ("SANDFLEET_CAPS_WALL_TIME_MS", "600001");
+    let refusal = &mistakes(None, &[wall])[..];
+    let says = |one: &String| one.contains("a third of queue.consumer_timeout_ms = 1800000");
+    assert!(matches!(refusal, [one] if says(one)), "{refusal:?}");
+    assert!(load(None, &[wall, ("SANDFLEET_QUEUE_CONSUMER_TIMEOUT_MS", "1800003")]).is_ok());
+}
+
+#[test]
+fn certificates_that_nothing_looks_at_are_a_mistake() {
+    let ca = ("SANDFLEET_STORE_CA_FILE", "/etc/ca.pem");
+    let refusal = &mistakes(None, &[ca])[..];
+    assert!(matches!(refusal, [one] if one.contains("rediss://")), "{refusal:?}");
+    assert!(load(None, &[ca, ("SANDFLEET_STORE_URL", "rediss://host")]).is_ok());
 }
 
 #[test]

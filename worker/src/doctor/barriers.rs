@@ -1,18 +1,18 @@
 //! The sandboxes, by putting each barrier up and running the smallest program behind them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bollard::{Docker, models::SystemInfo};
 use sandfleet_agent::launch::Barrier;
 use tokio::time::timeout;
 
-use super::{Finding, State};
+use super::{Finding, State, confinement};
 use crate::{
     app,
     config::Settings,
     sandbox::{
         Sandbox, SandboxError,
-        docker::{DockerConfig, DockerSandbox, versions},
+        docker::{self, DockerConfig, DockerSandbox, versions},
         native::{self, NativeSandbox},
         self_test,
     },
@@ -61,6 +61,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
     }
     findings.push(users());
     findings.push(landlock());
+    findings.extend(confinement::findings(NATIVE, confinement::of_host(Path::new("/"))));
     findings
 }
 
@@ -125,6 +126,11 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
         }
     };
     let mut findings = engine(&info, &config.runtime);
+    // Another host's kernel can't be looked at from here.
+    let host = config.host.starts_with("unix://").then(|| confinement::of_host(Path::new("/")));
+    let told = [docker::confinement::has_apparmor(&info), docker::confinement::has_selinux(&info)];
+    let modules = confinement::of_engine(told, config.apparmor_profile.as_deref(), host);
+    findings.extend(confinement::findings(DOCKER, modules));
     let versions = versions(&docker, &config).await;
     let refused = versions.iter().any(|finding| finding.state == State::Missing);
     findings.extend(versions);

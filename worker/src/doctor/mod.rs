@@ -2,6 +2,7 @@
 
 pub mod attack;
 mod barriers;
+mod confinement;
 mod services;
 
 use serde::Serialize;

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use super::{Finding, State};
 use crate::{
+    app,
     config::Settings,
-    store::{RedisConfig, RedisStore, Store},
+    store::{RedisStore, ServerFacts, Store},
 };
 
 const SERVICES: &str = "services";
@@ -17,10 +18,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
     let shown = settings.queue.url.to_string();
     let reach = async {
-        let broker = Broker::at(settings.queue.url.reveal(), "sandfleet doctor", DEADLINE)
-            .map_err(|error| error.to_string())?;
+        let broker = Broker::at(
+            settings.queue.url.reveal(),
+            "sandfleet doctor",
+            DEADLINE,
+            &app::queue_tls(settings),
+        )
+        .map_err(|error| error.to_string())?;
         // No isolation: connects and asks for nothing that isn't there.
-        let topology = Topology { prefix: settings.queue.prefix.clone(), isolations: Vec::new() };
+        let topology = Topology {
+            prefix: settings.queue.prefix.clone(),
+            isolations: Vec::new(),
+            limits: Default::default(),
+        };
         Publisher::new(broker, topology).connect().await.map_err(|error| chain(&error))
     };
     let fix = "start RabbitMQ, or name another with queue.url; `sandfleet run` needs none";
@@ -30,15 +40,61 @@ pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
 pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
     let shown = settings.store.url.to_string();
     let reach = async {
-        let config = RedisConfig {
-            url: settings.store.url.reveal().to_owned(),
-            prefix: settings.store.prefix.clone(),
-        };
-        let store = RedisStore::connect(config).map_err(|error| chain(&error))?;
-        store.check().await.map_err(|error| chain(&error))
+        let store =
+            RedisStore::connect(app::redis_config(settings)).map_err(|error| chain(&error))?;
+        store.check().await.map_err(|error| chain(&error))?;
+        store.server().await.map_err(|error| chain(&error))
     };
     let fix = "start Redis, or name another with store.url; `sandfleet run` needs none";
-    vec![finding("store", &shown, timeout(DEADLINE, reach).await.ok(), fix)]
+    let reached = timeout(DEADLINE, reach).await.ok();
+    let facts = reached.as_ref().and_then(|reached| reached.as_ref().ok()).cloned();
+    let mut findings = vec![finding("store", &shown, reached.map(|it| it.map(drop)), fix)];
+    if let Some(facts) = facts {
+        findings.extend([version(&facts), persistence(&facts)]);
+    }
+    findings
+}
+
+fn version(facts: &ServerFacts) -> Finding {
+    let detail = format!("Redis {}", facts.version);
+    if facts.is_new_enough() {
+        return Finding::ok(SERVICES, "store version", detail);
+    }
+    let fix = "install Redis 6.2 or newer";
+    Finding::bad(SERVICES, "store version", State::Missing, detail, fix)
+}
+
+/// What a crash of the server would cost. The worker works with all of them.
+fn persistence(facts: &ServerFacts) -> Finding {
+    let name = "store persistence";
+    let fix = "set `appendonly yes` and `appendfsync always` in redis.conf, so that a result is on \
+               disk before its job is acknowledged";
+    if !facts.append_only {
+        let detail = "appendonly no: a crash of Redis loses the results since its last snapshot, \
+                      minutes of them, though their jobs are done with";
+        return Finding::bad(SERVICES, name, State::Warning, detail, fix);
+    }
+    match facts.fsync.as_deref() {
+        Some("always") => Finding::ok(SERVICES, name, "appendonly yes, appendfsync always"),
+        Some("everysec") => Finding::ok(
+            SERVICES,
+            name,
+            "appendonly yes, appendfsync everysec: a crash of its host may lose the results of \
+             the last second or two; `appendfsync always` loses none",
+        ),
+        Some(other) => {
+            let detail = format!(
+                "appendonly yes, appendfsync {other}: a crash of its host may lose the results of \
+                 half a minute"
+            );
+            Finding::bad(SERVICES, name, State::Warning, detail, fix)
+        }
+        None => Finding::ok(
+            SERVICES,
+            name,
+            "appendonly yes; the user may not read appendfsync: see that it is always or everysec",
+        ),
+    }
 }
 
 fn finding(name: &str, shown: &str, reached: Option<Result<(), String>>, fix: &str) -> Finding {
@@ -62,4 +118,26 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_forgets_is_a_warning_that_says_what_is_lost() {
+        let facts = |append_only, fsync: Option<&str>| ServerFacts {
+            version: "7.0.15".into(),
+            append_only,
+            fsync: fsync.map(str::to_owned),
+        };
+        let off = persistence(&facts(false, Some("everysec")));
+        assert_eq!(off.state, State::Warning);
+        assert!(off.detail.contains("minutes"), "{}", off.detail);
+        assert_eq!(persistence(&facts(true, Some("no"))).state, State::Warning);
+        for fsync in [Some("always"), Some("everysec"), None] {
+            assert_eq!(persistence(&facts(true, fsync)).state, State::Ok);
+        }
+        assert_eq!(version(&facts(true, None)).state, State::Ok);
+    }
 }

@@ -73,6 +73,11 @@ impl Metrics {
         self.handles.component_ready.with_label_values(&[component]).set(ready.into());
     }
 
+    /// How many jobs run at present.
+    pub fn slots_busy(&self) -> usize {
+        usize::try_from(self.handles.slots_busy.get()).unwrap_or(0)
+    }
+
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 pub mod refuse;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sandfleet_common::{
     Artifact, Content, Encoding, Job, JobId, JobResult, RunOutput, SandboxReport, Status, Timing,
@@ -27,8 +29,6 @@ impl Accounting {
     pub fn of(worker_id: &str, job: &Job, started_at: Timestamp) -> Self {
         let mut accounting = Self::unread(worker_id, job.job_id.clone(), started_at);
         accounting.result.queued_at = job.queued_at;
-        accounting.result.timing.queue_ms =
-            job.queued_at.map_or(0, |queued_at| milliseconds_between(queued_at, started_at));
         accounting.result.metadata = job.metadata.clone();
         accounting
     }
@@ -60,6 +60,11 @@ impl Accounting {
         Self { result, attempt: 0 }
     }
 
+    /// Notes how long the job waited, by the store's clock and not by two machines'.
+    pub fn has_waited(&mut self, waited: Duration) {
+        self.result.timing.queue_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    }
+
     fn close(self, status: Status, verdict: Option<Verdict>, message: String) -> JobResult {
         JobResult {
             status,
@@ -70,11 +75,6 @@ impl Accounting {
             ..self.result
         }
     }
-}
-
-fn milliseconds_between(from: Timestamp, to: Timestamp) -> u64 {
-    // Two machines' clocks: the difference can be negative.
-    u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
 }
 
 /// The result of a program that ran.

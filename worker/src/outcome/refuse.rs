@@ -1,9 +1,11 @@
 //! Results of jobs whose program never ran, or never to an end.
 
-use sandfleet_common::{Job, JobResult, Status, Verdict};
+use std::time::Duration;
+
+use sandfleet_common::{JobResult, Status, Verdict};
 
 use super::Accounting;
-use crate::sandbox::SandboxError;
+use crate::{queue::Death, sandbox::SandboxError};
 
 /// The job isn't valid, or not here.
 pub fn rejected(accounting: Accounting, message: String) -> JobResult {
@@ -11,11 +13,51 @@ pub fn rejected(accounting: Accounting, message: String) -> JobResult {
 }
 
 /// Nobody started the job in time.
-pub fn expired(accounting: Accounting, job: &Job) -> JobResult {
-    let ttl_ms = job.ttl_ms.unwrap_or(0);
-    let message =
-        format!("not started within ttl_ms = {ttl_ms} of queued_at; add workers or raise ttl_ms");
+pub fn expired(accounting: Accounting, ttl_ms: Option<u64>, limit: Duration) -> JobResult {
+    let message = match ttl_ms.map(Duration::from_millis) {
+        Some(ttl) if ttl <= limit => format!(
+            "not started within ttl_ms = {} of its submission; add workers or raise ttl_ms",
+            ttl.as_millis()
+        ),
+        _ => format!(
+            "not started within store.job_ttl_ms = {}, the longest that any job may wait; add \
+             workers or raise it",
+            limit.as_millis()
+        ),
+    };
     accounting.close(Status::Expired, None, message)
+}
+
+/// Somebody called the job off after it was started.
+pub fn cancelled(accounting: Accounting, by: &str) -> JobResult {
+    let message = match accounting.attempt {
+        0 => format!("cancelled by {by} before it was started"),
+        attempt => format!("cancelled by {by} while it ran, in attempt {attempt}"),
+    };
+    accounting.close(Status::Cancelled, None, message)
+}
+
+/// The broker gave up on the job's message, for one of its reasons.
+pub fn dead(accounting: Accounting, death: &Death) -> JobResult {
+    let Death { reason, queue, count } = death;
+    match reason.as_str() {
+        "expired" => {
+            let message = format!("not started before its message expired in queue {queue}");
+            accounting.close(Status::Expired, None, message)
+        }
+        "delivery_limit" => {
+            let message = format!(
+                "given up: no worker that took it from queue {queue} kept it long enough to claim \
+                 it; see the workers' logs"
+            );
+            accounting.close(Status::Error, Some(Verdict::InternalError), message)
+        }
+        _ => {
+            let message =
+                format!("given up: the broker took it out of queue {queue} ({reason}, {count}x)");
+            accounting.close(Status::Error, Some(Verdict::InternalError), message)
+        }
+    }
 }
 
 /// The fleet failed the job as often as it may.

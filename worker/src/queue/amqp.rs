@@ -1,12 +1,14 @@
 //! Jobs from RabbitMQ.
 //!
-//! A worker never holds more deliveries than it has slots, plus at most one for each queue but
-//! one that came in while it was filling its last slot. The broker's own prefetch can't promise
-//! that: it counts for each consumer and so for each queue, and a worker that is busy with batch
-//! jobs would sit on interactive ones that an idle worker could run. So the worker asks for a job
+//! A worker never holds more deliveries than it has slots; what comes in while it is filling its
+//! last slot it returns. The broker's own prefetch can't promise that: it counts for each consumer
+//! and so for each queue, and a worker that is busy with batch jobs would sit on interactive ones
+//! that an idle worker could run. So the worker asks for a job
 //! when it has a slot for it, and subscribes only to wait for the next one when there is none;
 //! [`lanes`] has the details.
 
+mod dead_letters;
+mod lane;
 mod lanes;
 mod receipt;
 mod supervisor;
@@ -19,12 +21,13 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::{Isolation, Priority};
-use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use sandfleet_sdk::{Broker, Error, Publisher, QueueLimits, Tls, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 
+pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
     receipt::AmqpReceipt,
     supervisor::{Reachable, Supervisor},
@@ -39,12 +42,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AmqpConfig {
     /// The broker: `amqp://user:password@host:port/vhost`.
     pub url: String,
+    /// Certificates, for `amqps://`.
+    pub tls: Tls,
     /// How the names of the fleet's queues begin.
     pub prefix: String,
     /// What the broker calls this worker's connections.
     pub name: String,
     /// How many deliveries are taken and not settled at a time, at least 1.
     pub slots: usize,
+    /// When the queues are full.
+    pub limits: QueueLimits,
     /// The isolations this worker gives.
     pub isolations: Vec<Isolation>,
     /// The priorities this worker serves.
@@ -75,11 +82,15 @@ impl AmqpQueue {
         if config.isolations.is_empty() || config.priorities.is_empty() {
             return refuse("isolations", "no queue to serve; name an isolation and a priority");
         }
-        let broker = Broker::at(&config.url, &config.name, TIMEOUT)?;
+        let broker = Broker::at(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let (sender, deliveries) = mpsc::channel(config.slots);
         let (stop, stopped) = watch::channel(false);
         let reachable = Arc::new(Mutex::new(Reachable::No("not connected yet".into())));
-        let dead_letters = Topology { prefix: config.prefix.clone(), isolations: Vec::new() };
+        let dead_letters = Topology {
+            prefix: config.prefix.clone(),
+            isolations: Vec::new(),
+            limits: config.limits,
+        };
         let supervisor = Supervisor {
             // A connection of its own: a broker that blocks publishers reads nothing more from
             // theirs, and the acks of finished jobs have to go on.

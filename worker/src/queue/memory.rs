@@ -139,6 +139,10 @@ impl Receipt for MemoryReceipt {
         Ok(())
     }
 
+    async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        self.requeue(body).await
+    }
+
     async fn dead_letter(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
         let dead_letter = DeadLetter { body, reason: reason.to_owned() };
         self.settle(|state| state.dead_letters.push(dead_letter));

@@ -1,12 +1,14 @@
 //! Where jobs come from.
 
 mod amqp;
+mod counted;
 mod memory;
 pub mod settle;
 
 use async_trait::async_trait;
 
-pub use amqp::{AmqpConfig, AmqpQueue};
+pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
+pub use counted::CountedQueue;
 pub use memory::{DeadLetter, MemoryQueue};
 
 /// A source of jobs.
@@ -39,6 +41,8 @@ pub(in crate::queue) trait Receipt: Send {
     async fn ack(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The job goes back to the queue for somebody else.
     async fn requeue(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
+    /// The job goes to the end of its queue, and its queue has to wait for a moment.
+    async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The message goes to the dead-letter queue with `reason` beside it.
     async fn dead_letter(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String>;
 }

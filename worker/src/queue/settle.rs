@@ -11,6 +11,8 @@ pub enum Settlement {
     Done,
     /// It goes back to the queue.
     Requeue,
+    /// Others of its tenant have to end first: it goes to the end of its queue.
+    Postpone,
     /// It can't be answered, because it names no job: it goes to the dead letters.
     DeadLetter(String),
 }
@@ -24,6 +26,7 @@ pub async fn settle(delivery: Delivery, settlement: Settlement) {
     let settled = match &settlement {
         Settlement::Done => receipt.ack(body).await,
         Settlement::Requeue => receipt.requeue(body).await,
+        Settlement::Postpone => receipt.postpone(body).await,
         Settlement::DeadLetter(reason) => receipt.dead_letter(body, reason).await,
     };
     if let Err(error) = settled {

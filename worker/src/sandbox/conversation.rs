@@ -3,6 +3,9 @@
 //! The container is hostile. Nothing it sends is trusted in length, order or number; what breaks
 //! the agreement ends the conversation.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::time::{Duration, Instant};
 
 use sandfleet_agent::{
@@ -210,12 +213,12 @@ async fn listen(
                 deadline = Deadline::now() + limit + END_DEADLINE;
             }
             (Kind::Stdout, true, false) => {
-                watcher(Stream::Stdout, &payload);
                 heard.stdout.push(&payload, cap).map_err(Broken::Protocol)?;
+                watcher(Stream::Stdout, &payload);
             }
             (Kind::Stderr, true, false) => {
-                watcher(Stream::Stderr, &payload);
                 heard.stderr.push(&payload, cap).map_err(Broken::Protocol)?;
+                watcher(Stream::Stderr, &payload);
             }
             (Kind::StderrTail, true, false) => {
                 payload.truncate(policy.stderr_tail_bytes as usize);

@@ -7,15 +7,26 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandfleet_common::{JobId, JobResult, JobState};
-use tokio::time::Instant;
+use jiff::Timestamp;
+use sandfleet_common::{Job, JobId, JobResult, JobState, QueuedJob, RunningJob, Status};
+use sandfleet_sdk::{Cancellation, cancelled_result};
+use serde_json::Value;
+use tokio::{sync::broadcast, time::Instant};
 
-use super::{Claim, Claimed, Committed, Store, StoreError};
+use super::{
+    Alarm, Claim, Claimed, Committed, Output, Renewed, Store, StoreError, alarms::BACKLOG,
+};
+
+/// How long any job may wait.
+const JOB_TTL: Duration = Duration::from_secs(7 * 86_400);
 
 /// Results of this process. Clones are the same store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
+    alarms: broadcast::Sender<Alarm>,
+    /// How long a job is remembered after its end.
+    memory: Duration,
 }
 
 #[derive(Default)]
@@ -23,9 +34,20 @@ struct State {
     results: HashMap<JobId, Kept<JobResult>>,
     /// The owners.
     leases: HashMap<JobId, Kept<String>>,
-    attempts: HashMap<JobId, Kept<u32>>,
+    records: HashMap<JobId, Kept<Record>>,
     /// How many entries there may be before those past their time are looked for.
     sweep_at: usize,
+}
+
+/// What is remembered of a job.
+#[derive(Clone, Default)]
+struct Record {
+    queued: QueuedJob,
+    started_at: Option<Timestamp>,
+    cancelled_by: Option<String>,
+    ended: Option<Status>,
+    metadata: Vec<(String, Value)>,
+    result_ttl: Option<Duration>,
 }
 
 /// Something with a time to live.
@@ -34,10 +56,21 @@ struct Kept<T> {
     until: Instant,
 }
 
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self::default()
+        Self::remembering(JOB_TTL)
+    }
+
+    /// An empty store that knows for so long after a job's end that there was one.
+    pub fn remembering(memory: Duration) -> Self {
+        Self { state: Arc::default(), alarms: broadcast::channel(BACKLOG).0, memory }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -47,38 +80,81 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    async fn register(&self, job: &Job) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if live(&state.records, &job.job_id).is_some() {
+            return Ok(());
+        }
+        let record = Record {
+            queued: QueuedJob {
+                queued_at: Some(Timestamp::now()),
+                attempts: 0,
+                language: Some(job.language.clone()),
+                isolation: Some(job.isolation),
+                priority: Some(job.priority),
+                queue: None,
+            },
+            metadata: job.metadata.clone().into_iter().collect(),
+            result_ttl: job.result_ttl_ms.map(Duration::from_millis),
+            ..Record::default()
+        };
+        state.records.insert(job.job_id.clone(), Kept::new(record, JOB_TTL));
+        Ok(())
+    }
+
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
         let mut state = self.lock();
         state.sweep();
-        if live(&state.results, job).is_some() {
+        let mut record = live(&state.records, job).cloned().unwrap_or_default();
+        if record.ended.is_some() || live(&state.results, job).is_some() {
             return Ok(Claimed::Done);
         }
-        let attempts = live(&state.attempts, job).copied().unwrap_or(0);
+        let queued_at = record.queued.queued_at.or(claim.queued_at);
+        let waited = queued_at.map_or(Duration::ZERO, |at| {
+            at.duration_until(Timestamp::now()).try_into().unwrap_or_default()
+        });
+        let attempts = record.queued.attempts;
         match state.leases.get(job).filter(|lease| lease.until > Instant::now()) {
             // The owner asks again because the answer was lost.
             Some(lease) if lease.value == claim.owner => {
                 state.leases.insert(job.clone(), Kept::new(claim.owner.clone(), claim.lease));
-                return Ok(Claimed::Run { attempt: attempts });
+                return Ok(Claimed::Run { attempt: attempts, waited });
             }
             Some(lease) => {
                 return Ok(Claimed::Busy { lease_left: lease.until - Instant::now() });
             }
             None => {}
         }
+        if let Some(by) = record.cancelled_by {
+            return Ok(Claimed::Cancelled { by, attempts });
+        }
+        let limit = claim.ttl.map_or(JOB_TTL, |ttl| ttl.min(JOB_TTL));
+        if attempts == 0 && waited > limit {
+            return Ok(Claimed::Expired { waited, limit });
+        }
         if attempts >= claim.max_attempts {
             return Ok(Claimed::Exhausted { attempts });
         }
-        state.attempts.insert(job.clone(), Kept::new(attempts + 1, claim.keep));
+        record.queued.attempts = attempts + 1;
+        record.queued.queued_at = queued_at.or_else(|| Some(Timestamp::now()));
+        record.started_at = Some(Timestamp::now());
+        state.records.insert(job.clone(), Kept::new(record, JOB_TTL));
         state.leases.insert(job.clone(), Kept::new(claim.owner.clone(), claim.lease));
-        Ok(Claimed::Run { attempt: attempts + 1 })
+        Ok(Claimed::Run { attempt: attempts + 1, waited })
     }
 
-    async fn renew(&self, job: &JobId, owner: &str, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(
+        &self,
+        job: &JobId,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Renewed, StoreError> {
         let mut state = self.lock();
         if live(&state.leases, job).is_some_and(|holder| holder == owner) {
             state.leases.insert(job.clone(), Kept::new(owner.to_owned(), lease));
         }
-        Ok(())
+        let by = live(&state.records, job).and_then(|record| record.cancelled_by.clone());
+        Ok(by.map_or(Renewed::GoOn, |by| Renewed::Cancelled { by }))
     }
 
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError> {
@@ -100,16 +176,68 @@ impl Store for MemoryStore {
             let ours = stored == result;
             return Ok(if ours { Committed::Stored } else { Committed::AlreadyThere });
         }
-        state.results.insert(job.clone(), Kept::new(result.clone(), keep));
+        if live(&state.records, job).is_some_and(|record| record.ended.is_some()) {
+            return Ok(Committed::AlreadyThere);
+        }
+        state.end(result, keep, self.memory);
         Ok(Committed::Stored)
+    }
+
+    async fn cancel(
+        &self,
+        job: &JobId,
+        by: &str,
+        keep: Duration,
+    ) -> Result<Cancellation, StoreError> {
+        let mut state = self.lock();
+        if let Some(result) = live(&state.results, job) {
+            return Ok(Cancellation::Ended(result.status));
+        }
+        let Some(record) = live(&state.records, job).cloned() else {
+            return Ok(Cancellation::Unknown);
+        };
+        if let Some(status) = record.ended {
+            return Ok(Cancellation::Ended(status));
+        }
+        if live(&state.leases, job).is_some() {
+            if let Some(kept) = state.records.get_mut(job) {
+                kept.value.cancelled_by.get_or_insert_with(|| by.to_owned());
+            }
+            // Nobody is there to hear it if its worker is gone.
+            let _ = self.alarms.send(Alarm::Job(job.clone()));
+            return Ok(Cancellation::Told);
+        }
+        let result =
+            cancelled_result(job, by, &record.queued, Timestamp::now(), record.metadata.clone());
+        let keep = record.result_ttl.map_or(keep, |asked| asked.min(keep));
+        state.end(&result, keep, self.memory);
+        Ok(Cancellation::Cancelled)
+    }
+
+    fn alarms(&self) -> broadcast::Receiver<Alarm> {
+        self.alarms.subscribe()
+    }
+
+    /// Who is in this process has the output from the hooks.
+    async fn append(&self, _: &JobId, _: &str, _: &[Output]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
         let state = self.lock();
-        Ok(match live(&state.results, job) {
-            Some(result) => JobState::Done(Box::new(result.clone())),
-            None if live(&state.leases, job).is_some() => JobState::Running,
-            None => JobState::Unknown,
+        if let Some(result) = live(&state.results, job) {
+            return Ok(JobState::Done(Box::new(result.clone())));
+        }
+        let Some(record) = live(&state.records, job) else { return Ok(JobState::Unknown) };
+        Ok(match (record.ended, live(&state.leases, job)) {
+            (Some(status), _) => JobState::Forgotten(status),
+            (None, Some(owner)) => JobState::Running(RunningJob {
+                worker_id: owner.split('/').next().unwrap_or_default().to_owned(),
+                attempt: record.queued.attempts,
+                started_at: record.started_at,
+                cancelled: record.cancelled_by.is_some(),
+            }),
+            (None, None) => JobState::Queued(record.queued.clone()),
         })
     }
 
@@ -125,18 +253,26 @@ impl State {
         }
     }
 
+    /// Stores the one result of a job.
+    fn end(&mut self, result: &JobResult, keep: Duration, memory: Duration) {
+        let job = &result.job_id;
+        let record = Record { ended: Some(result.status), ..Record::default() };
+        self.records.insert(job.clone(), Kept::new(record, memory.max(keep)));
+        self.results.insert(job.clone(), Kept::new(result.clone(), keep));
+    }
+
     /// Throws away what is past its time, once there is twice as much as after the last sweep: so
     /// that memory is bounded by what is live, at a constant cost for each entry.
     fn sweep(&mut self) {
-        let count = self.results.len() + self.leases.len() + self.attempts.len();
+        let count = self.results.len() + self.leases.len() + self.records.len();
         if count < self.sweep_at.max(1024) {
             return;
         }
         let now = Instant::now();
         self.results.retain(|_, kept| kept.until > now);
         self.leases.retain(|_, kept| kept.until > now);
-        self.attempts.retain(|_, kept| kept.until > now);
-        let left = self.results.len() + self.leases.len() + self.attempts.len();
+        self.records.retain(|_, kept| kept.until > now);
+        let left = self.results.len() + self.leases.len() + self.records.len();
         self.sweep_at = left * 2;
     }
 }

@@ -1,37 +1,66 @@
 //! Where results go.
 
+mod alarms;
 mod memory;
+mod places;
 mod redis;
+mod server;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sandfleet_common::{JobId, JobResult, JobState};
+use jiff::Timestamp;
+use sandfleet_common::{Job, JobId, JobResult, JobState};
+use sandfleet_sdk::{Cancellation, OutputKind};
+use tokio::sync::broadcast;
 
+pub use alarms::Alarm;
 pub use memory::MemoryStore;
+pub use places::{Place, Places};
 pub use redis::{RedisConfig, RedisStore};
+pub use server::ServerFacts;
 
 /// Keeps one result per job and knows who runs what.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Writes a job down that was submitted, unless it is there already: its time counts from here.
+    async fn register(&self, job: &Job) -> Result<(), StoreError>;
+
     /// Claims `job` for `owner`, in one atomic step: counts the attempt and takes a lease.
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError>;
 
-    /// Keeps `owner`'s lease alive for another `lease`. A lease only saves double work; no
-    /// promise rests on it, so failing to renew it harms nothing but that.
-    async fn renew(&self, job: &JobId, owner: &str, lease: Duration) -> Result<(), StoreError>;
+    /// Keeps `owner`'s lease alive for another `lease`, and tells whether the job was called off.
+    /// A lease only saves double work; no promise rests on it, so failing to renew it harms
+    /// nothing but that.
+    async fn renew(&self, job: &JobId, owner: &str, lease: Duration)
+    -> Result<Renewed, StoreError>;
 
     /// Gives `owner`'s lease back, so that the next attempt needn't wait for its end.
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError>;
 
-    /// Stores `result` for `keep` unless there is one already, gives the lease back and tells
-    /// those who wait. The first writer wins; a result never changes.
+    /// Stores `result` for `keep` unless there is one already or was one, gives the lease back
+    /// and tells those who wait. The first writer wins; a result never changes.
     async fn commit(
         &self,
         result: &JobResult,
         owner: &str,
         keep: Duration,
     ) -> Result<Committed, StoreError>;
+
+    /// Calls `job` off on behalf of `by`. The result of one that waits is kept for `keep`.
+    async fn cancel(
+        &self,
+        job: &JobId,
+        by: &str,
+        keep: Duration,
+    ) -> Result<Cancellation, StoreError>;
+
+    /// Hears when jobs that run are called off. A hint: the mark that [`renew`](Self::renew)
+    /// reads is the truth.
+    fn alarms(&self) -> broadcast::Receiver<Alarm>;
+
+    /// Adds to what can be followed of the job's output, if `owner` holds it.
+    async fn append(&self, job: &JobId, owner: &str, output: &[Output]) -> Result<(), StoreError>;
 
     /// What is known about `job`.
     async fn get(&self, job: &JobId) -> Result<JobState, StoreError>;
@@ -49,19 +78,24 @@ pub struct Claim {
     pub lease: Duration,
     /// How many claims a job may use up.
     pub max_attempts: u32,
-    /// How long the count is kept.
-    pub keep: Duration,
+    /// How long the job may have waited for its first claim. The store's own limit holds too.
+    pub ttl: Option<Duration>,
+    /// When the job was handed over as its message says; only looked at for a job that nobody
+    /// [wrote down](Store::register).
+    pub queued_at: Option<Timestamp>,
 }
 
 /// The answer to a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// Run it; this is the attempt's number, from 1.
+    /// Run it.
     Run {
         /// The attempt's number, from 1.
         attempt: u32,
+        /// How long ago the job was submitted, by the store's clock.
+        waited: Duration,
     },
-    /// Its result is stored already.
+    /// It has its result already, or had it.
     Done,
     /// Somebody else holds it for at most so long.
     Busy {
@@ -73,6 +107,32 @@ pub enum Claimed {
         /// How many there were.
         attempts: u32,
     },
+    /// It waited for longer than it may.
+    Expired {
+        /// How long, by the store's clock.
+        waited: Duration,
+        /// How long it may.
+        limit: Duration,
+    },
+    /// It was called off while somebody ran it who is gone now.
+    Cancelled {
+        /// Who called it off.
+        by: String,
+        /// How often it was started.
+        attempts: u32,
+    },
+}
+
+/// The answer to a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// Go on.
+    GoOn,
+    /// Stop: the job was called off.
+    Cancelled {
+        /// Who called it off.
+        by: String,
+    },
 }
 
 /// Whose result it is now.
@@ -82,6 +142,19 @@ pub enum Committed {
     Stored,
     /// There was one; ours is dropped.
     AlreadyThere,
+}
+
+/// A piece of what a program printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Which start of the job it belongs to.
+    pub attempt: u32,
+    /// What it is.
+    pub kind: OutputKind,
+    /// How many bytes of the same kind came before it in this attempt.
+    pub offset: u64,
+    /// What was printed.
+    pub bytes: Vec<u8>,
 }
 
 /// The store failed. Whether a write took effect is unknown; doing it again is safe.

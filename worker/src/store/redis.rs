@@ -4,41 +4,66 @@
 //! connection costs a second try and nothing else.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use redis::{RedisError, Script, ScriptInvocation, aio::ConnectionManager};
-use sandfleet_common::{JobId, JobResult, JobState, encode, names};
-use sandfleet_sdk::{Error, RedisLink};
+use sandfleet_common::{Job, JobId, JobResult, JobState, encode, names};
+use sandfleet_sdk::{Cancellation, Error, Ledger, RedisLink, Registration, Tls, digest_of};
+use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 
-use super::{Claim, Claimed, Committed, Store, StoreError};
+use super::{
+    Alarm, Claim, Claimed, Committed, Output, Renewed, ServerFacts, Store, StoreError,
+    alarms::{self, BACKLOG},
+};
 
 /// How long the server may take to answer. A server that writes its log out, or sends somebody a
 /// large result first, is slow and not dead.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// From here on a result goes over a connection of its own: what is small must not wait for it.
+const BULK_BYTES: usize = 256 << 10;
+/// The slowest that a large result may go over the network, in bytes per second.
+const SLOWEST: usize = 1 << 20;
 /// Result keys all have a time to live, so every other policy may throw results away.
 const POLICY: &str = "noeviction";
+/// How many entries of a job's output are kept. Redis cuts in larger steps.
+const OUTPUT_ENTRIES: usize = 4096;
+/// How long a job's output can be followed after it printed something last.
+const OUTPUT_TTL: Duration = Duration::from_secs(3600);
 
 /// Where the store is.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// The server: `redis://user:password@host:port/database`.
     pub url: String,
+    /// Certificates, for `rediss://`.
+    pub tls: Tls,
     /// How the names of the fleet's keys begin.
     pub prefix: String,
+    /// How long any job may wait, and how long one is remembered after its end.
+    pub job_ttl: Duration,
 }
 
 /// Results in Redis. Comes back by itself when its connection is lost.
 pub struct RedisStore {
-    link: RedisLink,
+    link: Arc<RedisLink>,
+    bulk: RedisLink,
+    ledger: Ledger,
     prefix: String,
+    job_ttl: Duration,
     claim: Script,
     commit: Script,
     renew: Script,
     release: Script,
+    append: Script,
+    alarms: broadcast::Sender<Alarm>,
+    listening: Mutex<Option<AbortHandle>>,
     told_of_unknown_policy: AtomicBool,
 }
 
@@ -49,15 +74,36 @@ impl RedisStore {
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: RedisConfig) -> Result<Self, Error> {
+        let link = Arc::new(RedisLink::open(&config.url, TIMEOUT, &config.tls)?);
         Ok(Self {
-            link: RedisLink::open(&config.url, TIMEOUT)?,
+            ledger: Ledger::new(Arc::clone(&link), config.prefix.clone()),
+            link,
+            bulk: RedisLink::open(&config.url, TIMEOUT, &config.tls)?,
             prefix: config.prefix,
+            job_ttl: config.job_ttl,
             claim: Script::new(include_str!("lua/claim.lua")),
             commit: Script::new(include_str!("lua/commit.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
             release: Script::new(include_str!("lua/release.lua")),
+            append: Script::new(include_str!("lua/append.lua")),
+            alarms: broadcast::channel(BACKLOG).0,
+            listening: Mutex::new(None),
             told_of_unknown_policy: AtomicBool::new(false),
         })
+    }
+
+    /// What the server is and how it keeps what it is given.
+    ///
+    /// # Errors
+    /// If it doesn't say.
+    pub async fn server(&self) -> Result<ServerFacts, StoreError> {
+        let facts = ServerFacts::ask(&self.link).await;
+        facts.map_err(|error| self.failed("look at the server", "-", &error))
+    }
+
+    /// The books that the store shares with producers.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Runs a script: by its hash, and with its text if the server doesn't know it.
@@ -71,6 +117,12 @@ impl RedisStore {
             .run(|mut connection| async move { script.invoke_async(&mut connection).await })
             .await
             .map_err(|error| self.failed(operation, job.as_str(), &error))
+    }
+
+    fn refused(operation: &'static str, job: &JobId, error: &Error) -> StoreError {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        let reason = format!("{error}{}", cause.unwrap_or_default());
+        StoreError { operation, job: job.to_string(), reason }
     }
 
     fn failed(&self, operation: &'static str, job: &str, error: &RedisError) -> StoreError {
@@ -112,23 +164,38 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
+    async fn register(&self, job: &Job) -> Result<(), StoreError> {
+        let (digest, _) = digest_of(job);
+        let registration = Registration { job, digest: &digest, queue: "", keep: self.job_ttl };
+        let registered = self.ledger.register(registration).await;
+        registered.map(drop).map_err(|error| Self::refused("registration", &job.job_id, &error))
+    }
+
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
+        let limit = claim.ttl.map_or(self.job_ttl, |ttl| ttl.min(self.job_ttl));
+        let queued_at = claim.queued_at.map(|at| at.as_millisecond().to_string());
         let mut script = self.claim.prepare_invoke();
         script
             .key(names::result_key(&self.prefix, job))
             .key(names::lease_key(&self.prefix, job))
-            .key(names::attempts_key(&self.prefix, job))
+            .key(names::record_key(&self.prefix, job))
             .arg(&claim.owner)
             .arg(milliseconds(claim.lease))
             .arg(claim.max_attempts)
-            .arg(milliseconds(claim.keep));
-        let (answer, number): (String, u64) = self.invoke("claim", job, &script).await?;
+            .arg(milliseconds(self.job_ttl))
+            .arg(milliseconds(limit))
+            .arg(queued_at.unwrap_or_default());
+        let (answer, number, waited, by): (String, u64, u64, String) =
+            self.invoke("claim", job, &script).await?;
         let count = u32::try_from(number).unwrap_or(u32::MAX);
+        let waited = Duration::from_millis(waited);
         match answer.as_str() {
-            "run" => Ok(Claimed::Run { attempt: count }),
+            "run" => Ok(Claimed::Run { attempt: count, waited }),
             "done" => Ok(Claimed::Done),
             "busy" => Ok(Claimed::Busy { lease_left: Duration::from_millis(number) }),
             "exhausted" => Ok(Claimed::Exhausted { attempts: count }),
+            "expired" => Ok(Claimed::Expired { waited, limit }),
+            "cancelled" => Ok(Claimed::Cancelled { by, attempts: count }),
             other => Err(StoreError {
                 operation: "claim",
                 job: job.to_string(),
@@ -137,10 +204,20 @@ impl Store for RedisStore {
         }
     }
 
-    async fn renew(&self, job: &JobId, owner: &str, lease: Duration) -> Result<(), StoreError> {
+    async fn renew(
+        &self,
+        job: &JobId,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Renewed, StoreError> {
         let mut script = self.renew.prepare_invoke();
-        script.key(names::lease_key(&self.prefix, job)).arg(owner).arg(milliseconds(lease));
-        self.invoke("renewal", job, &script).await
+        script
+            .key(names::lease_key(&self.prefix, job))
+            .key(names::record_key(&self.prefix, job))
+            .arg(owner)
+            .arg(milliseconds(lease));
+        let by: Option<String> = self.invoke("renewal", job, &script).await?;
+        Ok(by.map_or(Renewed::GoOn, |by| Renewed::Cancelled { by }))
     }
 
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError> {
@@ -155,40 +232,78 @@ impl Store for RedisStore {
         owner: &str,
         keep: Duration,
     ) -> Result<Committed, StoreError> {
-        let job = &result.job_id;
+        let (job, body) = (&result.job_id, encode(result));
+        let length = body.len();
         let mut script = self.commit.prepare_invoke();
         script
             .key(names::result_key(&self.prefix, job))
             .key(names::lease_key(&self.prefix, job))
-            .arg(encode(result))
+            .key(names::record_key(&self.prefix, job))
+            .arg(body)
             .arg(milliseconds(keep))
             .arg(owner)
-            .arg(names::done_channel(&self.prefix, job));
-        let answer: String = self.invoke("commit", job, &script).await?;
+            .arg(names::done_channel(&self.prefix, job))
+            .arg(result.status.as_str())
+            .arg(milliseconds(self.job_ttl.max(keep)));
+        let answer: String = if length < BULK_BYTES {
+            self.invoke("commit", job, &script).await?
+        } else {
+            let script = &script;
+            let timeout = TIMEOUT + Duration::from_secs((length / SLOWEST) as u64);
+            self.bulk
+                .run_within(timeout, |mut connection| async move {
+                    script.invoke_async(&mut connection).await
+                })
+                .await
+                .map_err(|error| self.failed("commit", job.as_str(), &error))?
+        };
         Ok(if answer == "stored" { Committed::Stored } else { Committed::AlreadyThere })
     }
 
-    async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
-        let keys = &[names::result_key(&self.prefix, job), names::lease_key(&self.prefix, job)];
-        // One command, so that a job can't end between the two looks and be in neither.
-        let (result, lease): (Option<Vec<u8>>, Option<Vec<u8>>) = self
-            .link
-            .run(|mut connection| async move {
-                redis::cmd("MGET").arg(keys).query_async(&mut connection).await
-            })
-            .await
-            .map_err(|error| self.failed("look-up", job.as_str(), &error))?;
-        match result {
-            Some(json) => serde_json::from_slice(&json)
-                .map(|result| JobState::Done(Box::new(result)))
-                .map_err(|error| StoreError {
-                    operation: "look-up",
-                    job: job.to_string(),
-                    reason: format!("unreadable result: {error}"),
-                }),
-            None if lease.is_some() => Ok(JobState::Running),
-            None => Ok(JobState::Unknown),
+    async fn cancel(
+        &self,
+        job: &JobId,
+        by: &str,
+        keep: Duration,
+    ) -> Result<Cancellation, StoreError> {
+        let cancelled = self.ledger.cancel(job, by, keep).await;
+        cancelled.map_err(|error| Self::refused("cancellation", job, &error))
+    }
+
+    fn alarms(&self) -> broadcast::Receiver<Alarm> {
+        let receiver = self.alarms.subscribe();
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only who runs jobs listens.
+        listening.get_or_insert_with(|| {
+            let channel = names::cancel_channel(&self.prefix);
+            let listen = alarms::listen(self.link.client().clone(), channel, self.alarms.clone());
+            tokio::spawn(listen).abort_handle()
+        });
+        receiver
+    }
+
+    async fn append(&self, job: &JobId, owner: &str, output: &[Output]) -> Result<(), StoreError> {
+        let Some(first) = output.first() else { return Ok(()) };
+        let key = names::output_key(&self.prefix, job);
+        let mut script = self.append.prepare_invoke();
+        script
+            .key(&key)
+            .key(names::lease_key(&self.prefix, job))
+            .key(names::result_key(&self.prefix, job))
+            .arg(owner)
+            .arg(first.attempt)
+            .arg(milliseconds(OUTPUT_TTL))
+            .arg(OUTPUT_ENTRIES)
+            .arg(&key);
+        for piece in output {
+            script.arg(piece.kind.as_str()).arg(piece.offset).arg(&piece.bytes[..]);
         }
+        self.invoke("output", job, &script).await
+    }
+
+    async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
+        let state = self.ledger.state(job).await;
+        state.map_err(|error| Self::refused("look-up", job, &error))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -227,6 +342,15 @@ impl Store for RedisStore {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        let listening = self.listening.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listening) = listening {
+            listening.abort();
         }
     }
 }

@@ -1,53 +1,69 @@
 //! The queues of one worker, and how the next job is had from them.
 //!
 //! A lane asks its queue for jobs (`basic.get`), for several at a time while there are some: each
-//! question takes the broker a few milliseconds. If all are empty, every lane holds out a *hand*: a consumer with a prefetch of one, so that the next job comes by itself. A hand that
-//! was given a job is withdrawn before anything else is asked, because settling that job would
-//! fill it again; and all are withdrawn once the worker has no slot left, because a job in the
-//! hand of a busy worker is a job kept from an idle one.
+//! question takes the broker a few milliseconds. If all are empty, every lane holds out a *hand*: a
+//! consumer with a prefetch of one, so that the next job comes by itself. A hand that was given a
+//! job is withdrawn before anything else is asked, because settling that job would fill it again;
+//! and all are withdrawn once the worker has no slot left, because a job in the hand of a busy
+//! worker is a job kept from an idle one.
+//!
+//! Most of the tenants' queues are empty most of the time, and asking each of them before every
+//! job would cost more than the job. So a lane of theirs that was empty for a while is *cold*: the
+//! worker looks at the lengths of all cold ones at once, a few times a second, and holds hands out
+//! over them when it has been idle for a moment.
+
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
-    future::{join_all, select_all},
+    future::{BoxFuture, join_all, select_all},
 };
 use lapin::{
-    Consumer,
     message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions},
+    options::{
+        BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions,
+        QueueDeclareOptions,
+    },
     types::FieldTable,
 };
-use sandfleet_common::{Isolation, Priority, names};
+use sandfleet_common::{
+    Isolation, Priority,
+    names::{self, TENANT_SHARDS},
+};
 use sandfleet_sdk::{Broker, Error};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 
 use super::{
     AmqpConfig,
+    lane::{Hand, Lane, Source},
     supervisor::{MAX_GETTERS, Session},
     turns::Turns,
 };
+
+/// How long a worker is without a job before it holds hands out over cold lanes too.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often cold lanes are looked at: less and less often while they stay empty.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 pub(super) struct Lanes<'a> {
     broker: &'a Broker,
     session: &'a Session,
     lanes: Vec<Lane>,
     turns: Turns,
-    /// How many questions to ask at a time: more after each success, one after a failure.
-    questions: usize,
+    /// When the last job was had.
+    busy_at: Instant,
+    look_at: Instant,
+    look_pause: Duration,
+    /// A look at the cold lanes that is under way.
+    looking: Option<BoxFuture<'a, Result<Vec<usize>, Error>>>,
 }
 
-struct Lane {
-    queue: String,
-    hand: Hand,
-    /// What a hand was given just as it was withdrawn: one delivery at most.
-    held: Option<Delivery>,
-}
-
-enum Hand {
-    In,
-    Out(Consumer),
-    /// It was given a job and has to be withdrawn.
-    Full(Consumer),
-}
+/// A delivery, and where it came from.
+pub(super) type Taken = (Delivery, Arc<Source>);
 
 impl<'a> Lanes<'a> {
     /// The lanes of `session`, none of which holds a hand out yet.
@@ -59,22 +75,23 @@ impl<'a> Lanes<'a> {
         // For each consumer that follows. Quorum queues know no limit for a whole channel.
         let prefetch = session.channel.basic_qos(1, BasicQosOptions { global: false });
         broker.answer("limit the prefetch", prefetch).await?;
-        let served: Vec<(Priority, Isolation)> = config
-            .priorities
-            .iter()
-            .flat_map(|priority| config.isolations.iter().map(|isolation| (*priority, *isolation)))
-            .collect();
-        let lane = |(priority, isolation): &(Priority, Isolation)| Lane {
-            queue: names::job_queue(&config.prefix, *isolation, *priority),
-            hand: Hand::In,
-            held: None,
-        };
+        let (mut lanes, mut priorities) = (Vec::new(), Vec::new());
+        for priority in &config.priorities {
+            for isolation in &config.isolations {
+                lanes.extend(lanes_of(&config.prefix, *isolation, *priority));
+                priorities.resize(lanes.len(), *priority);
+            }
+        }
+        let now = Instant::now();
         Ok(Self {
             broker,
             session,
-            lanes: served.iter().map(lane).collect(),
-            turns: Turns::new(served.iter().map(|(priority, _)| *priority).collect()),
-            questions: 1,
+            lanes,
+            turns: Turns::new(priorities),
+            busy_at: now,
+            look_at: now,
+            look_pause: SHORTEST_LOOK,
+            looking: None,
         })
     }
 
@@ -84,64 +101,59 @@ impl<'a> Lanes<'a> {
         &mut self,
         most: usize,
         stopped: &mut watch::Receiver<bool>,
-    ) -> Result<Vec<Delivery>, Error> {
-        for index in 0..self.lanes.len() {
-            if matches!(self.lanes[index].hand, Hand::Full(_)) {
-                self.withdraw(index).await?;
-            }
-        }
+    ) -> Result<Vec<Taken>, Error> {
+        self.withdraw(|lane, now| matches!(lane.hand, Hand::Full(_)) || lane.rests(now).is_some())
+            .await?;
         loop {
-            for (index, share) in self.turns.order() {
+            self.look()?;
+            let now = Instant::now();
+            for (index, share) in self.turns.order(|index| self.lanes[index].is_asked(now)) {
                 let deliveries = self.take(index, share.min(most)).await?;
                 if !deliveries.is_empty() {
                     deliveries.iter().for_each(|_| self.turns.took(index));
-                    return Ok(deliveries);
-                }
-            }
-            let mut all_were_out = true;
-            for index in 0..self.lanes.len() {
-                if matches!(self.lanes[index].hand, Hand::In) {
-                    self.reach_out(index).await?;
-                    all_were_out = false;
+                    let lane = &mut self.lanes[index];
+                    self.busy_at = Instant::now();
+                    lane.warm(self.busy_at);
+                    let source = || lane.source.clone();
+                    return Ok(deliveries.into_iter().map(|given| (given, source())).collect());
                 }
             }
             // A new hand may have been given something already, so each is looked at once more.
-            if all_were_out && !self.given(stopped).await? {
+            if !self.reach_out().await? && !self.given(stopped).await? {
                 return Ok(Vec::new());
             }
         }
     }
 
-    /// Withdraws all hands. What they were given meanwhile is held for [`next`](Self::next).
+    /// Withdraws all hands. What they were given meanwhile is [`held`](Self::held).
     pub(super) async fn withdraw_all(&mut self) -> Result<(), Error> {
-        for index in 0..self.lanes.len() {
-            self.withdraw(index).await?;
-        }
-        Ok(())
+        self.withdraw(|_, _| true).await
     }
 
     /// What is held and nobody has asked for.
-    pub(super) fn held(&mut self) -> Vec<Delivery> {
-        self.lanes.iter_mut().filter_map(|lane| lane.held.take()).collect()
+    pub(super) fn held(&mut self) -> Vec<Taken> {
+        let held = |lane: &mut Lane| Some((lane.held.take()?, lane.source.clone()));
+        self.lanes.iter_mut().filter_map(held).collect()
     }
 
     /// Jobs from this lane, `most` of them at most, if there are any now.
     async fn take(&mut self, index: usize, most: usize) -> Result<Vec<Delivery>, Error> {
         let lane = &mut self.lanes[index];
+        let queue = lane.source.queue.as_str();
         if let Some(delivery) = lane.held.take() {
             return Ok(vec![delivery]);
         }
         if let Hand::Out(consumer) = &mut lane.hand {
             // An empty hand held out means an empty queue, without asking.
             let Some(given) = consumer.next().now_or_never() else { return Ok(Vec::new()) };
-            let delivery = delivered(self.broker, &lane.queue, given)?;
+            let delivery = delivered(self.broker, queue, given)?;
             lane.hand = Hand::Full(consumer.clone());
             return Ok(vec![delivery]);
         }
-        let count = most.min(self.questions);
+        let count = most.min(lane.questions);
         let answers = join_all(self.session.getters.iter().take(count).map(|getter| {
-            let get = getter.basic_get(lane.queue.as_str().into(), BasicGetOptions::default());
-            self.broker.answer(format!("ask queue {}", lane.queue), get)
+            let get = getter.basic_get(queue.into(), BasicGetOptions::default());
+            self.broker.answer(format!("ask queue {queue}"), get)
         }))
         .await;
         let mut deliveries = Vec::with_capacity(count);
@@ -149,56 +161,154 @@ impl<'a> Lanes<'a> {
             deliveries.extend(answer?.map(|message| message.delivery));
         }
         let all_hit = deliveries.len() >= count;
-        self.questions = if all_hit { (self.questions * 2).min(MAX_GETTERS) } else { 1 };
+        lane.questions = if all_hit { (lane.questions * 2).min(MAX_GETTERS) } else { 1 };
         Ok(deliveries)
     }
 
-    async fn reach_out(&mut self, index: usize) -> Result<(), Error> {
-        let lane = &mut self.lanes[index];
-        let consume = self.session.channel.basic_consume(
-            lane.queue.as_str().into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let action = format!("consume from queue {}", lane.queue);
-        lane.hand = Hand::Out(self.broker.answer(action, consume).await?);
-        Ok(())
-    }
-
-    async fn withdraw(&mut self, index: usize) -> Result<(), Error> {
-        let lane = &mut self.lanes[index];
-        let mut consumer = match std::mem::replace(&mut lane.hand, Hand::In) {
-            Hand::In => return Ok(()),
-            Hand::Out(consumer) | Hand::Full(consumer) => consumer,
-        };
-        // With the broker's word for it: a delivery that crosses an unconfirmed cancel finds no
-        // consumer, is dropped by the library, and stays unsettled for ever.
-        let cancel =
-            self.session.channel.basic_cancel(consumer.tag(), BasicCancelOptions { nowait: false });
-        self.broker.answer(format!("stop consuming from {}", lane.queue), cancel).await?;
-        while let Some(given) = consumer.next().await {
-            lane.held = Some(delivered(self.broker, &lane.queue, Some(given))?);
+    /// Finds out which of the cold lanes have jobs, if it is time to, and doesn't wait for the
+    /// answers: nobody is to be kept from his job by empty queues.
+    fn look(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.looking.is_none() && now >= self.look_at {
+            let cold = self.lanes.iter().enumerate().filter(|(_, lane)| lane.is_cold(now));
+            let cold: Vec<_> = cold.map(|(index, lane)| (index, lane.source.clone())).collect();
+            self.looking = Some(filled(self.broker, self.session, cold).boxed());
         }
+        let answers = self.looking.as_mut().and_then(|looking| looking.now_or_never());
+        answers.map_or(Ok(()), |answers| self.found(answers?))
+    }
+
+    /// These lanes have jobs.
+    fn found(&mut self, filled: Vec<usize>) -> Result<(), Error> {
+        let now = Instant::now();
+        self.looking = None;
+        self.look_pause = match filled.is_empty() {
+            true => (self.look_pause * 2).min(LONGEST_LOOK),
+            false => SHORTEST_LOOK,
+        };
+        self.look_at = now + self.look_pause;
+        filled.into_iter().for_each(|index| self.lanes[index].warm(now));
         Ok(())
     }
 
-    /// Waits until a hand is given a job, and holds that. `false` once the worker was stopped.
+    /// Holds out the hands that are worth it, and says whether those were any.
+    async fn reach_out(&mut self) -> Result<bool, Error> {
+        let now = Instant::now();
+        let idle = self.busy_at + IDLE <= now;
+        let empty = self.lanes.iter_mut().filter(|lane| {
+            let worth_it = idle || lane.is_warm(now);
+            matches!(lane.hand, Hand::In) && lane.rests(now).is_none() && worth_it
+        });
+        let reached = join_all(empty.map(async |lane| {
+            let queue = lane.source.queue.as_str();
+            let consume = self.session.channel.basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            );
+            let answer = self.broker.answer(format!("consume from queue {queue}"), consume);
+            lane.hand = Hand::Out(answer.await?);
+            Ok::<_, Error>(())
+        }))
+        .await;
+        let count = reached.len();
+        reached.into_iter().collect::<Result<(), _>>()?;
+        Ok(count > 0)
+    }
+
+    async fn withdraw(&mut self, which: impl Fn(&Lane, Instant) -> bool) -> Result<(), Error> {
+        let now = Instant::now();
+        let out = self.lanes.iter_mut().filter(|lane| which(lane, now));
+        let withdrawn = join_all(out.map(async |lane| {
+            let mut consumer = match std::mem::replace(&mut lane.hand, Hand::In) {
+                Hand::In => return Ok(()),
+                Hand::Out(consumer) | Hand::Full(consumer) => consumer,
+            };
+            let queue = lane.source.queue.as_str();
+            // With the broker's word for it: a delivery that crosses an unconfirmed cancel finds no
+            // consumer, is dropped by the library, and stays unsettled for ever.
+            let cancel = BasicCancelOptions { nowait: false };
+            let cancel = self.session.channel.basic_cancel(consumer.tag(), cancel);
+            self.broker.answer(format!("stop consuming from {queue}"), cancel).await?;
+            while let Some(given) = consumer.next().await {
+                lane.held = Some(delivered(self.broker, queue, Some(given))?);
+            }
+            Ok(())
+        }))
+        .await;
+        withdrawn.into_iter().collect()
+    }
+
+    /// Waits until a hand is given a job, and holds that, or until there is something else to do.
+    /// `false` once the worker was stopped.
     async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Error> {
+        let now = Instant::now();
+        let rested = self.lanes.iter().filter_map(|lane| lane.rests(now)).min();
+        let looks = self.looking.is_none() && self.lanes.iter().any(|lane| lane.is_cold(now));
+        let look = looks.then_some(self.look_at.min(self.busy_at + IDLE));
+        let until = [rested, look].into_iter().flatten().min();
         let hands = self.lanes.iter_mut().enumerate().filter_map(|(index, lane)| {
             let Hand::Out(consumer) = &mut lane.hand else { return None };
             Some(consumer.next().map(move |given| (index, given)).boxed())
         });
+        let hands: Vec<_> = hands.collect();
+        let given = async {
+            // All may be resting, and then there is no hand.
+            if hands.is_empty() { std::future::pending().await } else { select_all(hands).await.0 }
+        };
+        let looking = async {
+            match &mut self.looking {
+                Some(looking) => looking.await,
+                None => std::future::pending().await,
+            }
+        };
         let (index, given) = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(false),
-            ((index, given), ..) = select_all(hands) => (index, given),
+            () = alarm(until) => return Ok(true),
+            filled = looking => {
+                self.found(filled?)?;
+                return Ok(true);
+            }
+            given = given => given,
         };
         let lane = &mut self.lanes[index];
-        lane.held = Some(delivered(self.broker, &lane.queue, given)?);
+        lane.held = Some(delivered(self.broker, &lane.source.queue, given)?);
         if let Hand::Out(consumer) = &lane.hand {
             lane.hand = Hand::Full(consumer.clone());
         }
         Ok(true)
+    }
+}
+
+fn lanes_of(prefix: &str, isolation: Isolation, priority: Priority) -> impl Iterator<Item = Lane> {
+    let shard = move |shard| names::shard_queue(prefix, isolation, priority, shard);
+    let plain = Lane::to(names::job_queue(prefix, isolation, priority), false);
+    let shards = (0..TENANT_SHARDS).map(move |number| Lane::to(shard(number), true));
+    std::iter::once(plain).chain(shards)
+}
+
+/// Which of these lanes have jobs.
+async fn filled(
+    broker: &Broker,
+    session: &Session,
+    lanes: Vec<(usize, Arc<Source>)>,
+) -> Result<Vec<usize>, Error> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let answers = join_all(lanes.iter().map(async |(index, source)| {
+        let queue = source.queue.as_str();
+        let asked = session.looker.queue_declare(queue.into(), passive, FieldTable::default());
+        let answer = broker.answer(format!("look at queue {queue}"), asked).await?;
+        Ok((answer.message_count() > 0).then_some(*index))
+    }))
+    .await;
+    Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+async fn alarm(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,10 +12,14 @@ use sandfleet_common::names;
 use sandfleet_sdk::{Message, Publisher};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
-use super::{Receipt, supervisor::Session, supervisor::why};
+use super::{
+    Receipt,
+    lane::Source,
+    supervisor::{Session, why},
+};
 
 /// The header of a dead letter that says why it is one.
-const REASON_HEADER: &str = "x-sandfleet-reason";
+pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
 /// Headers travel in one frame, and a reason may quote what it is about.
 const MAX_REASON_BYTES: usize = 1024;
 /// How long the socket may take to swallow a few bytes.
@@ -27,6 +31,7 @@ pub(super) struct AmqpReceipt {
     pub(super) acker: Acker,
     /// The message's id, as the producer set it.
     pub(super) id: String,
+    pub(super) source: Arc<Source>,
     pub(super) prefix: Arc<str>,
     pub(super) publisher: Arc<Publisher>,
     /// A delivery is settled on the channel it came over, so that stays open until then.
@@ -40,6 +45,26 @@ impl AmqpReceipt {
     /// Whether the channel it came over still stands.
     pub(super) fn is_settleable(&self) -> bool {
         self.acker.usable()
+    }
+
+    /// Publishes the message elsewhere and settles it here.
+    async fn move_to(
+        self: Box<Self>,
+        exchange: String,
+        routing_key: String,
+        headers: FieldTable,
+        body: Vec<u8>,
+    ) -> Result<(), String> {
+        let message = Message { exchange, routing_key, id: self.id.clone(), headers, body };
+        // First there and only then gone from here: twice is better than never.
+        match self.publisher.publish(message).await {
+            Ok(()) => Self::sent(self.acker.ack(BasicAckOptions::default())).await,
+            Err(error) => {
+                let reason = why(&error);
+                Self::sent(self.acker.nack(REQUEUE)).await?;
+                Err(reason)
+            }
+        }
     }
 
     async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
@@ -66,22 +91,16 @@ impl Receipt for AmqpReceipt {
     async fn dead_letter(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
         let mut headers = FieldTable::default();
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(shortened(reason).into()));
-        let message = Message {
-            exchange: names::dead_exchange(&self.prefix),
-            routing_key: String::new(),
-            id: self.id.clone(),
-            headers,
-            body,
-        };
-        // First there and only then gone from here: twice is better than never.
-        match self.publisher.publish(message).await {
-            Ok(()) => Self::sent(self.acker.ack(BasicAckOptions::default())).await,
-            Err(error) => {
-                let reason = why(&error);
-                Self::sent(self.acker.nack(REQUEUE)).await?;
-                Err(reason)
-            }
-        }
+        let exchange = names::dead_exchange(&self.prefix);
+        self.move_to(exchange, String::new(), headers, body).await
+    }
+
+    async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        self.source.rest();
+        // To the end of its queue as a new message: returned, it would be the first again, and
+        // only so many returns are granted to it.
+        let queue = self.source.queue.clone();
+        self.move_to(String::new(), queue, FieldTable::default(), body).await
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AmqpConfig, Receipt, lanes::Lanes, receipt::AmqpReceipt};
+use super::{AmqpConfig, Receipt, lane::Source, lanes::Lanes, receipt::AmqpReceipt};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     /// For consumers.
     pub(super) channel: Channel,
+    /// For looking at lengths, which nobody waits for.
+    pub(super) looker: Channel,
     /// For asking; a channel answers one question after the other.
     pub(super) getters: Vec<Channel>,
 }
@@ -113,7 +115,7 @@ impl Supervisor {
             let first = match self.slots.clone().try_acquire_owned() {
                 Ok(slot) => slot,
                 Err(_) => {
-                    lanes.withdraw_all().await?;
+                    self.clear(session, &mut lanes).await?;
                     tokio::select! {
                         _ = stopped.wait_for(|stopped| *stopped) => break,
                         slot = self.slots.clone().acquire_owned() => {
@@ -129,17 +131,23 @@ impl Supervisor {
             if deliveries.is_empty() {
                 break;
             }
-            for (delivery, slot) in deliveries.into_iter().zip(slots) {
-                let receipt = self.receipt(session, &delivery, Some(slot));
+            for ((delivery, source), slot) in deliveries.into_iter().zip(slots) {
+                let receipt = self.receipt(session, &delivery, source, Some(slot));
                 // Never full, since every entry holds a slot; closed means that the queue was
                 // dropped, and the receipt's end returns the job.
                 let _ = self.deliveries.send((delivery, receipt)).await;
             }
         }
+        self.clear(session, &mut lanes).await
+    }
+
+    /// Holds out no hands any more, and returns what they hold for somebody who has a slot.
+    async fn clear(&self, session: &Arc<Session>, lanes: &mut Lanes<'_>) -> Result<(), Error> {
         lanes.withdraw_all().await?;
-        for delivery in lanes.held() {
+        for (delivery, source) in lanes.held() {
+            let receipt = self.receipt(session, &delivery, source, None);
             // If this doesn't reach the broker, the end of the connection does.
-            let _ = Box::new(self.receipt(session, &delivery, None)).requeue(Vec::new()).await;
+            let _ = Box::new(receipt).requeue(Vec::new()).await;
         }
         Ok(())
     }
@@ -149,26 +157,30 @@ impl Supervisor {
         let topology = Topology {
             prefix: self.config.prefix.clone(),
             isolations: self.config.isolations.clone(),
+            limits: self.config.limits,
         };
         topology.declare(&self.broker, &connection).await?;
         let channel = self.broker.answer("open a channel", connection.create_channel()).await?;
+        let looker = self.broker.answer("open a channel", connection.create_channel()).await?;
         let mut getters = Vec::new();
         for _ in 0..self.config.slots.min(MAX_GETTERS) {
             getters.push(self.broker.answer("open a channel", connection.create_channel()).await?);
         }
-        Ok(Session { connection, channel, getters })
+        Ok(Session { connection, channel, looker, getters })
     }
 
     fn receipt(
         &self,
         session: &Arc<Session>,
         delivery: &Delivery,
+        source: Arc<Source>,
         slot: Option<OwnedSemaphorePermit>,
     ) -> AmqpReceipt {
         let id = delivery.properties.message_id().as_ref();
         AmqpReceipt {
             acker: delivery.acker.clone(),
             id: id.map(ToString::to_string).unwrap_or_default(),
+            source,
             prefix: self.config.prefix.as_str().into(),
             publisher: self.publisher.clone(),
             session: session.clone(),

@@ -10,28 +10,29 @@ const STREAK: usize = 7;
 pub(super) struct Turns {
     priorities: Vec<Priority>,
     streak: usize,
-    /// How many jobs were taken of each priority: interactive, batch.
-    taken: [usize; 2],
+    /// Which queue of each priority was taken from last: interactive, batch.
+    last: [usize; 2],
 }
 
 impl Turns {
     /// Turns among queues of these priorities.
     pub(super) fn new(priorities: Vec<Priority>) -> Self {
-        Self { priorities, streak: 0, taken: [0; 2] }
+        // So that the first queue is the first to be asked.
+        let last = [priorities.len(); 2];
+        Self { priorities, streak: 0, last }
     }
 
-    /// The queues' indices in the order in which they are to be asked, and for how many jobs at
-    /// most.
-    pub(super) fn order(&self) -> Vec<(usize, usize)> {
+    /// Those of the queues that are `asked` at all, by their indices, in the order in which they
+    /// are to be asked, and for how many jobs at most.
+    pub(super) fn order(&self, asked: impl Fn(usize) -> bool) -> Vec<(usize, usize)> {
         let batch_first = self.streak >= STREAK;
-        let rotated = |priority: Priority| {
-            let queues = (0..self.priorities.len()).filter(|i| self.priorities[*i] == priority);
-            let mut queues: Vec<usize> = queues.collect();
-            let turn = self.taken[class(priority)] % queues.len().max(1);
-            queues.rotate_left(turn);
-            queues
+        let in_turn = |priority: Priority| {
+            let last = self.last[class(priority)];
+            let queues = || (0..self.priorities.len()).filter(|i| self.priorities[*i] == priority);
+            let after = queues().filter(move |index| *index > last);
+            after.chain(queues().filter(move |index| *index <= last)).collect::<Vec<_>>()
         };
-        let (mut order, mut last) = (rotated(Priority::Interactive), rotated(Priority::Batch));
+        let (mut order, mut last) = (in_turn(Priority::Interactive), in_turn(Priority::Batch));
         if batch_first {
             std::mem::swap(&mut order, &mut last);
         }
@@ -44,13 +45,13 @@ impl Turns {
             (Priority::Interactive, true) => STREAK,
             (Priority::Interactive, false) => STREAK - self.streak,
         };
-        order.into_iter().map(|index| (index, most(index))).collect()
+        let asked = order.into_iter().filter(|index| asked(*index));
+        asked.map(|index| (index, most(index))).collect()
     }
 
     /// A job was taken from this queue.
     pub(super) fn took(&mut self, index: usize) {
-        let taken = &mut self.taken[class(self.priorities[index])];
-        *taken = taken.wrapping_add(1);
+        self.last[class(self.priorities[index])] = index;
         // After a full streak batch was asked first: whatever was taken, batch had its chance.
         let again = self.priorities[index] == Priority::Interactive && self.streak < STREAK;
         self.streak = if again { self.streak + 1 } else { 0 };
@@ -73,7 +74,7 @@ mod tests {
     fn take(turns: &mut Turns, count: usize) -> Vec<usize> {
         (0..count)
             .map(|_| {
-                let (index, _) = turns.order()[0];
+                let (index, _) = turns.order(|_| true)[0];
                 turns.took(index);
                 index
             })
@@ -92,7 +93,7 @@ mod tests {
         let mut turns = Turns::new(vec![Interactive, Batch]);
         let mut taken = [0, 0];
         while taken[0] + taken[1] < 800 {
-            let (index, most) = turns.order()[0];
+            let (index, most) = turns.order(|_| true)[0];
             for _ in 0..most.min(5) {
                 turns.took(index);
                 taken[index] += 1;
@@ -112,11 +113,25 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_comes_and_goes_has_its_turn_at_once() {
+        let mut turns = Turns::new(vec![Interactive; 5]);
+        let flooded = |turns: &mut Turns, asked: &[usize]| {
+            let (index, _) = turns.order(|index| asked.contains(&index))[0];
+            turns.took(index);
+            index
+        };
+        for newcomer in [1, 2, 3, 4, 1] {
+            assert_eq!(flooded(&mut turns, &[0]), 0);
+            assert_eq!(flooded(&mut turns, &[0, newcomer]), newcomer);
+        }
+    }
+
+    #[test]
     fn an_empty_batch_queue_costs_one_question_in_eight() {
         let mut turns = Turns::new(vec![Interactive, Batch]);
         let asked_in_vain = (0..80)
             .filter(|_| {
-                let (first, _) = turns.order()[0];
+                let (first, _) = turns.order(|_| true)[0];
                 turns.took(0);
                 first == 1
             })

@@ -4,6 +4,7 @@
 //! mounted or uploaded. Its archive API is not used at all: it reads containers as root on the
 //! host and has been the way out of them more than once.
 
+pub(crate) mod confinement;
 mod container;
 mod spec;
 pub(crate) mod versions;
@@ -71,6 +72,8 @@ pub struct DockerConfig {
     pub worker_id: String,
     /// Whether an engine with known holes may be used.
     pub allow_outdated: bool,
+    /// The AppArmor profile of the containers; without one it is the engine's own.
+    pub apparmor_profile: Option<String>,
 }
 
 /// Runs programs in containers of a Docker engine.
@@ -124,6 +127,7 @@ impl DockerSandbox {
             .map_err(|e| unreachable(&e))?;
         let policy = Policy::strict();
         let image_digest = inspect_image(&docker, &config.image).await?;
+        confinement::accept(&docker, &config).await?;
         versions::accept(&docker, &config).await?;
         let description = Description {
             backend: "docker",
@@ -206,7 +210,8 @@ impl Sandbox for DockerSandbox {
         let body = spec::lower(&self.policy, &self.config, plan, user.id, deadline);
         let mut container =
             Container::create(&self.docker, &self.cleanups, plan, user, body).await?;
-        let (from, to) = container.start().await?;
+        let started = container.start().await;
+        let (from, to) = started.map_err(|error| confinement::explain(error, &self.config))?;
 
         let mut heard = Heard::default();
         let isolation = self.description.isolation;

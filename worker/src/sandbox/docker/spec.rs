@@ -1,5 +1,8 @@
 //! The policy in Docker's words.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::HashMap;
 
 use bollard::models::{
@@ -38,14 +41,18 @@ pub(super) fn lower(
     } = policy;
     let limits = &plan.limits;
     let memory = signed(limits.memory_bytes.saturating_add(*overhead_bytes));
+    // A tmpfs of size 0 has no end.
+    let scratch_bytes = limits.scratch_bytes.max(1);
     let scratch = format!(
-        "rw,exec,nosuid,nodev,size={},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}",
-        limits.scratch_bytes
+        "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
     let mut security =
         vec![format!("seccomp={}", system_calls.docker_json(super::isolation_of(&config.runtime)))];
     if !new_privileges {
         security.push("no-new-privileges:true".into());
+    }
+    if let Some(profile) = &config.apparmor_profile {
+        security.push(format!("apparmor={profile}"));
     }
     let host = HostConfig {
         runtime: Some(config.runtime.clone()),
@@ -63,7 +70,7 @@ pub(super) fn lower(
         ipc_mode: Some(if *shared_ipc { "shareable" } else { "private" }.into()),
         // On version 1 hosts the engine's default is the host's.
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        shm_size: Some(signed(limits.scratch_bytes)),
+        shm_size: Some(signed(scratch_bytes)),
         tmpfs: Some(["/box", "/tmp"].map(|path| (path.to_owned(), scratch.clone())).into()),
         // Any driver would write what a hostile program prints to the host's disk.
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
@@ -119,6 +126,7 @@ mod tests {
             cpus: 1.5,
             worker_id: "w".into(),
             allow_outdated: false,
+            apparmor_profile: Some("sandfleet-sandbox".into()),
         }
     }
 
@@ -137,6 +145,7 @@ mod tests {
         let security = host.security_opt.unwrap();
         assert!(security.contains(&"no-new-privileges:true".to_owned()));
         assert!(security.iter().any(|option| option.starts_with("seccomp={")));
+        assert!(security.contains(&"apparmor=sandfleet-sandbox".to_owned()));
         assert_eq!(body.user.as_deref(), Some("200001:200001"));
     }
 

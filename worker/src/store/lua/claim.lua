@@ -1,20 +1,40 @@
--- KEYS result, lease, attempts; ARGV owner, lease_ms, max_attempts, keep_ms
+-- KEYS result, lease, record; ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at
+-- Answers {what, number, milliseconds waited, by}. The clock is this server's alone.
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return {'done', 0}
+  return {'done', 0, 0, ''}
 end
-local attempts = tonumber(redis.call('GET', KEYS[3]) or '0')
+local record = redis.call('HMGET', KEYS[3], 'ended', 'attempts', 'queued_at', 'cancelled_by')
+-- The result is past its time, but the job had one: what comes now is a late copy of its message.
+if record[1] then
+  return {'done', 0, 0, ''}
+end
+local attempts = tonumber(record[2] or '0')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- What was written down at the submission goes before what the producer's clock said.
+local queued_at = tonumber(record[3] or ARGV[6])
+local waited = queued_at and math.max(0, now - queued_at) or 0
+local holder = redis.call('GET', KEYS[2])
 -- The owner asks again because the answer was lost: it gets the same one, and no new count.
-if redis.call('GET', KEYS[2]) == ARGV[1] then
+if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
-  return {'run', attempts}
+  return {'run', attempts, waited, ''}
 end
-local lease_left = redis.call('PTTL', KEYS[2])
-if lease_left > 0 then
-  return {'busy', lease_left}
+if holder then
+  return {'busy', math.max(1, redis.call('PTTL', KEYS[2])), waited, ''}
+end
+if record[4] then
+  return {'cancelled', attempts, waited, record[4]}
+end
+-- A job that was started in time is not expired when it comes again.
+if attempts == 0 and waited > tonumber(ARGV[5]) then
+  return {'expired', 0, waited, ''}
 end
 if attempts >= tonumber(ARGV[3]) then
-  return {'exhausted', attempts}
+  return {'exhausted', attempts, waited, ''}
 end
-redis.call('SET', KEYS[3], attempts + 1, 'PX', ARGV[4])
+redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now),
+  'queued_at', string.format('%.0f', queued_at or now))
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return {'run', attempts + 1}
+return {'run', attempts + 1, waited, ''}

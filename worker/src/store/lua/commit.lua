@@ -1,7 +1,10 @@
--- KEYS result, lease; ARGV result, keep_ms, owner, done_channel
+-- KEYS result, lease, record; ARGV result, keep_ms, owner, done_channel, status, remember_ms
 -- The write comes first: a server without memory refuses it before anything has changed.
 local answer = 'stored'
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+if redis.call('HEXISTS', KEYS[3], 'ended') == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
+  -- There was one, and its time is over.
+  answer = 'exists'
+elseif not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   -- The very same bytes are the writer's own, whose answer was lost.
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     answer = 'exists'
@@ -11,6 +14,10 @@ if redis.call('GET', KEYS[2]) == ARGV[3] then
   redis.call('DEL', KEYS[2])
 end
 if answer == 'stored' then
+  -- What stays is small, and longer than any message of the job can be on its way.
+  redis.call('HSET', KEYS[3], 'ended', ARGV[5])
+  redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at')
+  redis.call('PEXPIRE', KEYS[3], ARGV[6])
   redis.call('PUBLISH', ARGV[4], '1')
 end
 return answer

@@ -1,7 +1,7 @@
--- KEYS lease; ARGV owner, lease_ms
+-- KEYS lease, record; ARGV owner, lease_ms
 -- A lease that is gone stays gone: a renewal that was on its way while the job ended must not
--- bring it back.
+-- bring it back. The answer is who called the job off, or nothing.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-return 1
+return redis.call('HGET', KEYS[2], 'cancelled_by')

@@ -1,5 +1,8 @@
 //! The control group of one slot: its limits and its counters.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::{
     fs::{self, File},
     io::{self, Write},

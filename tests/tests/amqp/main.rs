@@ -1,6 +1,11 @@
 //! What RabbitMQ adds to the promises of a queue: several workers, two priorities, and a
 //! connection that breaks.
 
+mod faults;
+mod room;
+mod tenants;
+mod throughput;
+
 use std::time::Duration;
 
 use lapin::{
@@ -14,23 +19,36 @@ use sandfleet_worker::queue::{
     settle::{Settlement, settle},
 };
 
-async fn connected(queue: AmqpQueue) -> AmqpQueue {
+pub(crate) async fn connected(queue: AmqpQueue) -> AmqpQueue {
     eventually("a connection", || async { queue.check().await.ok() }).await;
     queue
 }
 
-async fn take(queue: &AmqpQueue) -> Delivery {
+pub(crate) async fn take(queue: &AmqpQueue) -> Delivery {
     soon("a job", queue.next()).await.expect("the queue goes on")
 }
 
-fn jobs(name: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn jobs(name: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
     (0..count).map(move |n| format!("{name} {n}").into_bytes())
 }
 
 /// How many messages of a job queue nobody holds; nothing if there is no such queue.
 async fn ready(services: &Services, priority: Priority) -> Option<u32> {
+    ready_in(services, names::job_queue(&services.prefix, Isolation::Container, priority)).await
+}
+
+/// As [`ready`], for one of the tenants' queues.
+pub(crate) async fn ready_in_shard(
+    services: &Services,
+    priority: Priority,
+    shard: usize,
+) -> Option<u32> {
+    let queue = names::shard_queue(&services.prefix, Isolation::Container, priority, shard);
+    ready_in(services, queue).await
+}
+
+async fn ready_in(services: &Services, queue: String) -> Option<u32> {
     let (_connection, channel) = services.channel().await.expect("the broker runs");
-    let queue = names::job_queue(&services.prefix, Isolation::Container, priority);
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
     declared.await.ok().map(|queue| queue.message_count())
@@ -182,7 +200,7 @@ async fn a_queue_with_other_settings_is_refused_with_what_differs() {
         queue.check().await.err().filter(|reason| reason.contains("exists with other settings"))
     })
     .await;
-    for part in [name.as_str(), "inequivalent arg", "delete it"] {
+    for part in [name.as_str(), "x-dead-letter-exchange", "wanted is", "delete it"] {
         assert!(reason.contains(part), "{reason:?} doesn't name {part:?}");
     }
 }

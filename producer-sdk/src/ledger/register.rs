@@ -1,0 +1,152 @@
+//! What is written down when a job is submitted.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sandfleet_common::{Job, JobId, encode};
+use sha2::{Digest, Sha256};
+
+use super::{Ledger, milliseconds};
+use crate::Error;
+
+/// Notes longer than this come back only with results that a worker made: a record stays for
+/// days, and in memory.
+const MAX_METADATA_BYTES: usize = 4096;
+
+/// A job to be written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its [`digest_of`].
+    pub digest: &'a str,
+    /// The queue that its message goes to.
+    pub queue: &'a str,
+    /// How long it is remembered.
+    pub keep: Duration,
+}
+
+/// How a job stood when it was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// Nobody knew it. Its message is still to be published.
+    New {
+        /// The store's time.
+        queued_at: Timestamp,
+    },
+    /// It was submitted before, and no worker has it. Whether its message ever reached the broker
+    /// isn't known, so it is published again; a worker that finds two runs one.
+    Waiting {
+        /// When it was submitted first.
+        queued_at: Timestamp,
+    },
+    /// A worker has it, so its message is there.
+    Running,
+    /// It ended.
+    Ended,
+}
+
+impl Ledger {
+    /// Writes a job down, unless it is there already.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another job has its id; [`Error::Store`].
+    pub async fn register(&self, registration: Registration<'_>) -> Result<Registered, Error> {
+        let Registration { job, digest, queue, keep } = registration;
+        let keys = self.keys(&job.job_id);
+        let mut script = self.register.prepare_invoke();
+        script.key(keys.record).key(keys.result).key(keys.lease);
+        script.arg(digest).arg(milliseconds(keep));
+        script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
+        script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
+        if let Some(ms) = job.result_ttl_ms {
+            script.arg("result_ttl_ms").arg(ms);
+        }
+        if !job.metadata.is_empty() {
+            let metadata = encode(&job.metadata);
+            if metadata.len() <= MAX_METADATA_BYTES {
+                script.arg("metadata").arg(metadata);
+            }
+        }
+        let action = || format!("write job {} down", job.job_id);
+        let (answer, ms): (String, i64) = self.invoke(action, &script).await?;
+        let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
+        Ok(match answer.as_str() {
+            "new" => Registered::New { queued_at },
+            "waiting" => Registered::Waiting { queued_at },
+            "running" => Registered::Running,
+            "conflict" => {
+                let (job_id, by_key) = (job.job_id.clone(), job.idempotency_key.is_some());
+                return Err(Error::Conflict { job_id, by_key });
+            }
+            _ => Registered::Ended,
+        })
+    }
+
+    /// Takes back what [`register`](Self::register) wrote down as new, because the broker did not
+    /// take the job.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn forget(&self, id: &JobId, digest: &str) -> Result<(), Error> {
+        let keys = self.keys(id);
+        let mut script = self.forget.prepare_invoke();
+        script.key(keys.record).key(keys.result).key(keys.lease).arg(digest);
+        self.invoke(|| format!("forget job {id}"), &script).await
+    }
+}
+
+/// The id of the job that `tenant` submits under `key`, which makes the same key the same job
+/// without anything that could be lost.
+pub fn id_of_key(tenant: Option<&str>, key: &str) -> JobId {
+    // No tenant has a NUL in its name, so that no two pairs are one text.
+    let text = format!("{}\0{key}", tenant.unwrap_or_default());
+    let hash = hexadecimal(&Sha256::digest(text.as_bytes())[..20]);
+    format!("key-{hash}").parse().expect("hexadecimal digits make an id")
+}
+
+/// What tells two jobs under one id apart: SHA-256 of all that a job says, without its id and the
+/// time it was handed over; and its length as JSON, in bytes.
+pub fn digest_of(job: &Job) -> (String, usize) {
+    let mut same = job.clone();
+    // Any id will do, if it is always the same one.
+    same.job_id = "0".parse().expect("a valid id");
+    same.queued_at = None;
+    let json = encode(&same);
+    (hexadecimal(&Sha256::digest(&json)), json.len())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_of_the_payload_and_nothing_else() {
+        let job = Job::new("python", "print(1)");
+        let mut again = Job { job_id: JobId::generate(), ..job.clone() };
+        again.queued_at = Some(Timestamp::UNIX_EPOCH);
+        assert_eq!(digest_of(&job), digest_of(&again));
+        again.ttl_ms = Some(1);
+        assert_ne!(digest_of(&job).0, digest_of(&again).0);
+        assert_eq!(digest_of(&job).0.len(), 64);
+    }
+
+    #[test]
+    fn a_key_is_an_id_for_each_tenant() {
+        let ids = [
+            id_of_key(None, "k"),
+            id_of_key(Some("a"), "k"),
+            id_of_key(Some("b"), "k"),
+            id_of_key(None, "l"),
+        ];
+        assert!((1..ids.len()).all(|i| !ids[..i].contains(&ids[i])), "{ids:?}");
+        assert_eq!(ids[0], id_of_key(None, "k"));
+        assert_eq!(ids[0].as_str(), "key-f6dc1034b093dd79d1b96f328cb1e489ff00868c", "for ever");
+    }
+}

@@ -1,0 +1,131 @@
+//! Waiting for many results.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use sandfleet_common::{JobId, JobResult, names};
+use tokio::time::{self, Instant};
+
+use crate::{Client, Error, redis_link::is_passing};
+
+/// How often the store is asked although nothing was announced, for all that is open together.
+const REREAD: Duration = Duration::from_secs(2);
+/// How many results are read at a time: a bound on one answer of the store's.
+const CHUNK: usize = 64;
+
+type Outcome = Result<JobResult, Error>;
+
+impl Client {
+    /// The results of many jobs, in the order of `ids`, as soon as all are there, but after
+    /// `timeout` at the latest. However many they are, they share one subscription, and the store
+    /// is asked about a job only when its end was announced, and about all that are open every two
+    /// seconds in a few commands.
+    ///
+    /// # Errors
+    /// For each job as [`wait`](Self::wait).
+    pub async fn wait_batch(&self, ids: &[JobId], timeout: Duration) -> Vec<Outcome> {
+        let end = Instant::now().checked_add(timeout);
+        let prefix = &self.shared.config.store_prefix;
+        // Listen first and read then: the other way round, a result stored in between would go
+        // unnoticed.
+        let joined =
+            ids.iter().map(|id| self.shared.subscriber.join(names::done_channel(prefix, id), end));
+        let mut announcements = FuturesUnordered::new();
+        for (index, mut channel) in join_all(joined).await.into_iter().enumerate() {
+            announcements.push(async move {
+                channel.next().await;
+                index
+            });
+        }
+        let mut outcomes: Vec<Option<Outcome>> = ids.iter().map(|_| None).collect();
+        let mut open: BTreeSet<usize> = (0..ids.len()).collect();
+        let mut due: Vec<usize> = open.iter().copied().collect();
+        let mut failure;
+        let mut reread = Instant::now() + REREAD;
+        loop {
+            match self.read(ids, &due, &mut outcomes).await {
+                Ok(()) => failure = None,
+                Err(Error::Store { source, store, action }) if is_passing(&source) => {
+                    failure = Some(Error::Store { source, store, action });
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+            open.retain(|index| outcomes[*index].is_none());
+            if open.is_empty() || end.is_some_and(|end| Instant::now() >= end) {
+                break;
+            }
+            let until = end.map_or(reread, |end| end.min(reread));
+            due = match time::timeout_at(until, announcements.next()).await {
+                Ok(Some(first)) => {
+                    // All that was announced meanwhile is read with it.
+                    let mut announced = vec![first];
+                    while announced.len() < CHUNK
+                        && let Some(Some(next)) =
+                            futures_util::FutureExt::now_or_never(announcements.next())
+                    {
+                        announced.push(next);
+                    }
+                    announced.retain(|index| open.contains(index));
+                    announced
+                }
+                // Nobody announces any more, but the clock goes on.
+                Ok(None) => {
+                    time::sleep_until(until).await;
+                    Vec::new()
+                }
+                Err(_) => Vec::new(),
+            };
+            if Instant::now() >= until {
+                due = open.iter().copied().collect();
+                reread = Instant::now() + REREAD;
+            }
+        }
+        let none = |index: usize| Error::NoResult {
+            job_id: ids[index].clone(),
+            after: timeout,
+            running: false,
+        };
+        let last = |index| Err(failure.clone().unwrap_or_else(|| none(index)));
+        let outcomes = outcomes.into_iter().enumerate();
+        outcomes.map(|(index, outcome)| outcome.unwrap_or_else(|| last(index))).collect()
+    }
+
+    /// Reads the results of `due` jobs, as far as they are there.
+    async fn read(
+        &self,
+        ids: &[JobId],
+        due: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), Error> {
+        let redis = &self.shared.redis;
+        for chunk in due.chunks(CHUNK) {
+            let keys: Vec<String> = chunk
+                .iter()
+                .map(|index| names::result_key(&self.shared.config.store_prefix, &ids[*index]))
+                .collect();
+            let keys = &keys;
+            let results: Vec<Option<Vec<u8>>> = redis
+                .run(|mut connection| async move {
+                    redis::cmd("MGET").arg(keys).query_async(&mut connection).await
+                })
+                .await
+                .map_err(|source| Error::Store {
+                    store: redis.shown().into(),
+                    action: format!("read {} jobs", keys.len()),
+                    source: Box::new(source),
+                })?;
+            for (index, json) in chunk.iter().zip(results) {
+                let Some(json) = json else { continue };
+                let result = serde_json::from_slice(&json).map_err(|error| {
+                    let (job_id, reason) = (ids[*index].clone(), error.to_string());
+                    Error::UnreadableResult { job_id, reason }
+                });
+                outcomes[*index] = Some(result);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! A Redis of one test's own, to be set up wrongly and to be killed.
+
+use std::{net::TcpListener, process::Stdio, time::Duration};
+
+use redis::aio::MultiplexedConnection;
+use sandfleet_sdk::Tls;
+use sandfleet_worker::store::{RedisConfig, RedisStore};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::eventually;
+
+/// A server on a port of its own, which ends with this.
+pub struct OwnRedis {
+    port: u16,
+    _directory: TempDir,
+    _process: Child,
+}
+
+impl OwnRedis {
+    /// Starts one with `options` of its command line.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn start(options: &[&str]) -> Self {
+        let directory = TempDir::new().expect("room for files");
+        // Between finding a free port and its use somebody else may take it.
+        for _ in 0..5 {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let port = free.local_addr().expect("it is bound").port();
+            drop(free);
+            let mut command = Command::new("redis-server");
+            command
+                .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+                .arg("--dir")
+                .arg(directory.path())
+                .args(options)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .kill_on_drop(true);
+            let mut process = command.spawn().expect("redis-server is installed");
+            let started = eventually("a server", || {
+                let ended = process.try_wait().expect("our child").is_some();
+                async move {
+                    match connect(port).await {
+                        Ok(_) => Some(true),
+                        Err(_) => ended.then_some(false),
+                    }
+                }
+            })
+            .await;
+            if started {
+                return Self { port, _directory: directory, _process: process };
+            }
+        }
+        panic!("no port could be had");
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// A worker's store on it.
+    ///
+    /// # Panics
+    /// Never: the address is valid.
+    pub fn store(&self) -> RedisStore {
+        let (prefix, job_ttl) = ("own".into(), Duration::from_secs(600));
+        RedisStore::connect(RedisConfig { url: self.url(), tls: Tls::default(), prefix, job_ttl })
+            .expect("a valid URL")
+    }
+
+    /// Runs a command.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn command(&self, command: &[&str]) {
+        let mut connection = connect(self.port).await.expect("it runs");
+        let run = redis::cmd(command[0]).arg(&command[1..]).exec_async(&mut connection).await;
+        run.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+
+    /// Changes a setting.
+    ///
+    /// # Panics
+    /// If it can't be changed.
+    pub async fn config(&self, name: &str, value: &str) {
+        self.command(&["CONFIG", "SET", name, value]).await;
+    }
+
+    /// How many connections there have been. Each question is over one more.
+    ///
+    /// # Panics
+    /// If it doesn't say.
+    pub async fn connections(&self) -> u64 {
+        let mut connection = connect(self.port).await.expect("it runs");
+        let info: String = redis::cmd("INFO")
+            .arg("stats")
+            .query_async(&mut connection)
+            .await
+            .expect("it tells about itself");
+        let line = |line: &str| line.strip_prefix("total_connections_received:")?.parse().ok();
+        info.lines().find_map(line).expect("it counts them")
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}/")
+}
+
+async fn connect(port: u16) -> redis::RedisResult<MultiplexedConnection> {
+    redis::Client::open(url(port))?.get_multiplexed_async_connection().await
+}

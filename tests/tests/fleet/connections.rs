@@ -1,0 +1,82 @@
+//! Jobs that run while a connection breaks, and messages that are too much for one.
+
+use std::fs;
+
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use sandfleet_common::{Isolation, JobId, Priority, Status, names};
+use sandfleet_tests::{Installation, Services, eventually};
+
+use crate::{admin::counts, result_of, running, sleeper, stdout};
+
+#[tokio::test]
+async fn a_job_that_ran_while_the_broker_was_away_does_not_run_again() {
+    let services = Services::fresh();
+    let (wire, url) = services.amqp_relay().await;
+    let installation =
+        Installation::fresh().on(&services).set("WORKER_SLOTS", "2").set("QUEUE_URL", &url);
+    let client = services.client().await;
+    let (worker, address) = installation.worker_with_admin("cut-off").await;
+    let job = sleeper(2.0);
+    client.submit(&job).await.expect("the broker takes it");
+    running(&client, &job.job_id).await;
+    wire.cut();
+    // Its result is stored although the broker is away.
+    let result = result_of(&client, &job.job_id).await;
+    assert_eq!((stdout(&result), result.attempt), ("slept\n", 1), "{}", worker.log());
+    wire.mend();
+    // The broker sends the job again, and it is acknowledged without another run.
+    counts(address, "sandfleet_job_duplicates_total", 1).await;
+    counts(address, "sandfleet_job_starts_total{language=\"python\"}", 1).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
+    let left = channel.queue_purge(queue.as_str().into(), Default::default()).await;
+    assert_eq!(left.expect("the queue is there"), 0);
+    assert_eq!(result_of(&client, &job.job_id).await, result);
+}
+
+#[tokio::test]
+async fn a_worker_rejects_a_huge_message_and_gives_its_memory_back() {
+    const MIB: usize = 1 << 20;
+    let services = Services::fresh();
+    let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "1");
+    let client = services.client().await;
+    let mut worker = installation.worker("small");
+    worker.ready().await;
+    let memory = || {
+        let path = format!("/proc/{}/status", worker.pid().as_raw_nonzero().get());
+        let status = fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        let number = line.split_whitespace().nth(1).expect("a number");
+        number.parse::<usize>().expect("a number") * 1024
+    };
+    let (connection, channel) = services.channel().await.expect("the broker runs");
+    let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
+    let id = JobId::generate();
+    let start = format!(r#"{{"version":1,"job_id":"{id}","language":"python","code":""#);
+    let mut body = start.into_bytes();
+    body.resize(100 * MIB, b'#');
+    body.extend_from_slice(br#""}"#);
+    channel
+        .basic_publish(
+            "".into(),
+            queue.as_str().into(),
+            BasicPublishOptions::default(),
+            &body,
+            BasicProperties::default(),
+        )
+        .await
+        .expect("the broker takes it")
+        .await
+        .expect("sent");
+    drop(body);
+    let result = result_of(&client, &id).await;
+    assert_eq!(result.status, Status::Rejected);
+    assert!(result.message.contains("bytes long; the limit is 8388608"), "{}", result.message);
+    let after = eventually("its memory", || async {
+        let now = memory();
+        (now < 60 * MIB).then_some(now)
+    })
+    .await;
+    println!("{} MiB after a message of 100 MiB", after / MIB);
+    connection.close(200, "done".into()).await.expect("it was open");
+}

@@ -1,0 +1,126 @@
+//! The end of jobs that no worker could settle: each gets a result, so that nobody waits for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use sandfleet_common::{DecodeError, JobId, JobResult, JobState, decode_job};
+use tokio::{task::JoinSet, time::sleep};
+use tracing::{info, warn};
+
+use crate::{
+    hooks::Hooks,
+    outcome::{Accounting, refuse},
+    queue::{
+        DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
+        settle::{Settlement, settle},
+    },
+    shutdown::Shutdown,
+    store::{Committed, Store, StoreError},
+};
+
+/// How long to wait before the store is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers dead letters.
+pub struct Finaliser {
+    /// Where dead letters come from.
+    pub letters: DeadLetters,
+    /// Where results go.
+    pub store: Arc<dyn Store>,
+    /// Who watches.
+    pub hooks: Arc<dyn Hooks>,
+    /// This worker's name in results.
+    pub worker_id: String,
+    /// How long results are kept, at most and by default.
+    pub result_ttl: Duration,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Finaliser {
+    /// Answers dead letters until the worker stops. Every worker does, and more than one may have
+    /// the same letter: the store takes one result.
+    pub async fn serve(self) {
+        let shared = Arc::new(self);
+        let mut tasks = JoinSet::new();
+        for _ in 0..DEAD_LETTERS_AT_A_TIME {
+            let finaliser = Arc::clone(&shared);
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = finaliser.work() => {}
+                    // What isn't settled goes back to the queue with the connection.
+                    () = finaliser.shutdown.drained() => {}
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn work(&self) {
+        loop {
+            let (delivery, death) = self.letters.next().await;
+            self.answer(delivery, &death).await;
+        }
+    }
+
+    async fn answer(&self, delivery: Delivery, death: &Death) {
+        let now = Timestamp::now();
+        // However long it is: workers refuse what is too long, and that needs a result too.
+        let (job_id, accounting, keep) = match decode_job(&delivery.body, usize::MAX) {
+            Ok(job) => {
+                let accounting = Accounting::of(&self.worker_id, &job, now);
+                (job.job_id, accounting, job.result_ttl_ms.map(Duration::from_millis))
+            }
+            Err(DecodeError { job_id: Some(job_id), .. }) => {
+                (job_id.clone(), Accounting::unread(&self.worker_id, job_id, now), None)
+            }
+            Err(DecodeError { job_id: None, message }) => {
+                return settle(delivery, Settlement::DeadLetter(message)).await;
+            }
+        };
+        let keep = keep.unwrap_or(self.result_ttl).min(self.result_ttl);
+        self.conclude(&job_id, accounting, keep, death).await;
+        settle(delivery, Settlement::Done).await;
+    }
+
+    /// Stores a result unless the job has one, or somebody is about to make one.
+    async fn conclude(
+        &self,
+        job: &JobId,
+        mut accounting: Accounting,
+        keep: Duration,
+        death: &Death,
+    ) {
+        loop {
+            match self.insist(|| self.store.get(job)).await {
+                JobState::Done(_) | JobState::Forgotten(_) => return,
+                // Another copy of its message is in good hands, or its lease ends.
+                JobState::Running(_) => sleep(PAUSE).await,
+                JobState::Queued(queued) => {
+                    accounting.attempt = queued.attempts;
+                    break;
+                }
+                JobState::Unknown => break,
+            }
+        }
+        let result: JobResult = refuse::dead(accounting, death);
+        if self.insist(|| self.store.commit(&result, "", keep)).await == Committed::Stored {
+            info!(%job, reason = death.reason, queue = death.queue, "a dead letter was answered");
+            self.hooks.stored(&result);
+        }
+    }
+
+    /// Repeats an operation of the store until it succeeds.
+    async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match operation().await {
+                Ok(done) => return done,
+                Err(error) => warn!(%error, "the store failed; trying again"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}

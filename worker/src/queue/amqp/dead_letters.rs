@@ -1,0 +1,266 @@
+//! What the broker or a worker has put aside, for the one who answers it in their place.
+//!
+//! The queue of dead letters is only passed through: what names a job is answered and gone, and
+//! what doesn't goes on to a queue that nobody consumes, where people can look at it. Leaving it
+//! where it is would mean to return it again and again, and brokers drop what is returned often.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lapin::{
+    Acker, Connection,
+    message::Delivery as Message,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use sandfleet_common::names;
+use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use tokio::{
+    sync::{Mutex as AsyncMutex, mpsc},
+    task::JoinHandle,
+    time,
+};
+use tracing::warn;
+
+use super::{AmqpConfig, Delivery, Receipt, TIMEOUT, receipt::REASON_HEADER, supervisor::why};
+
+/// How many are taken and not settled at a time.
+pub const DEAD_LETTERS_AT_A_TIME: u16 = 8;
+/// The pause before a lost connection is made again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Why the broker put a message aside, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// `delivery_limit`, `expired`, `rejected` or `maxlen`.
+    pub reason: String,
+    /// The queue that it was in.
+    pub queue: String,
+    /// How often that happened to it.
+    pub count: i64,
+}
+
+/// The dead letters of a fleet. Loses its connection and comes back by itself, for ever.
+pub struct DeadLetters {
+    letters: AsyncMutex<mpsc::Receiver<(Delivery, Death)>>,
+    consumer: JoinHandle<()>,
+}
+
+impl DeadLetters {
+    /// Starts taking dead letters, over a connection of its own. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the URL is none.
+    pub fn connect(config: &AmqpConfig) -> Result<Self, Error> {
+        let broker = Broker::at(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let topology = Topology {
+            prefix: config.prefix.clone(),
+            isolations: Vec::new(),
+            limits: config.limits,
+        };
+        let (sender, letters) = mpsc::channel(usize::from(DEAD_LETTERS_AT_A_TIME));
+        let consumer = Consumer {
+            publisher: Arc::new(Publisher::new(broker.clone(), topology.clone())),
+            broker,
+            topology,
+            letters: sender,
+        };
+        let consumer = tokio::spawn(consumer.run());
+        Ok(Self { letters: AsyncMutex::new(letters), consumer })
+    }
+
+    /// The next one, and why it is one. Settled as done, it is gone; as a dead letter, it is kept
+    /// for people.
+    pub async fn next(&self) -> (Delivery, Death) {
+        match self.letters.lock().await.recv().await {
+            Some(letter) => letter,
+            // The consumer never ends by itself.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for DeadLetters {
+    fn drop(&mut self) {
+        self.consumer.abort();
+    }
+}
+
+struct Consumer {
+    broker: Broker,
+    topology: Topology,
+    publisher: Arc<Publisher>,
+    letters: mpsc::Sender<(Delivery, Death)>,
+}
+
+impl Consumer {
+    async fn run(self) {
+        loop {
+            let Err(error) = self.consume().await;
+            warn!(error = why(&error), "no dead letters from the broker; connecting again");
+            time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn consume(&self) -> Result<std::convert::Infallible, Error> {
+        let broker = &self.broker;
+        let connection = Arc::new(broker.connect().await?);
+        self.topology.declare(broker, &connection).await?;
+        let channel = broker.answer("open a channel", connection.create_channel()).await?;
+        let unreadable = names::unreadable_queue(&self.topology.prefix);
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.queue_declare(unreadable.as_str().into(), durable, arguments);
+        broker.answer(format!("declare queue {unreadable}"), declared).await?;
+        let prefetch = channel.basic_qos(DEAD_LETTERS_AT_A_TIME, BasicQosOptions { global: false });
+        broker.answer("limit the prefetch", prefetch).await?;
+        let queue = names::dead_queue(&self.topology.prefix);
+        let consume = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let action = format!("consume from queue {queue}");
+        let mut consumer = broker.answer(action.clone(), consume).await?;
+        let ended = |source: lapin::Error| Error::Broker {
+            broker: broker.shown().into(),
+            action: action.clone(),
+            source: Box::new(source),
+        };
+        while let Some(message) = consumer.next().await {
+            let message = message.map_err(ended)?;
+            // Nobody takes them any more only when the worker ends.
+            let _ = self.letters.send(self.letter(message, &connection)).await;
+        }
+        // The library's way to tell that the broker ended the subscription.
+        Err(ended(std::io::Error::other("the broker ended the subscription").into()))
+    }
+
+    fn letter(&self, message: Message, connection: &Arc<Connection>) -> (Delivery, Death) {
+        let headers = message.properties.headers().clone().unwrap_or_default();
+        let death = Death::of(&headers);
+        let id = message.properties.message_id().as_ref().map(ToString::to_string);
+        let receipt = LetterReceipt {
+            acker: message.acker,
+            headers,
+            id: id.unwrap_or_default(),
+            queue: names::unreadable_queue(&self.topology.prefix),
+            publisher: Arc::clone(&self.publisher),
+            _connection: Arc::clone(connection),
+        };
+        (Delivery { body: message.data, receipt: Box::new(receipt) }, death)
+    }
+}
+
+impl Death {
+    /// What the broker notes in a message that it puts aside, the last time first. A worker that
+    /// does so says why in a header of its own.
+    fn of(headers: &FieldTable) -> Self {
+        let text = |value: Option<&AMQPValue>| match value {
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            _ => None,
+        };
+        let last = match headers.inner().get("x-death") {
+            Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
+            _ => None,
+        };
+        let fields = match last {
+            Some(AMQPValue::FieldTable(fields)) => fields.inner(),
+            _ => headers.inner(),
+        };
+        Self {
+            reason: text(fields.get("reason"))
+                .or_else(|| text(headers.inner().get(REASON_HEADER)))
+                .unwrap_or_else(|| "no reason given".into()),
+            queue: text(fields.get("queue")).unwrap_or_else(|| "-".into()),
+            count: match fields.get("count") {
+                Some(AMQPValue::LongLongInt(count)) => *count,
+                _ => 1,
+            },
+        }
+    }
+}
+
+struct LetterReceipt {
+    acker: Acker,
+    headers: FieldTable,
+    id: String,
+    queue: String,
+    publisher: Arc<Publisher>,
+    /// It is settled over the channel it came over.
+    _connection: Arc<Connection>,
+}
+
+impl LetterReceipt {
+    async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
+        match time::timeout(TIMEOUT, sending).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err("the channel it came over is gone".into()),
+            Ok(Err(error)) => Err(why(&error)),
+            Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
+        }
+    }
+}
+
+#[async_trait]
+impl Receipt for LetterReceipt {
+    async fn ack(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
+        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+    }
+
+    async fn requeue(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
+        let back = BasicNackOptions { multiple: false, requeue: true };
+        Self::sent(self.acker.nack(back)).await
+    }
+
+    async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        // Whoever answers a letter wants no job's place: it can only go back to where it was.
+        self.requeue(body).await
+    }
+
+    async fn dead_letter(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+        if !self.headers.inner().contains_key(REASON_HEADER) {
+            let reason: String = reason.chars().take(256).collect();
+            self.headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+        }
+        let message = sandfleet_sdk::Message {
+            exchange: String::new(),
+            routing_key: self.queue.clone(),
+            id: self.id.clone(),
+            headers: self.headers.clone(),
+            body,
+        };
+        // First there and only then gone from here: twice is better than never.
+        if let Err(error) = self.publisher.publish(message).await {
+            let reason = why(&error);
+            self.requeue(Vec::new()).await?;
+            return Err(reason);
+        }
+        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_death_is_told() {
+        let mut fields = FieldTable::default();
+        fields.insert("reason".into(), AMQPValue::LongString("delivery_limit".into()));
+        fields.insert("queue".into(), AMQPValue::LongString("q".into()));
+        fields.insert("count".into(), AMQPValue::LongLongInt(2));
+        let mut headers = FieldTable::default();
+        let deaths = vec![AMQPValue::FieldTable(fields)];
+        headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+        let death = Death { reason: "delivery_limit".into(), queue: "q".into(), count: 2 };
+        assert_eq!(Death::of(&headers), death);
+        assert_eq!(Death::of(&FieldTable::default()).reason, "no reason given");
+    }
+}

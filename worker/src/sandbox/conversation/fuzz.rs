@@ -1,0 +1,234 @@
+//! A container that says whatever it likes, to its end.
+//!
+//! `PROPTEST_CASES` says how many cases each property is tried on.
+
+use std::sync::{LazyLock, Mutex};
+
+use jiff::Timestamp;
+use proptest::{collection::vec, prelude::*, sample::select};
+use sandfleet_common::{Isolation, JobResult, encode, validate_file_name};
+use serde_json::json;
+use tokio::{io::sink, runtime::Runtime};
+
+use super::*;
+use crate::{
+    outcome::{self, Accounting},
+    sandbox::{Description, smallest_plan},
+};
+
+static POLICY: LazyLock<Policy> = LazyLock::new(Policy::strict);
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+});
+
+const OUTPUT: u64 = 100;
+const ARTIFACTS: u64 = 200;
+
+fn plan() -> Plan {
+    let mut plan = smallest_plan();
+    plan.limits.output_bytes = OUTPUT;
+    plan.limits.artifact_bytes = ARTIFACTS;
+    plan
+}
+
+fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push(&mut bytes, kind, payload);
+    bytes
+}
+
+/// A number that somebody might not have thought of.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![select(vec![0, 1, OUTPUT, ARTIFACTS, i64::MAX as u64, u64::MAX]), any::<u64>()]
+}
+
+fn ended() -> impl Strategy<Value = Vec<u8>> {
+    let causes = select(vec!["itself", "wall_time", "cpu_time", "memory", "output", "boredom"]);
+    let numbers = (number(), number(), number(), number(), number(), number());
+    let end = (any::<Option<i32>>(), any::<Option<i32>>(), proptest::option::of(number()));
+    (causes, end, numbers).prop_map(|(cause, (exit_code, signal, kills), numbers)| {
+        let (wall, cpu, memory, refused, stdout, stderr) = numbers;
+        let ended = json!({
+            "cause": cause, "exit_code": exit_code, "signal": signal, "wall_time_us": wall,
+            "cpu_time_us": cpu, "memory_peak_bytes": memory, "memory_kills": kills,
+            "processes_refused": refused, "scratch_full": false, "open_files_used_up": true, "stdout_bytes": stdout, "stderr_bytes": stderr,
+        });
+        framed(Kind::Ended, ended.to_string().as_bytes())
+    })
+}
+
+fn artifact() -> impl Strategy<Value = Vec<u8>> {
+    let names = prop_oneof![
+        any::<String>(),
+        select(vec!["a", "a/b", "../a", "/etc/passwd", "a/../b", "", ".", "a\u{1b}[2J"])
+            .prop_map(str::to_owned),
+    ];
+    let sizes = prop_oneof![0..60u64, number()];
+    (names, sizes, vec(vec(any::<u8>(), 0..40), 0..4)).prop_map(|(name, size, pieces)| {
+        let header = json!({"name": name, "size": size}).to_string();
+        let mut bytes = framed(Kind::Artifact, header.as_bytes());
+        for piece in pieces {
+            bytes.extend(framed(Kind::Data, &piece));
+        }
+        bytes
+    })
+}
+
+/// An artifact as agents send it.
+fn honest_artifact() -> impl Strategy<Value = Vec<u8>> {
+    ("[a-z]{1,8}", vec(any::<u8>(), 0..50)).prop_map(|(name, content)| {
+        let mut bytes = Vec::new();
+        push_content(&mut bytes, Kind::Artifact, &name, &content);
+        bytes
+    })
+}
+
+/// One thing that a container says, more or less in its place.
+fn saying() -> impl Strategy<Value = Vec<u8>> {
+    let text = || vec(any::<u8>(), 0..60);
+    let protocol = select(vec![u64::from(AGENT_PROTOCOL), 0, 2, u64::MAX]);
+    prop_oneof![
+        protocol.prop_map(|n| framed(Kind::Hello, json!({"protocol": n}).to_string().as_bytes())),
+        Just(framed(Kind::Started, b"")),
+        text().prop_map(|bytes| framed(Kind::Stdout, &bytes)),
+        text().prop_map(|bytes| framed(Kind::Stderr, &bytes)),
+        (0..6000usize).prop_map(|length| framed(Kind::StderrTail, &vec![b'x'; length])),
+        ended(),
+        artifact(),
+        honest_artifact(),
+        (0..6000usize).prop_map(|length| framed(Kind::Refused, &vec![0xff; length])),
+        Just(framed(Kind::Done, b"")),
+        text().prop_map(|bytes| framed(Kind::Failed, &bytes)),
+        text().prop_map(|bytes| framed(Kind::Barrier, &bytes)),
+        (any::<u8>(), any::<u32>()).prop_map(|(kind, length)| {
+            let mut bytes = vec![kind];
+            bytes.extend(length.to_le_bytes());
+            bytes
+        }),
+        text(),
+    ]
+}
+
+/// A whole conversation: often begun as agents begin it, so that what comes later is heard too.
+fn conversation() -> impl Strategy<Value = Vec<u8>> {
+    let beginnings = (0..4usize, ended()).prop_map(|(how_far, ended)| {
+        let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
+        let steps = [framed(Kind::Hello, hello.as_bytes()), framed(Kind::Started, b""), ended];
+        steps[..how_far].concat()
+    });
+    let flood = (any::<bool>(), saying(), 0..150usize)
+        .prop_map(|(floods, one, times)| if floods { one.repeat(times) } else { Vec::new() });
+    (beginnings, vec(saying(), 0..8), flood, vec(saying(), 0..8))
+        .prop_map(|(a, b, c, d)| [a, b.concat(), c, d.concat()].concat())
+}
+
+/// What was shown while it went on.
+struct Shown {
+    stdout: u64,
+    stderr: u64,
+}
+
+fn held(bytes: &[u8]) -> (Result<(), Broken>, Heard, Shown) {
+    let shown = Mutex::new(Shown { stdout: 0, stderr: 0 });
+    let watcher = |stream: Stream, bytes: &[u8]| {
+        let mut shown = shown.lock().expect("nobody panics with it");
+        match stream {
+            Stream::Stdout => shown.stdout += bytes.len() as u64,
+            Stream::Stderr => shown.stderr += bytes.len() as u64,
+        }
+    };
+    let mut heard = Heard::default();
+    let held = RUNTIME.block_on(hold(
+        bytes,
+        sink(),
+        &plan(),
+        &POLICY,
+        Isolation::Container,
+        &mut heard,
+        &watcher,
+    ));
+    (held, heard, shown.into_inner().expect("nobody panicked with it"))
+}
+
+fn result(plan: &Plan, outcome: Outcome) -> JobResult {
+    let description = Description {
+        backend: "docker",
+        runtime: "runc".into(),
+        isolation: Isolation::Container,
+        image: "image".into(),
+        image_digest: None,
+        policy_hash: String::new(),
+    };
+    let accounting = Accounting::unread("w", plan.job_id.clone(), Timestamp::UNIX_EPOCH);
+    outcome::conclude(accounting, plan, outcome, &description, &POLICY)
+}
+
+/// Heavy ones are tried on a quarter of the cases.
+fn fewer() -> ProptestConfig {
+    let all = ProptestConfig::default();
+    ProptestConfig { cases: (all.cases / 4).max(1), ..all }
+}
+
+proptest! {
+    #![proptest_config(fewer())]
+
+    #[test]
+    fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(bytes in conversation()) {
+        let (held, heard, shown) = held(&bytes);
+        prop_assert!(heard.stdout.head.len() as u64 <= OUTPUT);
+        prop_assert!(heard.stderr.head.len() as u64 <= OUTPUT);
+        prop_assert!(heard.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
+        prop_assert!(heard.stdout.tail.is_empty());
+        prop_assert!(shown.stdout <= OUTPUT && shown.stderr <= OUTPUT, "shown to whoever watches");
+        prop_assert!(heard.artifacts.len() as u64 <= POLICY.artifact_count);
+        let sizes = heard.artifacts.iter().map(|(_, content)| content.len() as u64);
+        prop_assert!(sizes.sum::<u64>() <= ARTIFACTS);
+        for (name, _) in &heard.artifacts {
+            prop_assert_eq!(validate_file_name(name), Ok(()));
+        }
+        prop_assert!(heard.artifacts_refused.len() <= MAX_REFUSALS);
+        // A byte that is no text becomes a sign of three.
+        prop_assert!(heard.artifacts_refused.iter().all(|said| said.len() <= 3 * MAX_SENTENCE));
+        if held.is_ok() {
+            prop_assert!(heard.started.is_some() && heard.ended.is_some(), "all was said");
+        }
+    }
+
+    #[test]
+    fn whatever_was_said_there_is_a_result_or_an_error(
+        bytes in conversation(),
+        loss in prop::sample::select(vec![Loss::OutOfMemory, Loss::Killed, Loss::Unexplained]),
+    ) {
+        let (held, heard, _) = held(&bytes);
+        let started = heard.started.is_some();
+        if let Ok(outcome) = conclude(held, heard, Instant::now(), loss) {
+            let plan = plan();
+            let result = result(&plan, outcome);
+            prop_assert!(started || loss == Loss::OutOfMemory, "a program that never ran has no verdict");
+            prop_assert!(result.verdict.is_some() && !result.message.is_empty());
+            // It can be stored and read again.
+            let stored: JobResult = serde_json::from_slice(&encode(&result)).expect("a result");
+            prop_assert_eq!(stored, result);
+        }
+    }
+}
+
+#[test]
+fn an_honest_conversation_is_heard_to_its_end() {
+    let ended = json!({
+        "cause": "itself", "exit_code": 0, "signal": null, "wall_time_us": 1, "cpu_time_us": 1,
+        "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false, "open_files_used_up": false, "stdout_bytes": 2,
+        "stderr_bytes": 0,
+    });
+    let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
+    let bytes = [
+        framed(Kind::Hello, hello.as_bytes()),
+        framed(Kind::Started, b""),
+        framed(Kind::Stdout, b"hi"),
+        framed(Kind::Ended, ended.to_string().as_bytes()),
+        framed(Kind::Done, b""),
+    ];
+    let (held, heard, shown) = held(&bytes.concat());
+    assert!(held.is_ok(), "{held:?}");
+    assert_eq!((heard.stdout.head.as_slice(), shown.stdout), (b"hi".as_slice(), 2));
+}

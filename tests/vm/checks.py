@@ -250,8 +250,17 @@ def judge(place, entry, result):
     say(f"{place}: {entry['group']}/{entry['name']}", "; ".join(faults))
 
 
+# What can't hold for users, and why.
+NOT_WITHOUT_ROOT = {"mount_options": "only root may make devices; those lent by the host show its devtmpfs's size"}
+
+
 def check_group(place, prefix, group, slots):
     entries = corpus(group)
+    if slots == 1:
+        for entry in entries:
+            if entry["name"] in NOT_WITHOUT_ROOT:
+                print(f"== {place}: {entry['name']} is not run: {NOT_WITHOUT_ROOT[entry['name']]}", flush=True)
+        entries = [entry for entry in entries if entry["name"] not in NOT_WITHOUT_ROOT]
     results = batch(prefix, [hostile_job(entry) for entry in entries], slots)
     for entry in entries:
         judge(place, entry, results[entry["name"]])

@@ -92,6 +92,10 @@ const PROGRAMS: &[(&str, &str, &str, &str)] = &[
     ("java", "bash", JAVA, "fine"),
 ];
 
+/// Cleans up by unlinking names beside the standard library that aren't there, and takes any answer
+/// but "no such file" for an error. Every read-only root answers that it is read-only.
+const NOT_ON_A_READ_ONLY_ROOT: &str = "test_unpickle_module_race";
+
 async fn run(fleet: &Fleet, name: &str, job: Job, wanted: &str) -> Option<String> {
     let (result, seconds) = fleet.run(with_higher_limits(job)).await;
     let run = result.run.unwrap_or_default();
@@ -110,7 +114,9 @@ fn modules() -> Vec<String> {
 pub(crate) async fn nothing_is_noticed(runtime: Runtime) {
     let fleet = Fleet::open(runtime).await;
     let tests = modules().into_iter().map(|module| {
-        let job = Job::new("bash", format!("exec /usr/bin/python3 -m test -v {module}"));
+        let test =
+            format!("exec /usr/bin/python3 -m test -v -i {NOT_ON_A_READ_ONLY_ROOT} {module}");
+        let job = Job::new("bash", test);
         (module, job, "Tests result: SUCCESS".to_owned())
     });
     let programs = PROGRAMS.iter().map(|(name, language, code, wanted)| {

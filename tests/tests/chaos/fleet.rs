@@ -1,0 +1,109 @@
+//! Three workers of four slots.
+
+use std::collections::BTreeMap;
+
+use rustix::process::Signal;
+use sandfleet_common::{JobId, names};
+use sandfleet_tests::{FleetWorker, Installation, Services};
+use tokio::process::Command;
+
+/// Their names.
+pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
+/// The jobs that one runs at a time.
+pub(crate) const SLOTS: usize = 4;
+
+/// How all workers here are set up: claims of dead ones end soon.
+pub(crate) fn installation(services: &Services) -> Installation {
+    Installation::fresh()
+        .on(services)
+        .set("WORKER_SLOTS", &SLOTS.to_string())
+        .set("WORKER_LEASE_MS", "2000")
+        .set("LOG_LEVEL", "warn,sandfleet_worker::app=info")
+}
+
+/// The workers that live.
+pub(crate) struct Fleet<'a> {
+    installation: &'a Installation,
+    changes: BTreeMap<&'static str, Box<dyn Fn(&mut Command)>>,
+    workers: BTreeMap<&'static str, FleetWorker>,
+}
+
+impl<'a> Fleet<'a> {
+    /// Nobody yet.
+    pub(crate) fn of(installation: &'a Installation) -> Self {
+        Self { installation, changes: BTreeMap::new(), workers: BTreeMap::new() }
+    }
+
+    /// All three, ready for jobs.
+    pub(crate) async fn start(installation: &'a Installation) -> Self {
+        let mut fleet = Self::of(installation);
+        fleet.join(&NAMES).await;
+        fleet
+    }
+
+    /// How `name` is started from now on.
+    pub(crate) fn change(&mut self, name: &'static str, change: impl Fn(&mut Command) + 'static) {
+        self.changes.insert(name, Box::new(change));
+    }
+
+    /// Starts those that are not there, and waits until they are ready for jobs.
+    pub(crate) async fn join(&mut self, names: &[&'static str]) {
+        for name in names {
+            let change = |command: &mut Command| {
+                if let Some(change) = self.changes.get(name) {
+                    change(command);
+                }
+            };
+            let worker = self.installation.worker_by(name, change);
+            assert!(self.workers.insert(name, worker).is_none(), "{name} is there");
+        }
+        for name in names {
+            self.workers.get_mut(name).expect("just started").ready().await;
+        }
+    }
+
+    /// The one that is called so.
+    pub(crate) fn worker(&self, name: &str) -> &FleetWorker {
+        &self.workers[name]
+    }
+
+    /// Kills one.
+    pub(crate) async fn kill(&mut self, name: &str) {
+        let mut worker = self.workers.remove(name).expect("it is there");
+        worker.signal(Signal::KILL);
+        assert_eq!(worker.ended().await, 1009);
+    }
+
+    /// Tells one to stop, which it has to do in good order.
+    pub(crate) async fn stop(&mut self, name: &str) {
+        let mut worker = self.workers.remove(name).expect("it is there");
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.ended().await, 0, "{name}: {}", worker.log());
+    }
+
+    /// Stops all that are there.
+    pub(crate) async fn stop_all(mut self) {
+        let names: Vec<_> = self.workers.keys().copied().collect();
+        names.iter().for_each(|name| self.worker(name).signal(Signal::TERM));
+        for name in names {
+            let mut worker = self.workers.remove(name).expect("it is there");
+            assert_eq!(worker.ended().await, 0, "{name}: {}", worker.log());
+        }
+    }
+}
+
+/// Those of `ids` that `worker` has claimed.
+pub(crate) async fn held_by(services: &Services, worker: &str, ids: &[JobId]) -> Vec<JobId> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let keys: Vec<String> = ids.iter().map(|id| names::lease_key(&services.prefix, id)).collect();
+    let owners: Vec<Option<String>> = redis::cmd("MGET")
+        .arg(keys)
+        .query_async(&mut services.redis().await)
+        .await
+        .expect("the store runs");
+    let start = format!("{worker}/");
+    let is_held = |owner: &Option<String>| owner.as_ref().is_some_and(|it| it.starts_with(&start));
+    ids.iter().zip(owners).filter(|(_, owner)| is_held(owner)).map(|(id, _)| id.clone()).collect()
+}

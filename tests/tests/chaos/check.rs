@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lapin::options::QueueDeclareOptions;
-use sandfleet_common::{Isolation, JobId, Priority, names};
+use sandfleet_common::{JobId, names};
 use sandfleet_tests::{Leftovers, Services, eventually};
 
 use crate::{
@@ -27,6 +26,13 @@ pub(crate) struct Row {
     leftovers: BTreeSet<String>,
 }
 
+impl Row {
+    /// How many starts there were beyond the first of each job.
+    pub(crate) fn repeats(&self) -> usize {
+        self.repeated.values().map(|starts| *starts as usize - 1).sum()
+    }
+}
+
 /// Ends a load and its fleet, prints the row, and checks it: every job that was accepted has one
 /// result with the right content, which is the one that was seen first; nothing is in a queue or
 /// among the dead letters, every start was counted, and nothing is left on this host.
@@ -40,13 +46,9 @@ pub(crate) async fn conclude(
 ) -> Row {
     let refusals = load.refusals();
     let books = load.finish().await;
-    eventually("the end of all messages", || async {
-        (messages(services).await == 0).then_some(())
-    })
-    .await;
+    eventually("the end of all messages", || async { (messages(services) == 0).then_some(()) })
+        .await;
     fleet.stop_all().await;
-    // What the workers still held would be back by now.
-    let messages = messages(services).await;
 
     let ids: Vec<JobId> = books.keys().cloned().collect();
     let mut store = services.redis().await;
@@ -94,26 +96,33 @@ pub(crate) async fn conclude(
     assert!(row.changed.is_empty(), "{fault}: changed {:#?}", row.changed);
     assert!(row.wrong.is_empty(), "{fault}: wrong {:#?}", row.wrong);
     assert!(row.leftovers.is_empty(), "{fault}: left behind {:#?}", row.leftovers);
-    assert_eq!(messages, 0, "{fault}: messages in the queues");
+    assert_eq!(messages(services), 0, "{fault}: messages in the queues");
     assert_eq!(services.dead_letter().await, None, "{fault}");
     row
 }
 
-/// How many messages wait in all queues of jobs.
-async fn messages(services: &Services) -> u32 {
-    let (_connection, channel) = services.channel().await.expect("the broker runs");
-    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-    let mut messages = 0;
-    for priority in Priority::ALL {
-        let (prefix, isolation) = (&services.prefix, Isolation::Container);
-        let shard = |n| names::shard_queue(prefix, isolation, *priority, n);
-        let shards = (0..names::TENANT_SHARDS).map(shard);
-        for queue in shards.chain([names::job_queue(prefix, isolation, *priority)]) {
-            let declared = channel.queue_declare(queue.as_str().into(), passive, Default::default());
-            messages += declared.await.expect("the queue is there").message_count();
-        }
-    }
-    messages
+/// How many messages the queues have, those that somebody holds included.
+pub(crate) fn messages(services: &Services) -> usize {
+    count(services, "query_messages_total")
+}
+
+/// How many messages the broker has given to workers and not heard of again.
+pub(crate) fn unacknowledged(services: &Services) -> usize {
+    count(services, "query_messages_checked_out")
+}
+
+/// Asks the queues themselves: what `list_queues` says of them is seconds old.
+fn count(services: &Services, query: &str) -> usize {
+    let prefix = &services.prefix;
+    let sum = services.rabbitmqctl(&[
+        "eval",
+        &format!(
+            "lists:sum([begin {{ok, N, _}} = ra:consistent_query(amqqueue:get_pid(Q), \
+             fun rabbit_fifo:{query}/1), N end || Q <- rabbit_amqqueue:list(), \
+             lists:prefix(\"{prefix}\", binary_to_list(element(4, amqqueue:get_name(Q))))])."
+        ),
+    ]);
+    sum.trim().parse().unwrap_or_else(|_| panic!("no number: {sum:?}"))
 }
 
 /// How often each job was claimed.

@@ -1,11 +1,13 @@
 //! Three workers of four slots.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use rustix::process::Signal;
 use sandfleet_common::{JobId, names};
-use sandfleet_tests::{FleetWorker, Installation, Services};
+use sandfleet_tests::{FleetWorker, Installation, Services, eventually, page};
 use tokio::process::Command;
+
+use crate::load::{Load, without_result};
 
 /// Their names.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -26,12 +28,18 @@ pub(crate) struct Fleet<'a> {
     installation: &'a Installation,
     changes: BTreeMap<&'static str, Box<dyn Fn(&mut Command)>>,
     workers: BTreeMap<&'static str, FleetWorker>,
+    admins: Vec<SocketAddr>,
 }
 
 impl<'a> Fleet<'a> {
     /// Nobody yet.
     pub(crate) fn of(installation: &'a Installation) -> Self {
-        Self { installation, changes: BTreeMap::new(), workers: BTreeMap::new() }
+        Self {
+            installation,
+            changes: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            admins: Vec::new(),
+        }
     }
 
     /// All three, ready for jobs.
@@ -60,6 +68,48 @@ impl<'a> Fleet<'a> {
         for name in names {
             self.workers.get_mut(name).expect("just started").ready().await;
         }
+    }
+
+    /// As [`join`](Self::join), with admin ports, and as all workers are started.
+    pub(crate) async fn join_with_admin(&mut self, names: &[&'static str]) {
+        for name in names {
+            let (worker, admin) = self.installation.worker_with_admin(name).await;
+            assert!(self.workers.insert(name, worker).is_none(), "{name} is there");
+            self.admins.push(admin);
+        }
+    }
+
+    /// What the workers with admin ports have counted under `metric`, whatever its labels.
+    pub(crate) async fn counted(&self, metric: &str) -> u64 {
+        let mut sum = 0;
+        for admin in &self.admins {
+            let (_, metrics) = page(*admin, "/metrics").await;
+            let lines = metrics.lines().filter_map(|line| line.strip_prefix(metric));
+            let ours = lines.filter(|rest| rest.starts_with(['{', ' ']));
+            let values = ours.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<u64>().ok());
+            sum += values.sum::<u64>();
+        }
+        sum
+    }
+
+    /// Stops the process of one in the middle of jobs, and gives those: what it has claimed and
+    /// not stored.
+    pub(crate) async fn stands_still(
+        &self,
+        name: &str,
+        services: &Services,
+        load: &Load,
+    ) -> Vec<JobId> {
+        eventually("running jobs", || async {
+            self.worker(name).signal(Signal::STOP);
+            let open = without_result(&load.books());
+            let held = held_by(services, name, &open).await;
+            if held.is_empty() {
+                self.worker(name).signal(Signal::CONT);
+            }
+            (!held.is_empty()).then_some(held)
+        })
+        .await
     }
 
     /// The one that is called so.

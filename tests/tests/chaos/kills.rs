@@ -3,25 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use redis::AsyncCommands;
-use rustix::process::Signal;
 use sandfleet_common::{JobId, names};
 use sandfleet_tests::{Leftovers, Services, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    check::conclude,
+    check::{conclude, unacknowledged},
     fleet::{Fleet, NAMES, SLOTS, held_by, installation},
     jobs::mixed,
-    load::{Load, rounds, without_result},
+    load::{Load, rounds},
 };
-
-/// How many messages the broker has given to workers and not heard of again.
-fn unacknowledged(services: &Services) -> usize {
-    let arguments = ["--silent", "list_queues", "name", "messages_unacknowledged"];
-    let listed = services.rabbitmqctl(&arguments);
-    let ours = listed.lines().filter(|line| line.starts_with(&services.prefix));
-    ours.filter_map(|line| line.split_once('\t')?.1.trim().parse::<usize>().ok()).sum()
-}
 
 fn all(load: &Load) -> Vec<JobId> {
     load.books().keys().cloned().collect()
@@ -64,16 +55,7 @@ async fn the_running_jobs_of_a_killed_worker_and_no_others_run_again() {
     let client = services.client().await;
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
     load.has_results(SLOTS).await;
-    // Stopped first: what it has claimed and not stored by then is what it dies with.
-    let held = eventually("running jobs", || async {
-        fleet.worker("one").signal(Signal::STOP);
-        let held = held_by(&services, "one", &without_result(&load.books())).await;
-        if held.is_empty() {
-            fleet.worker("one").signal(Signal::CONT);
-        }
-        (!held.is_empty()).then_some(held)
-    })
-    .await;
+    let held = fleet.stands_still("one", &services, &load).await;
     fleet.kill("one").await;
     fleet.join(&["one"]).await;
     let joined = Instant::now();

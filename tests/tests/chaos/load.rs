@@ -140,15 +140,37 @@ impl Load {
         .await;
     }
 
+    /// Waits until all of `ids` have results.
+    pub(crate) async fn have_results(&self, ids: &[JobId]) {
+        self.until("the results of some jobs", |books| {
+            ids.iter().all(|id| books[id].seen.is_some())
+        })
+        .await;
+    }
+
+    /// Lets a moment pass.
+    pub(crate) async fn goes_on(&self) {
+        self.stands();
+        sleep(LOOK).await;
+    }
+
+    /// Submits nothing new, and waits until all jobs have results.
+    pub(crate) async fn drained(&self) {
+        self.going.send_replace(Going::NothingNew);
+        self.until("the last result", |books| {
+            books.values().all(|entry| entry.accepted && entry.seen.is_some())
+        })
+        .await;
+    }
+
     /// How long after `since` the first result was seen: any, or the first by `worker`.
     pub(crate) async fn recovers(&self, since: Instant, worker: Option<&str>) -> Duration {
         let mut found = None;
         self.until("a result after the fault", |books| {
             let later = books.values().filter_map(|entry| entry.seen.as_ref());
             let later = later.filter(|(at, _)| *at > since);
-            let theirs = later.filter(|(_, json)| {
-                worker.is_none_or(|worker| parse(json).worker_id == worker)
-            });
+            let theirs = later
+                .filter(|(_, json)| worker.is_none_or(|worker| parse(json).worker_id == worker));
             found = theirs.map(|(at, _)| *at - since).min();
             found.is_some()
         })

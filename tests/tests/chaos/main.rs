@@ -6,8 +6,12 @@
 
 mod broker;
 mod check;
+mod duplicates;
 mod fleet;
 mod flood;
 mod jobs;
 mod kills;
 mod load;
+mod network;
+mod restarts;
+mod store;

@@ -50,6 +50,7 @@ pub struct Publisher {
     current: AsyncMutex<Current>,
     turns: Semaphore,
     depths: Depths,
+    looking: AsyncMutex<()>,
 }
 
 /// The connection at present, and how the last attempt at one failed.
@@ -75,6 +76,7 @@ impl Publisher {
             current: AsyncMutex::default(),
             turns: Semaphore::new(CHANNELS),
             depths: Depths::default(),
+            looking: AsyncMutex::default(),
         }
     }
 
@@ -131,10 +133,15 @@ impl Publisher {
     /// The one of two queues in which less waits, as far as the broker tells; the first if it
     /// doesn't. That is no failure: whoever publishes then hears what is wrong.
     pub async fn shorter(&self, queues: [String; 2]) -> String {
-        if !self.depths.know(&queues)
-            && let Err(error) = self.look(&queues).await
-        {
-            debug!(%error, "the lengths of queues are not known");
+        if !self.depths.know(&queues) {
+            // One look is enough for all who want to know, and a second one would forget what was
+            // chosen since the first.
+            let _look = self.looking.lock().await;
+            if !self.depths.know(&queues)
+                && let Err(error) = self.look(&queues).await
+            {
+                debug!(%error, "the lengths of queues are not known");
+            }
         }
         self.depths.choose(queues)
     }

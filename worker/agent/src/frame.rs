@@ -1,7 +1,7 @@
 //! Frames: a kind, a length, and that many bytes.
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
-//! reader never allocates more than the bytes it was really sent.
+//! reader never allocates more than one payload beyond the bytes it was really sent.
 
 use std::io::{self, Read, Write};
 

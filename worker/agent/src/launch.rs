@@ -165,6 +165,7 @@ pub fn serve() -> io::Result<()> {
     // What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
     // the worker lets finish.
     rustix::process::setsid()?;
+    system::forget_signal_effects();
     system::block_stop_signals()?;
     let worker = io::stdin().as_fd().try_clone_to_owned()?;
     let mut slot = None;

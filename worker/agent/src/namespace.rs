@@ -48,13 +48,15 @@ pub(crate) fn fork_container() -> Result<Option<Pid>, Failed> {
 pub(crate) fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
     let failed =
         |what: &str, error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"));
-    let forked = owned_by(outer, || system::fork_into(libc::CLONE_NEWUSER));
-    let Some(child) = forked.map_err(|error| failed("clone", error))? else {
-        // Only there to be looked at; the launcher ends it.
-        loop {
+    let child = owned_by(outer, || match system::fork_into(libc::CLONE_NEWUSER)? {
+        Some(child) => Ok(child),
+        // Only there to be looked at; the launcher ends it. It must not go on from here: nobody is
+        // root in its namespace yet, and its failure would be reported as the launcher's.
+        None => loop {
             rustix::event::pause();
-        }
-    };
+        },
+    })
+    .map_err(|error| failed("clone", error))?;
     let directory = format!("/proc/{}", child.as_raw_nonzero());
     let map = format!("{INNER_ID} {outer} 1");
     let made = fs::write(format!("{directory}/uid_map"), &map)

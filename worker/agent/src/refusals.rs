@@ -2,7 +2,7 @@
 //! as it can be seen from outside of the program. The kernel counts neither, so they are looked
 //! at from time to time; what comes and goes between two looks is not seen.
 
-use std::fs;
+use std::{fs, io, path::Path};
 
 use rustix::fs::statvfs;
 
@@ -30,8 +30,7 @@ fn is_full(directory: &str) -> bool {
     })
 }
 
-/// The most files that one process has open now. From Linux 6.2 on the directory of a process's
-/// descriptors says how many there are by its size, without being read; before, it says 0.
+/// The most files that one process has open now.
 fn most_open_files() -> u64 {
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
     let is_process =
@@ -39,8 +38,16 @@ fn most_open_files() -> u64 {
     processes
         .flatten()
         .filter(|entry| is_process(&entry.file_name()))
-        .filter_map(|entry| fs::metadata(entry.path().join("fd")).ok())
-        .map(|facts| facts.len())
+        .filter_map(|entry| open_files(&entry.path().join("fd")).ok())
         .max()
         .unwrap_or(0)
+}
+
+/// From Linux 6.2 on the directory of a process's descriptors says how many there are by its size;
+/// before, it says 0 and has to be read.
+fn open_files(directory: &Path) -> io::Result<u64> {
+    match fs::metadata(directory)?.len() {
+        0 => Ok(fs::read_dir(directory)?.count() as u64),
+        count => Ok(count),
+    }
 }

@@ -250,7 +250,9 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
         // that and goes now.
         unmount(KEPT_PROC, UnmountFlags::DETACH).map_err(failed(Barrier::Proc, KEPT_PROC))?;
     }
-    let options = format!("size={},nr_inodes={},mode=0700", scratch.bytes, scratch.inodes);
+    // Zero would mean no limit.
+    let (bytes, inodes) = (scratch.bytes.max(4096), scratch.inodes.max(16));
+    let options = format!("size={bytes},nr_inodes={inodes},mode=0700");
     let options = std::ffi::CString::new(options).unwrap_or_default();
     for directory in [WORKING_DIRECTORY, "/tmp"] {
         mount("tmpfs", directory, "tmpfs", flags, options.as_c_str())

@@ -30,6 +30,7 @@ pub const WORKING_DIRECTORY: &str = "/box";
 /// # Errors
 /// What kept the agent from doing its part; the worker was told, if it could be.
 pub fn serve_standard_streams() -> io::Result<()> {
+    system::forget_signal_effects();
     let counters = Counters::open_mounted();
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;

@@ -63,6 +63,28 @@ pub(crate) fn install_filter(program: &[u8]) -> io::Result<()> {
         .map(drop)
 }
 
+/// Gives every signal its default effect, but for SIGPIPE, which the runtime of this program ignores
+/// and takes back for those that it starts. What is ignored stays ignored over exec: by `nohup`, by a
+/// shell's `&`, by whatever a service manager does.
+pub(crate) fn forget_signal_effects() {
+    // The kernel's own structure, as the C library refuses the signals that it keeps for itself:
+    // effect, flags, restorer, mask. All zero is the default effect.
+    let default = [0u64; 4];
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: the structure is read for its fixed size and outlives the call, no old one is asked
+        // for, and this program has no handlers to lose. SIGKILL and SIGSTOP are refused, harmlessly.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            );
+        }
+    }
+}
+
 /// Blocks the signals by which people and service managers stop a whole group of processes.
 ///
 /// # Errors

@@ -5,13 +5,16 @@
 
 mod programs;
 
-use std::{fs, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
 use sandfleet_common::{Isolation, Job, JobResult, LimitsRequest, OutputOverflow, Status};
 use serde::{Deserialize, Serialize};
 
 use self::programs::{Attack, Control, EXHAUSTION, MANIFEST, PROBES, Program};
 use crate::{config::Settings, embedded::Embedded, hooks::NoHooks, sandbox::Sandbox};
+
+/// What the corpus calls a sandbox with a kernel of its own.
+const GVISOR: &str = "gvisor";
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,8 +76,12 @@ struct Entry {
     must_contain: Vec<String>,
     #[serde(default)]
     must_not_contain: Vec<String>,
-    /// Why a breach is none under a kernel of the sandbox's own.
-    runsc: Option<String>,
+    /// Where the program has no meaning, and why: under the sandbox's own kernel a breach is none.
+    #[serde(default)]
+    not_on: BTreeMap<String, String>,
+    /// Where it may end otherwise, and why.
+    #[serde(default)]
+    also: BTreeMap<String, serde_json::Value>,
     vacuous_if: Option<String>,
 }
 
@@ -228,8 +235,10 @@ impl Range<'_> {
             return attack.told(outcome, doubt);
         }
         let remark = faults.join("; ");
-        if has_own_kernel && entry.runsc.is_some() {
-            let remark = format!("its own kernel answers, not the host's: {remark}");
+        let why = entry.not_on.get(GVISOR).cloned();
+        let why = why.or_else(|| Some(entry.also.get(GVISOR)?["why"].as_str()?.to_owned()));
+        if has_own_kernel && let Some(why) = why {
+            let remark = format!("{why}: {remark}");
             return attack.told(Outcome::Inside, Some(remark));
         }
         attack.told(Outcome::Fail, Some(remark))

@@ -90,10 +90,11 @@ fn users() -> Finding {
     )
 }
 
-/// A second wall behind the mount namespace; not yet put up, and so no reason to refuse.
+/// A second wall behind the mount namespace: put up where the kernel has it, and no reason to
+/// refuse where it hasn't.
 fn landlock() -> Finding {
     match sandfleet_agent::landlock_version() {
-        Some(version) => Finding::ok(NATIVE, "Landlock", format!("offered, ABI {version}")),
+        Some(version) => Finding::ok(NATIVE, "Landlock", format!("put up, ABI {version}")),
         None => Finding::bad(
             NATIVE,
             "Landlock",

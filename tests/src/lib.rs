@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod clock;
 mod ground;
 mod installation;
 mod leftovers;
+mod own_broker;
 mod own_redis;
 mod page;
 mod pair;
@@ -18,9 +20,11 @@ use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
 pub use authority::Authority;
+pub use clock::Clock;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};
+pub use own_broker::OwnBroker;
 pub use own_redis::OwnRedis;
 pub use page::page;
 pub use pair::{Pair, Worker};

@@ -144,16 +144,19 @@ impl<'a> Fleet<'a> {
 
 /// Those of `ids` that `worker` has claimed.
 pub(crate) async fn held_by(services: &Services, worker: &str, ids: &[JobId]) -> Vec<JobId> {
+    let start = format!("{worker}/");
+    let is_held = |owner: &Option<String>| owner.as_ref().is_some_and(|it| it.starts_with(&start));
+    let holders = holders(services, ids).await;
+    ids.iter().zip(holders).filter(|(_, owner)| is_held(owner)).map(|(id, _)| id.clone()).collect()
+}
+
+/// Who has claimed each job, if somebody has: the worker's name, a slash, and what is another with
+/// each claim.
+pub(crate) async fn holders(services: &Services, ids: &[JobId]) -> Vec<Option<String>> {
     if ids.is_empty() {
         return Vec::new();
     }
     let keys: Vec<String> = ids.iter().map(|id| names::lease_key(&services.prefix, id)).collect();
-    let owners: Vec<Option<String>> = redis::cmd("MGET")
-        .arg(keys)
-        .query_async(&mut services.redis().await)
-        .await
-        .expect("the store runs");
-    let start = format!("{worker}/");
-    let is_held = |owner: &Option<String>| owner.as_ref().is_some_and(|it| it.starts_with(&start));
-    ids.iter().zip(owners).filter(|(_, owner)| is_held(owner)).map(|(id, _)| id.clone()).collect()
+    let mut store = services.redis().await;
+    redis::cmd("MGET").arg(keys).query_async(&mut store).await.expect("the store runs")
 }

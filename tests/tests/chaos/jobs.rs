@@ -41,7 +41,7 @@ impl Kind {
                 "sleep 60".to_owned()
             }
             Self::MemoryLimit => {
-                job.limits.memory_bytes = Some(16 << 20);
+                job.limits.memory_bytes = Some(32 << 20);
                 "tail /dev/zero".to_owned()
             }
             Self::Output => format!("head -c {OUTPUT_BYTES} /dev/zero | tr '\\0' x"),

@@ -1,7 +1,7 @@
 //! A steady load of jobs, whatever happens meanwhile, and what becomes of each.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -172,6 +172,19 @@ impl Load {
             let theirs = later
                 .filter(|(_, json)| worker.is_none_or(|worker| parse(json).worker_id == worker));
             found = theirs.map(|(at, _)| *at - since).min();
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
+    }
+
+    /// How long after `since` the first result was seen of a job that is not `known`.
+    pub(crate) async fn recovers_with_new(&self, since: Instant, known: &[JobId]) -> Duration {
+        let known: BTreeSet<&JobId> = known.iter().collect();
+        let mut found = None;
+        self.until("a new result after the fault", |books| {
+            let new = books.iter().filter(|(id, _)| !known.contains(id));
+            found = new.filter_map(|(_, entry)| Some(entry.seen.as_ref()?.0 - since)).min();
             found.is_some()
         })
         .await;

@@ -6,12 +6,17 @@
 
 mod broker;
 mod check;
+mod clocks;
+mod disk;
 mod duplicates;
+mod engine;
 mod fleet;
 mod flood;
 mod jobs;
 mod kills;
 mod load;
 mod network;
+mod node;
+mod poison;
 mod restarts;
 mod store;

@@ -98,8 +98,8 @@ async fn a_worker_that_stood_still_changes_no_result() {
     for _ in 0..rounds(3, 1) {
         let held = fleet.stands_still("one", &services, &load).await;
         wire.cut();
-        wire.mend();
         load.have_results(&held).await;
+        wire.mend();
         fleet.worker("one").signal(Signal::CONT);
         load.recovers(Instant::now(), Some("one")).await;
     }

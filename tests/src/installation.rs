@@ -24,6 +24,7 @@ use crate::{DEADLINE, Ground, Services, eventually, services::setting, soon};
 pub struct Installation {
     /// Where its control groups are.
     pub ground: Ground,
+    program: String,
     settings: BTreeMap<String, String>,
 }
 
@@ -43,7 +44,7 @@ impl Installation {
     pub fn fresh() -> Self {
         let ground = Ground::fresh();
         let path = ground.path();
-        Self { ground, settings: BTreeMap::new() }
+        Self { ground, program: setting("SANDFLEET_TEST_BIN"), settings: BTreeMap::new() }
             .set("SANDBOX_CGROUP_PARENT", &path)
             .set("SANDBOX_DOCKER_HOST", &setting("SANDFLEET_TEST_DOCKER_HOST"))
             .set("SANDBOX_IMAGE", &image())
@@ -59,6 +60,12 @@ impl Installation {
         self
     }
 
+    /// With `program` in the place of the binary, which it has to start.
+    #[must_use]
+    pub fn by(self, program: &str) -> Self {
+        Self { program: program.to_owned(), ..self }
+    }
+
     /// As part of the fleet that shares `services`.
     #[must_use]
     pub fn on(self, services: &Services) -> Self {
@@ -72,7 +79,7 @@ impl Installation {
     /// A command with `arguments`; what it starts ends with it. Its three streams are pipes but
     /// for stdin, which is empty.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
-        self.command_through(&setting("SANDFLEET_TEST_BIN"), arguments)
+        self.command_through(&self.program, arguments)
     }
 
     /// As [`command`](Self::command), but it is `program` that is started.

@@ -54,16 +54,21 @@ impl<'a> Leftovers<'a> {
     /// # Panics
     /// After [`DEADLINE`], naming what is left.
     pub async fn are_gone(&self) {
+        let left = self.left().await;
+        assert!(left.is_empty(), "left behind after {DEADLINE:?}: {left:#?}");
+    }
+
+    /// As [`are_gone`](Self::are_gone), and gives what is left after [`DEADLINE`], or missing.
+    ///
+    /// # Panics
+    /// If the Docker engine doesn't answer.
+    pub async fn left(&self) -> BTreeSet<String> {
         let end = Instant::now() + DEADLINE;
         loop {
             let now = self.look().await;
-            if now == self.before {
-                return;
-            }
-            if Instant::now() >= end {
-                let left: Vec<_> = now.difference(&self.before).collect();
-                let missing: Vec<_> = self.before.difference(&now).collect();
-                panic!("left behind after {DEADLINE:?}: {left:#?}; missing: {missing:#?}");
+            if now == self.before || Instant::now() >= end {
+                let missing = self.before.difference(&now).map(|it| format!("missing: {it}"));
+                return now.difference(&self.before).cloned().chain(missing).collect();
             }
             time::sleep(time::Duration::from_millis(20)).await;
         }

@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod clock;
 mod ground;
 mod installation;
 mod leftovers;
+mod own_broker;
 mod own_redis;
+mod page;
 mod pair;
 mod relay;
 mod services;
@@ -17,10 +20,13 @@ use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
 pub use authority::Authority;
+pub use clock::Clock;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};
+pub use own_broker::OwnBroker;
 pub use own_redis::OwnRedis;
+pub use page::page;
 pub use pair::{Pair, Worker};
 pub use relay::Relay;
 pub use services::{Services, setting};

@@ -8,13 +8,14 @@ use sandfleet_worker::store::{RedisConfig, RedisStore};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::eventually;
+use crate::{eventually, soon};
 
 /// A server on a port of its own, which ends with this.
 pub struct OwnRedis {
     port: u16,
-    _directory: TempDir,
-    _process: Child,
+    options: Vec<String>,
+    directory: TempDir,
+    process: Child,
 }
 
 impl OwnRedis {
@@ -24,36 +25,45 @@ impl OwnRedis {
     /// If it doesn't start.
     pub async fn start(options: &[&str]) -> Self {
         let directory = TempDir::new().expect("room for files");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         // Between finding a free port and its use somebody else may take it.
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let port = free.local_addr().expect("it is bound").port();
             drop(free);
-            let mut command = Command::new("redis-server");
-            command
-                .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
-                .arg("--dir")
-                .arg(directory.path())
-                .args(options)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .kill_on_drop(true);
-            let mut process = command.spawn().expect("redis-server is installed");
-            let started = eventually("a server", || {
-                let ended = process.try_wait().expect("our child").is_some();
-                async move {
-                    match connect(port).await {
-                        Ok(_) => Some(true),
-                        Err(_) => ended.then_some(false),
-                    }
-                }
-            })
-            .await;
-            if started {
-                return Self { port, _directory: directory, _process: process };
+            if let Some(process) = launch(port, &directory, &options).await {
+                return Self { port, options, directory, process };
             }
         }
         panic!("no port could be had");
+    }
+
+    /// Kills it.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("it runs");
+    }
+
+    /// Shuts it down in good order.
+    ///
+    /// # Panics
+    /// If it doesn't end.
+    pub async fn shutdown(&mut self) {
+        let mut connection = connect(self.port).await.expect("it runs");
+        // It doesn't answer any more.
+        let _ = redis::cmd("SHUTDOWN").exec_async(&mut connection).await;
+        soon("the server's end", self.process.wait()).await.expect("our child");
+    }
+
+    /// Starts it again where it was, with what it had on disk.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn restart(&mut self) {
+        let launched = launch(self.port, &self.directory, &self.options).await;
+        self.process = launched.expect("its port is free");
     }
 
     /// Its address.
@@ -103,6 +113,31 @@ impl OwnRedis {
         let line = |line: &str| line.strip_prefix("total_connections_received:")?.parse().ok();
         info.lines().find_map(line).expect("it counts them")
     }
+}
+
+/// Starts a server and waits until it answers; nothing if it ended instead.
+async fn launch(port: u16, directory: &TempDir, options: &[String]) -> Option<Child> {
+    let mut process = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+        .arg("--dir")
+        .arg(directory.path())
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server is installed");
+    let started = eventually("a server", || {
+        let ended = process.try_wait().expect("our child").is_some();
+        async move {
+            match connect(port).await {
+                Ok(_) => Some(true),
+                Err(_) => ended.then_some(false),
+            }
+        }
+    })
+    .await;
+    started.then_some(process)
 }
 
 fn url(port: u16) -> String {

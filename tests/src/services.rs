@@ -29,6 +29,7 @@ pub struct Services {
     pub amqp_url: String,
     /// The store.
     pub redis_url: String,
+    rabbitmqctl: String,
     publisher: Publisher,
 }
 
@@ -38,17 +39,33 @@ impl Services {
     /// # Panics
     /// If it hasn't.
     pub fn fresh() -> Self {
+        Self::at(
+            &setting("SANDFLEET_TEST_AMQP_URL"),
+            &setting("SANDFLEET_TEST_REDIS_URL"),
+            &setting("SANDFLEET_TEST_RABBITMQCTL"),
+        )
+    }
+
+    /// Those at two addresses; `rabbitmqctl` is the program for the first.
+    ///
+    /// # Panics
+    /// If an address is none.
+    pub fn at(amqp_url: &str, redis_url: &str, rabbitmqctl: &str) -> Self {
         let prefix = format!("t-{}", Uuid::now_v7());
-        let amqp_url = setting("SANDFLEET_TEST_AMQP_URL");
-        let redis_url = setting("SANDFLEET_TEST_REDIS_URL");
-        let broker = Broker::at(&amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
+        let broker = Broker::at(amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
             .expect("a valid URL");
         let topology = Topology {
             prefix: prefix.clone(),
             isolations: vec![Isolation::Container],
             limits: QueueLimits::default(),
         };
-        Self { publisher: Publisher::new(broker, topology), prefix, amqp_url, redis_url }
+        Self {
+            publisher: Publisher::new(broker, topology),
+            prefix,
+            amqp_url: amqp_url.to_owned(),
+            redis_url: redis_url.to_owned(),
+            rabbitmqctl: rabbitmqctl.to_owned(),
+        }
     }
 
     /// A relay to the broker, and the URL that leads through it.
@@ -220,8 +237,8 @@ impl Services {
     /// # Panics
     /// If it fails.
     pub fn rabbitmqctl(&self, arguments: &[&str]) -> String {
-        let program = setting("SANDFLEET_TEST_RABBITMQCTL");
-        let output = Command::new(&program).args(arguments).output().expect("rabbitmqctl runs");
+        let program = &self.rabbitmqctl;
+        let output = Command::new(program).args(arguments).output().expect("rabbitmqctl runs");
         assert!(
             output.status.success(),
             "{program} {arguments:?}: {}",

@@ -3,31 +3,16 @@
 use std::net::SocketAddr;
 
 use sandfleet_common::Job;
-use sandfleet_tests::{Installation, Services, eventually};
+use sandfleet_tests::{Installation, Services, eventually, page};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use crate::result_of;
-
-/// The status and the body of an answer.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.expect("the port is open");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    (head[9..12].parse().expect("a status"), body.to_owned())
-}
 
 /// Waits until `metric` is `value`.
 pub(crate) async fn counts(address: SocketAddr, metric: &str, value: u64) {
     let line = format!("{metric} {value}");
     eventually(&line, || async {
-        let (_, page) = get(address, "/metrics").await;
+        let (_, page) = page(address, "/metrics").await;
         page.lines().any(|it| it == line).then_some(())
     })
     .await;
@@ -36,7 +21,7 @@ pub(crate) async fn counts(address: SocketAddr, metric: &str, value: u64) {
 /// Waits until exactly `component` is not ready, or none if that is empty.
 async fn lacks(address: SocketAddr, component: &str) {
     eventually(&format!("{component:?} as what isn't ready"), || async {
-        let (status, body) = get(address, "/readyz").await;
+        let (status, body) = page(address, "/readyz").await;
         let body: Value = serde_json::from_str(&body).expect("JSON");
         let components = body["components"].as_object().expect("components");
         let names: Vec<&str> = components.keys().map(String::as_str).collect();
@@ -69,7 +54,7 @@ async fn readiness_names_the_service_that_is_away() {
     for (relay, component) in [(&redis, "store"), (&amqp, "broker")] {
         relay.cut();
         lacks(address, component).await;
-        assert_eq!(get(address, "/livez").await, (200, "alive\n".to_owned()));
+        assert_eq!(page(address, "/livez").await, (200, "alive\n".to_owned()));
         relay.mend();
         lacks(address, "").await;
     }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use sandfleet_common::{Job, JobState, Priority, Status, Verdict, encode};
 use sandfleet_sdk::{Client, ClientConfig};
-use sandfleet_tests::{Installation, OwnRedis, Services, eventually};
+use sandfleet_tests::{Clock, Installation, OwnRedis, Services, eventually};
 
 use crate::{result_of, sleeper, stdout};
 
@@ -138,17 +138,6 @@ async fn a_store_without_memory_holds_results_back_and_loses_none() {
     }
 }
 
-/// The environment in which a process believes that it is so much later.
-fn with_clock(command: &mut tokio::process::Command, ahead: &str) {
-    let machine = std::env::consts::ARCH;
-    let library = format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1");
-    assert!(std::path::Path::new(&library).exists(), "install the package faketime");
-    command
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME", ahead)
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-}
-
 #[tokio::test]
 async fn a_worker_whose_clock_is_an_hour_off_expires_nothing_early_and_nothing_late() {
     let services = Services::fresh();
@@ -162,7 +151,8 @@ async fn a_worker_whose_clock_is_an_hour_off_expires_nothing_early_and_nothing_l
         for job in [&fresh, &old] {
             client.submit(job).await.expect("the broker takes it");
         }
-        let mut worker = installation.worker_by("off", |command| with_clock(command, ahead));
+        let clock = Clock::ahead(ahead);
+        let mut worker = installation.worker_by("off", |command| clock.worn_by(command));
         let result = result_of(&client, &fresh.job_id).await;
         assert_eq!(result.status, Status::Succeeded, "{ahead}: {}", result.message);
         let apart = result.started_at.duration_since(jiff::Timestamp::now()).abs();

@@ -23,10 +23,13 @@ pub(crate) fn installation(services: &Services) -> Installation {
         .set("LOG_LEVEL", "warn,sandfleet_worker::app=info")
 }
 
+/// What is different about how one worker is started.
+type Change = Box<dyn Fn(&mut Command)>;
+
 /// The workers that live.
 pub(crate) struct Fleet<'a> {
     installation: &'a Installation,
-    changes: BTreeMap<&'static str, Box<dyn Fn(&mut Command)>>,
+    changes: BTreeMap<&'static str, Change>,
     workers: BTreeMap<&'static str, FleetWorker>,
     admins: Vec<SocketAddr>,
 }

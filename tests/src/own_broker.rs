@@ -166,6 +166,9 @@ fn end(node: &Child) {
 
 impl Drop for OwnBroker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the broker's log: {}", self.log());
+        }
         self.node.as_ref().into_iter().for_each(end);
     }
 }

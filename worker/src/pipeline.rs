@@ -159,6 +159,7 @@ impl Pipeline {
                 return self.put(refuse::cancelled(accounting, &by), owner, keep).await;
             }
             Some(Claimed::Exhausted { attempts }) => {
+                accounting.attempt = attempts;
                 let result = refuse::exhausted(accounting, attempts, None);
                 return self.put(result, owner, keep).await;
             }

@@ -16,6 +16,10 @@ use crate::{
 /// How long it is away: running jobs end meanwhile.
 const AWAY: Duration = Duration::from_secs(3);
 
+/// How old its queues are by then. RabbitMQ 3.10 writes down only every few seconds which queues it
+/// has members of: one that was declared just before the kill has none afterwards.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// How a broker goes away.
 enum End {
     Stop,
@@ -33,6 +37,7 @@ async fn goes(fault: &str, end: End) {
     let client = Client::connect(config).await.expect("the services run");
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
     load.has_results(4).await;
+    sleep(SETTLED).await;
     let mut recovery = Duration::ZERO;
     for _ in 0..rounds(2, 1) {
         match end {

@@ -34,6 +34,8 @@ impl CountedQueue {
 impl Queue for CountedQueue {
     async fn next(&self) -> Option<Delivery> {
         let delivery = tokio::select! {
+            // In this order: when both are ready, nothing more is taken.
+            biased;
             // A waiter for one more, when others have taken the last.
             () = self.used_up() => return None,
             delivery = self.queue.next() => delivery?,

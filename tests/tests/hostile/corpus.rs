@@ -57,7 +57,10 @@ pub(crate) struct Entry {
 struct Otherwise {
     #[serde(default)]
     verdicts: Vec<String>,
-    /// How long the program may run there, from the job's start to its result.
+    /// The program's own limit of time there.
+    wall_seconds: Option<u64>,
+    /// From the job's start to its result. More than the limit by what the worker may take around
+    /// a program: 15 s to start it, 2 s to end it, 30 s to bring back what it left.
     max_seconds: Option<u64>,
     #[serde(rename = "why")]
     _why: String,
@@ -112,7 +115,7 @@ impl Entry {
             job.limits.wall_time_ms = Some(self.max_seconds * 1000);
             job.limits.cpu_time_ms = job.limits.wall_time_ms;
         }
-        if let Some(seconds) = self.also.get(runtime.name()).and_then(|also| also.max_seconds) {
+        if let Some(seconds) = self.also.get(runtime.name()).and_then(|also| also.wall_seconds) {
             job.limits.wall_time_ms = Some(seconds * 1000);
             job.limits.cpu_time_ms = job.limits.wall_time_ms;
         }

@@ -30,7 +30,12 @@ fn report(fleet: &Fleet, entry: &Entry, result: &JobResult, seconds: f64) -> Opt
     let faults = entry.faults(fleet.runtime, result, seconds);
     let verdict = outcome(result);
     let mark = if faults.is_empty() { "ok    " } else { "FAILED" };
-    println!("{mark} {:28} {verdict:22} {seconds:6.2} s {}", entry.name, faults.join("; "));
+    let collecting = result.timing.collect_ms as f64 / 1000.0;
+    println!(
+        "{mark} {:28} {verdict:22} {seconds:6.2} s, {collecting:5.2} s for artifacts {}",
+        entry.name,
+        faults.join("; ")
+    );
     (!faults.is_empty()).then(|| format!("{}: {}", entry.name, faults.join("; ")))
 }
 

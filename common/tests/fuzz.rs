@@ -43,9 +43,7 @@ fn read(bytes: &[u8]) -> Result<(), TestCaseError> {
         Ok(job) => {
             prop_assert_eq!(job.validate(), Ok(()));
             let again = decode_job(&encode(&job), usize::MAX);
-            // Numbers in metadata that no type holds come out rounded, and may be rounded again.
-            let plain = |job| Job { metadata: Default::default(), ..job };
-            prop_assert_eq!(again.map(plain), Ok(plain(job)));
+            prop_assert_eq!(again, Ok(job));
         }
         Err(error) => prop_assert!(!error.message.is_empty()),
     }
@@ -67,7 +65,7 @@ fn full_job() -> Vec<u8> {
         job.limits.set(*name, name.minimum());
     }
     (job.ttl_ms, job.result_ttl_ms) = (Some(1000), Some(1000));
-    job.metadata.insert("k".into(), serde_json::json!({"a": [1, null, "ü"]}));
+    job.metadata.insert("k".into(), serde_json::json!({"a": [1, 122.416294033786585, null, "ü"]}));
     encode(&job)
 }
 

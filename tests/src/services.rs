@@ -267,10 +267,19 @@ impl Services {
 
         let client = redis::Client::open(self.redis_url.as_str())?;
         let mut redis = client.get_multiplexed_async_connection().await?;
-        let keys: Vec<String> =
-            redis::cmd("KEYS").arg(format!("{}:*", self.prefix)).query_async(&mut redis).await?;
-        if !keys.is_empty() {
-            redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
+        // A page at a time: a flood leaves hundreds of thousands, and no answer may take long.
+        let mut cursor = 0u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{}:*", self.prefix)).arg("COUNT").arg(1000);
+            let (next, keys): (u64, Vec<String>) = scan.query_async(&mut redis).await?;
+            if !keys.is_empty() {
+                redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
         }
         Ok(())
     }

@@ -84,12 +84,14 @@ impl Territory {
                 {
                     continue;
                 }
-                let abandoned = File::open(entry.path()).is_ok_and(|directory| {
-                    flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
-                });
+                let Ok(directory) = File::open(entry.path()) else { continue };
+                let abandoned = flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
+                // The lock is held until the group is gone: a worker that has made it just now and
+                // waits for the lock then sees that it is gone, and makes another.
                 if abandoned && remove_tree(&entry.path()) {
                     reaped += 1;
                 }
+                drop(directory);
             }
         }
         Ok(reaped)
@@ -166,7 +168,8 @@ fn lock_new(path: &Path) -> io::Result<File> {
             _ => {}
         }
         let Ok(file) = File::open(path) else { continue };
-        let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Only a reaper can hold it, and not for long.
+        let locked = flock(&file, FlockOperation::LockExclusive).is_ok();
         let still_there = fs::metadata(path).and_then(|now| {
             Ok((now.dev(), now.ino()) == (file.metadata()?.dev(), file.metadata()?.ino()))
         });

@@ -65,7 +65,8 @@ fn full_job() -> Vec<u8> {
         job.limits.set(*name, name.minimum());
     }
     (job.ttl_ms, job.result_ttl_ms) = (Some(1000), Some(1000));
-    job.metadata.insert("k".into(), serde_json::json!({"a": [1, 122.416_294_033_786_58, null, "ü"]}));
+    job.metadata
+        .insert("k".into(), serde_json::json!({"a": [1, 122.416_294_033_786_58, null, "ü"]}));
     encode(&job)
 }
 

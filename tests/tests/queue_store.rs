@@ -56,7 +56,14 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(400);
 
 fn claim(owner: &str) -> Claim {
-    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, ttl: None, queued_at: None }
+    Claim {
+        owner: owner.into(),
+        lease: LONG,
+        max_attempts: 3,
+        ttl: None,
+        queued_at: None,
+        alone: false,
+    }
 }
 
 /// Which attempt a claim that has to succeed was given.
@@ -228,7 +235,16 @@ async fn attempts_are_counted_and_run_out(pair: Pair) {
     let job = JobId::generate();
     for number in 1..=3 {
         let owner = format!("owner {number}");
-        assert_eq!(attempt(&pair, &job, &claim(&owner)).await, number);
+        let alone = number == 3;
+        if alone {
+            // Not for who would run it beside others, however often he asks.
+            for _ in 0..2 {
+                let claimed = pair.store.claim(&job, &claim(&owner)).await.expect("answered");
+                assert_eq!(claimed, Claimed::LastAttempt);
+            }
+        }
+        let claim = Claim { alone, ..claim(&owner) };
+        assert_eq!(attempt(&pair, &job, &claim).await, number);
         pair.store.release(&job, &owner).await.expect("released");
     }
     for _ in 0..2 {

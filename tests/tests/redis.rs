@@ -12,7 +12,14 @@ use sandfleet_worker::store::{Claim, Claimed, Committed, Output, RedisStore, Sto
 const LONG: Duration = Duration::from_secs(600);
 
 fn claim(owner: &str) -> Claim {
-    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, ttl: None, queued_at: None }
+    Claim {
+        owner: owner.into(),
+        lease: LONG,
+        max_attempts: 3,
+        ttl: None,
+        queued_at: None,
+        alone: false,
+    }
 }
 
 fn printed(attempt: u32, offset: u64, bytes: &[u8]) -> Output {

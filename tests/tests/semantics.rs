@@ -17,7 +17,14 @@ use sandfleet_worker::{
 const LONG: Duration = Duration::from_secs(600);
 
 fn claim(owner: &str) -> Claim {
-    Claim { owner: owner.into(), lease: LONG, max_attempts: 3, ttl: None, queued_at: None }
+    Claim {
+        owner: owner.into(),
+        lease: LONG,
+        max_attempts: 3,
+        ttl: None,
+        queued_at: None,
+        alone: false,
+    }
 }
 
 /// The jobs that a worker finds, until it has so many.

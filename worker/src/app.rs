@@ -17,6 +17,7 @@ use crate::{
     admin::{self, Component},
     admission::Admission,
     catalogue::Catalogue,
+    company::Company,
     config::{Backend, QueueSettings, Settings, StoreSettings},
     finaliser::Finaliser,
     hooks::Hooks,
@@ -262,6 +263,7 @@ pub async fn work(
         admission: admission(settings, isolation),
         policy: Policy::strict(),
         terms: terms(settings),
+        company: Company::default(),
         shutdown: shutdown.clone(),
     });
     info!(

@@ -6,6 +6,7 @@ use sandfleet_common::{Job, JobResult, JobState, encode};
 
 use crate::{
     app,
+    company::Company,
     config::Settings,
     hooks::Hooks,
     pipeline::{Pipeline, Terms},
@@ -43,6 +44,7 @@ impl Embedded {
             hooks,
             policy: Policy::strict(),
             terms,
+            company: Company::default(),
             shutdown: Shutdown::default(),
         };
         Self { queue, store, pipeline: Arc::new(pipeline) }

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod app;
 pub mod catalogue;
 pub mod cli;
+pub mod company;
 pub mod config;
 pub mod doctor;
 pub mod embedded;

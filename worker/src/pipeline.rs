@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admission::{Admission, Admitted},
+    company::{Company, Seat},
     hooks::Hooks,
     live::LiveOutput,
     outcome::{Accounting, conclude, refuse},
@@ -46,6 +47,8 @@ pub struct Pipeline {
     pub policy: Policy,
     /// The numbers.
     pub terms: Terms,
+    /// Who runs beside whom.
+    pub company: Company,
     /// When to stop.
     pub shutdown: Shutdown,
 }
@@ -121,14 +124,15 @@ impl Pipeline {
                 return self.put(refuse::rejected(accounting, message), "", None).await;
             }
         };
-        let claim = Claim {
+        let mut claim = Claim {
             owner: format!("{}/{}", self.terms.worker_id, JobId::generate()),
             lease: self.terms.lease,
             max_attempts: self.terms.max_attempts,
             ttl: job.ttl_ms.map(Duration::from_millis),
             queued_at: job.queued_at,
+            alone: false,
         };
-        let owner = &claim.owner;
+        let owner = &claim.owner.clone();
         let keep = job.result_ttl_ms.map(Duration::from_millis);
         let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
         let _place = match self.enter(&job, owner).await {
@@ -139,26 +143,28 @@ impl Pipeline {
         };
         // Listening from before the claim: who calls the job off from then on is heard.
         let alarms = self.store.alarms();
-        match self.claim(&job.job_id, &claim).await {
-            None => return Settlement::Requeue,
-            Some(Claimed::Run { attempt, waited }) => {
+        let Some((claimed, _seat)) = self.claim(&job.job_id, &mut claim).await else {
+            return Settlement::Requeue;
+        };
+        match claimed {
+            Claimed::Run { attempt, waited } => {
                 accounting.attempt = attempt;
                 accounting.has_waited(waited);
             }
-            Some(Claimed::Done) => {
+            Claimed::Done => {
                 self.hooks.duplicate(&job.job_id);
                 return Settlement::Done;
             }
-            Some(Claimed::Busy { .. }) => return Settlement::Requeue,
-            Some(Claimed::Expired { waited, limit }) => {
+            Claimed::Busy { .. } | Claimed::LastAttempt => return Settlement::Requeue,
+            Claimed::Expired { waited, limit } => {
                 accounting.has_waited(waited);
                 return self.put(refuse::expired(accounting, job.ttl_ms, limit), owner, keep).await;
             }
-            Some(Claimed::Cancelled { by, attempts }) => {
+            Claimed::Cancelled { by, attempts } => {
                 accounting.attempt = attempts;
                 return self.put(refuse::cancelled(accounting, &by), owner, keep).await;
             }
-            Some(Claimed::Exhausted { attempts }) => {
+            Claimed::Exhausted { attempts } => {
                 accounting.attempt = attempts;
                 let result = refuse::exhausted(accounting, attempts, None);
                 return self.put(result, owner, keep).await;
@@ -221,16 +227,26 @@ impl Pipeline {
         }
     }
 
-    /// Claims the job, however long the store is away or somebody else holds it; `None` if the
-    /// worker stops first. The delivery is kept meanwhile: every return to the broker counts
-    /// against what it grants a message.
-    async fn claim(&self, job: &JobId, claim: &Claim) -> Option<Claimed> {
+    /// Claims the job and a place among those that run, however long the store is away or somebody
+    /// else holds the job; `None` if the worker stops first. The delivery is kept meanwhile: every
+    /// return to the broker counts against what it grants a message.
+    async fn claim<'a>(&'a self, job: &JobId, claim: &mut Claim) -> Option<(Claimed, Seat<'a>)> {
         loop {
-            let claimed = self.insist(|| self.store.claim(job, claim)).await?;
-            let Claimed::Busy { lease_left } = claimed else { return Some(claimed) };
-            // Its owner is alive or the lease ends; either way there is an answer soon after.
-            if !self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
-                return Some(claimed);
+            // Before the claim: who waits for his turn with a claim could lose it to a neighbour.
+            let seat = tokio::select! {
+                seat = self.company.join(claim.alone) => seat,
+                () = self.shutdown.drained() => return None,
+            };
+            match self.insist(|| self.store.claim(job, claim)).await? {
+                Claimed::LastAttempt => claim.alone = true,
+                Claimed::Busy { lease_left } => {
+                    drop(seat);
+                    // Its owner is alive or the lease ends; either way there is an answer soon after.
+                    if !self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
+                        return None;
+                    }
+                }
+                claimed => return Some((claimed, seat)),
             }
         }
     }

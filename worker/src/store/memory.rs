@@ -135,6 +135,9 @@ impl Store for MemoryStore {
         if attempts >= claim.max_attempts {
             return Ok(Claimed::Exhausted { attempts });
         }
+        if attempts > 0 && attempts + 1 == claim.max_attempts && !claim.alone {
+            return Ok(Claimed::LastAttempt);
+        }
         record.queued.attempts = attempts + 1;
         record.queued.queued_at = queued_at.or_else(|| Some(Timestamp::now()));
         record.started_at = Some(Timestamp::now());

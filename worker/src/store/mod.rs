@@ -83,6 +83,8 @@ pub struct Claim {
     /// When the job was handed over as its message says; only looked at for a job that nobody
     /// [wrote down](Store::register).
     pub queued_at: Option<Timestamp>,
+    /// Whether nothing else will run beside the job.
+    pub alone: bool,
 }
 
 /// The answer to a claim.
@@ -102,6 +104,9 @@ pub enum Claimed {
         /// The rest of the other's lease.
         lease_left: Duration,
     },
+    /// One attempt is left after others failed, and it is for who will run the job
+    /// [alone](Claim::alone). Nothing was claimed or counted.
+    LastAttempt,
     /// All attempts are used up.
     Exhausted {
         /// How many there were.

@@ -184,7 +184,8 @@ impl Store for RedisStore {
             .arg(claim.max_attempts)
             .arg(milliseconds(self.job_ttl))
             .arg(milliseconds(limit))
-            .arg(queued_at.unwrap_or_default());
+            .arg(queued_at.unwrap_or_default())
+            .arg(u8::from(claim.alone));
         let (answer, number, waited, by): (String, u64, u64, String) =
             self.invoke("claim", job, &script).await?;
         let count = u32::try_from(number).unwrap_or(u32::MAX);
@@ -193,6 +194,7 @@ impl Store for RedisStore {
             "run" => Ok(Claimed::Run { attempt: count, waited }),
             "done" => Ok(Claimed::Done),
             "busy" => Ok(Claimed::Busy { lease_left: Duration::from_millis(number) }),
+            "last" => Ok(Claimed::LastAttempt),
             "exhausted" => Ok(Claimed::Exhausted { attempts: count }),
             "expired" => Ok(Claimed::Expired { waited, limit }),
             "cancelled" => Ok(Claimed::Cancelled { by, attempts: count }),

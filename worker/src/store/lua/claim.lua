@@ -1,4 +1,4 @@
--- KEYS result, lease, record; ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at
+-- KEYS result, lease, record; ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, alone
 -- Answers {what, number, milliseconds waited, by}. The clock is this server's alone.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {'done', 0, 0, ''}
@@ -32,6 +32,10 @@ if attempts == 0 and waited > tonumber(ARGV[5]) then
 end
 if attempts >= tonumber(ARGV[3]) then
   return {'exhausted', attempts, waited, ''}
+end
+-- Nothing is counted for who has to make room first.
+if attempts > 0 and attempts + 1 == tonumber(ARGV[3]) and ARGV[7] == '0' then
+  return {'last', attempts, waited, ''}
 end
 redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now),
   'queued_at', string.format('%.0f', queued_at or now))

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
 };
+use sandfleet_common::Isolation;
 
 use super::{DockerConfig, label};
 use crate::sandbox::{Plan, policy::Policy};
@@ -46,8 +47,9 @@ pub(super) fn lower(
     let scratch = format!(
         "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
-    let mut security =
-        vec![format!("seccomp={}", system_calls.docker_json(super::isolation_of(&config.runtime)))];
+    let isolation = super::isolation_of(&config.runtime);
+    let is_plain = isolation == Isolation::Container;
+    let mut security = vec![format!("seccomp={}", system_calls.docker_json(isolation))];
     if !new_privileges {
         security.push("no-new-privileges:true".into());
     }
@@ -86,9 +88,10 @@ pub(super) fn lower(
         env: Some(Vec::new()),
         hostname: Some("sandbox".into()),
         user: Some(format!("{user}:{user}")),
-        // With this the engine doesn't call its network code at all, which is half of what a start costs;
-        // the container's own network namespace is the runtime's either way.
-        network_disabled: Some(!network),
+        // With this the engine leaves its network code out, which is half of what a start costs; the
+        // container's own network namespace is the runtime's either way. Not with runsc: a program
+        // there that had forked without end could not be killed any more within a minute.
+        network_disabled: Some(!network && is_plain),
         working_dir: Some("/box".into()),
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -139,6 +142,10 @@ mod tests {
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(body.network_disabled, Some(true));
+        let gvisor = DockerConfig { runtime: "runsc".into(), ..config() };
+        let body_there = lower(&Policy::strict(), &gvisor, &plan(), 200_001, 99);
+        assert_eq!(body_there.network_disabled, Some(false));
+        assert_eq!(body_there.host_config.unwrap().network_mode.as_deref(), Some("none"));
         assert_eq!(host.readonly_rootfs, Some(true));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, None);

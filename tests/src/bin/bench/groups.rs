@@ -55,6 +55,9 @@ pub(crate) fn build_program() -> Result<PathBuf> {
             "--locked",
             "-p",
             "sandfleet-worker",
+            // With it the features are those that this program was built with: built once.
+            "-p",
+            "sandfleet-tests",
             "--bin",
             "sandfleet",
         ]);

@@ -39,7 +39,8 @@ const DEADLINE: Duration = Duration::from_secs(300);
 struct Batch {
     program: PathBuf,
     directory: PathBuf,
-    cgroup_parent: String,
+    /// Not the bench's: the batch waits for its launchers, and so their time counts as a child's.
+    ground: Ground,
     more: Vec<(String, String)>,
     made: AtomicUsize,
 }
@@ -58,7 +59,7 @@ impl Subject for Batch {
             .args(["--concurrency", &concurrency.to_string()])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("SANDFLEET_SANDBOX_CGROUP_PARENT", &self.cgroup_parent)
+            .env("SANDFLEET_SANDBOX_CGROUP_PARENT", self.ground.path())
             .envs(self.more.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         let (output, wall) = tokio::task::spawn_blocking(move || {
@@ -84,7 +85,7 @@ pub(crate) struct Fleet {
     // Dropped in this order: the worker goes before its queues do.
     worker: FleetWorker,
     pub(crate) client: Client,
-    _installation: Installation,
+    installation: Installation,
     _services: Services,
 }
 
@@ -103,7 +104,14 @@ impl Fleet {
         let mut worker = installation.worker("bench");
         worker.ready().await;
         let client = services.client().await;
-        Ok(Self { worker, client, _installation: installation, _services: services })
+        Ok(Self { worker, client, installation, _services: services })
+    }
+}
+
+impl Fleet {
+    fn spenders(&self) -> (Vec<u32>, Option<&Ground>) {
+        let worker = self.worker.pid().as_raw_nonzero().get() as u32;
+        (vec![worker], Some(&self.installation.ground))
     }
 }
 
@@ -129,8 +137,8 @@ impl Subject for Flood {
         Ok(burst)
     }
 
-    fn processes(&self) -> Vec<u32> {
-        vec![self.0.worker.pid().as_raw_nonzero().get() as u32]
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        self.0.spenders()
     }
 }
 
@@ -144,6 +152,10 @@ impl Single for Visitor {
         let result = self.0.client.wait(&id, DEADLINE).await?;
         check(&result, "2")?;
         is_warm(&result)
+    }
+
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        self.0.spenders()
     }
 }
 
@@ -200,7 +212,7 @@ async fn throughput(
         let subject = Batch {
             program: program.to_owned(),
             directory: directory.to_owned(),
-            cgroup_parent: ground.path(),
+            ground: Ground::fresh(),
             more: more.iter().map(|(n, v)| (format!("SANDFLEET_{n}"), (*v).to_owned())).collect(),
             made: AtomicUsize::new(usize::from(warm) << 32),
         };

@@ -23,6 +23,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use sandfleet_tests::Ground;
+use sandfleet_worker::app;
 
 use machine::Machine;
 use report::Report;
@@ -66,7 +67,12 @@ impl Arguments {
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {
-    match run().await {
+    // Dropping the run takes away all that it has made.
+    let ended = tokio::select! {
+        ended = run() => ended,
+        () = app::stop_signal() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");

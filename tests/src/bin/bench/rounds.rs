@@ -138,7 +138,8 @@ impl Group {
 
 impl Lane {
     async fn turn(&self, seen: &mut Seen, ground: &Ground) -> Result<()> {
-        let processes = self.subject.processes();
+        let (processes, other) = self.subject.also();
+        let ground = other.unwrap_or(ground);
         let before = Spent::until_now(ground, &processes);
         let burst = self.subject.burst(self.jobs, self.concurrency).await?;
         let spent = Spent::until_now(ground, &processes).since(before);

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
+use sandfleet_tests::Ground;
 
 /// What some jobs in a row took.
 #[derive(Debug, Default)]
@@ -31,9 +32,10 @@ pub(crate) trait Subject: Send + Sync {
     /// is an error.
     async fn burst(&self, jobs: usize, concurrency: usize) -> Result<Burst>;
 
-    /// Processes besides this one and its children that it keeps busy, for their CPU time.
-    fn processes(&self) -> Vec<u32> {
-        Vec::new()
+    /// Processes besides this one and its ended children that it keeps busy, and the ground that
+    /// their containers are on if it isn't the bench's, for their CPU time.
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        (Vec::new(), None)
     }
 }
 
@@ -42,6 +44,11 @@ pub(crate) trait Subject: Send + Sync {
 pub(crate) trait Single: Send + Sync + 'static {
     /// Does it; says whether it was warm.
     async fn run(&self) -> Result<bool>;
+
+    /// As [`Subject::also`].
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        (Vec::new(), None)
+    }
 }
 
 /// Does a [`Single`]'s job again and again: whoever is done with one begins the next.
@@ -74,6 +81,10 @@ impl<S: Single> Subject for Repeated<S> {
         }
         burst.wall = began.elapsed();
         Ok(burst)
+    }
+
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        self.0.also()
     }
 }
 

@@ -52,6 +52,11 @@ if [ "$suite" = hostile ] || [ "$suite" = all ]; then
     packages+=(libpython3.11-testsuite: python3-pandas: python3-matplotlib: "g++:g++" openjdk-17-jdk-headless:javac)
 fi
 
+# Others' sandbox to compare with, and what the data jobs of the suite `bench` import.
+if [ "$suite" = bench ] || [ "$suite" = all ]; then
+    packages+=(bubblewrap:bwrap python3-pandas: python3-matplotlib:)
+fi
+
 missing_packages() {
     local entry package command
     for entry in "${packages[@]}"; do

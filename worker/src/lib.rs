@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod embedded;
 pub mod finaliser;
 pub mod hooks;
+pub mod latency;
 pub mod live;
 pub mod metrics;
 pub mod outcome;

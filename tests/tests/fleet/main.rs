@@ -1,6 +1,7 @@
 //! A fleet of worker processes on the real broker and the real store.
 
 mod admin;
+mod bench;
 mod cancelling;
 mod connections;
 mod death;

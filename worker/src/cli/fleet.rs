@@ -188,7 +188,7 @@ pub(super) async fn workers(
     Ok(Exit::Success.into())
 }
 
-async fn connect(settings: &Settings) -> Result<Client, Failure> {
+pub(super) async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let config = ClientConfig { name: own_name(), ..app::client_config(settings) };
     Client::connect(config).await.map_err(explain)
 }

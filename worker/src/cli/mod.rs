@@ -1,6 +1,7 @@
 //! The command line.
 
 mod batch;
+mod bench;
 mod doctor;
 mod exit;
 mod fleet;
@@ -56,6 +57,8 @@ enum Command {
     Cancel(fleet::CancelArguments),
     /// List the workers that live
     Workers(fleet::WorkersArguments),
+    /// Load the fleet at a steady rate and show how long jobs take
+    Bench(bench::Arguments),
     /// Show every barrier and service that this host can give, and what to do for the rest
     Doctor(doctor::Arguments),
     /// Write the agent's binary to a file, for an image of your own
@@ -123,6 +126,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Workers(arguments) => {
                 log_to_stderr(&settings, "warn");
                 fleet::workers(arguments, &settings).await
+            }
+            Command::Bench(arguments) => {
+                log_to_stderr(&settings, "warn");
+                bench::run(arguments, &settings).await
             }
             Command::Doctor(arguments) => {
                 log_to_stderr(&settings, "error");

@@ -1,0 +1,136 @@
+//! What language models' users run: a table in, figures and a picture out.
+
+use std::{process::Command, sync::Arc};
+
+use anyhow::Result;
+use sandfleet_common::{Encoding, InputFile, Job};
+use sandfleet_tests::Ground;
+use sandfleet_worker::config::Backend;
+
+use super::{
+    Arguments,
+    groups::{DOCKER_RUN, Engine, not_warm, skipped, warmth},
+    native::{self, Sandboxed},
+    peers,
+    rounds::{Group, Lane, Row},
+    subject::{Repeated, Subject},
+};
+
+pub(crate) const GROUP: &str = "data, groupby, 2 at a time";
+pub(crate) const GROUP_ONE: &str = "data, groupby, 1 at a time";
+pub(crate) const PLOT: &str = "data, groupby and PNG, 2 at a time";
+pub(crate) const COLD: &str = "native, cold";
+pub(crate) const WARM: &str = "native, warm";
+const ROWS: usize = 1000;
+
+const GROUPBY: &str = "\
+import pandas
+table = pandas.read_csv('data.csv')
+means = table.groupby('group')['value'].mean()
+";
+const PICTURE: &str = "\
+import matplotlib
+matplotlib.use('Agg')
+import matplotlib.pyplot as plot
+means.plot.bar()
+plot.savefig('chart.png')
+";
+const PRINT: &str = "print(len(means))\n";
+
+fn table() -> String {
+    let mut text = "group,value\n".to_owned();
+    for row in 0..ROWS {
+        text += &format!("g{},{}\n", row % 7, (row * 7919) % 1000);
+    }
+    text
+}
+
+fn job(plot: bool) -> Job {
+    let code = [GROUPBY, if plot { PICTURE } else { "" }, PRINT].concat();
+    let mut job = Job::new("python", code);
+    job.files.push(InputFile {
+        name: "data.csv".into(),
+        content: table(),
+        encoding: Encoding::Utf8,
+    });
+    if plot {
+        job.artifacts.push("*.png".into());
+    }
+    job
+}
+
+/// The same in one line, for those who bring no files in: the table is made on the spot.
+fn script(plot: bool) -> String {
+    let table = format!("open('data.csv', 'w').write({:?})\n", table());
+    [table.as_str(), GROUPBY, if plot { PICTURE } else { "" }, PRINT].concat()
+}
+
+pub(crate) async fn measure(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, concurrency, plot) in [(GROUP_ONE, 1, false), (GROUP, 2, false), (PLOT, 2, true)] {
+        if !arguments.wants(name) {
+            continue;
+        }
+        let modules = if plot { "import pandas, matplotlib" } else { "import pandas" };
+        let host = Command::new("/usr/bin/python3").args(["-c", modules]).output()?;
+        if !host.status.success() {
+            rows.push(skipped(
+                name,
+                COLD,
+                "skipped: python3-pandas, python3-matplotlib aren't installed",
+            ));
+            continue;
+        }
+        rows.extend(group(arguments, ground, name, concurrency, plot).await?);
+    }
+    Ok(rows)
+}
+
+async fn group(
+    arguments: &Arguments,
+    ground: &Ground,
+    name: &'static str,
+    concurrency: usize,
+    plot: bool,
+) -> Result<Vec<Row>> {
+    let lane = |name: &str, subject: Arc<dyn Subject>, jobs| Lane {
+        name: name.into(),
+        subject,
+        jobs,
+        concurrency,
+        warm: false,
+    };
+    let (few, many) = (arguments.choose(6, 2), arguments.choose(60, 8));
+    let (mut lanes, mut absent, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    match Engine::find() {
+        None => absent.push((DOCKER_RUN.into(), "skipped: no Docker engine".into())),
+        Some(engine) => {
+            let script = script(plot);
+            let program = ["/usr/bin/python3", "-c", script.as_str()];
+            let run = peers::docker_run(&engine.host, &engine.image, &program, "7");
+            lanes.push(lane(DOCKER_RUN, Arc::new(run), few));
+        }
+    }
+    let cold = native::settings(ground, warmth(false)?)?;
+    let cold = Sandboxed::open(Backend::Native, &cold, None, job(plot), "7").await?;
+    lanes.push(lane(COLD, Arc::new(Repeated(Arc::clone(&cold))), few));
+    open.push(cold);
+    let warm = async {
+        let settings = native::settings(ground, warmth(true)?)?;
+        Sandboxed::open(Backend::Native, &settings, None, job(plot), "7").await
+    };
+    match warm.await {
+        Ok(warm) => {
+            let subject = Arc::new(Repeated(Arc::clone(&warm)));
+            lanes.push(Lane { warm: true, ..lane(WARM, subject, many) });
+            open.push(warm);
+        }
+        Err(error) => absent.push((WARM.into(), not_warm(&error))),
+    }
+    let rounds = arguments.choose(5, 2);
+    let rows = Group { name, lanes, absent, rounds }.measure(ground).await;
+    for sandboxed in open {
+        sandboxed.sandbox.close().await;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,211 @@
+//! What the project promises, and whether these rows keep it.
+
+use serde::Serialize;
+
+use super::{
+    data, fleet,
+    groups::{BARE, COLD, DOCKER, DOCKER_RUN, WARM},
+    memory,
+    rounds::{Row, median},
+    workers,
+};
+
+/// A promise and how it stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct Goal {
+    pub(crate) what: String,
+    pub(crate) goal: String,
+    /// Nothing if it wasn't measured.
+    pub(crate) measured: Option<f64>,
+    pub(crate) met: Option<bool>,
+    /// Why there is no figure.
+    pub(crate) problem: Option<String>,
+}
+
+/// Which figure of a row it is about.
+#[derive(Clone, Copy)]
+enum Figure<'a> {
+    /// Jobs a second against another lane's of the same group, the median of the rounds.
+    RateAgainst(&'a str),
+    P50Against(&'a str),
+    AddedP50,
+    AddedP99,
+    P50,
+    Rate,
+    /// The row's own ratio.
+    Ratio,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn holds(self, figure: f64) -> bool {
+        match self {
+            Bound::AtLeast(bound) => figure >= bound,
+            Bound::AtMost(bound) => figure <= bound,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Bound::AtLeast(bound) => format!("≥ {bound}"),
+            Bound::AtMost(bound) => format!("≤ {bound}"),
+        }
+    }
+}
+
+const ONE: &str = "print, 1 at a time";
+const TWO: &str = "print, 2 at a time";
+
+pub(crate) fn judge(rows: &[Row]) -> Vec<Goal> {
+    use Bound::{AtLeast, AtMost};
+    use Figure::{AddedP50, AddedP99, P50, P50Against, Rate, RateAgainst, Ratio};
+    let four = workers::lane(4);
+    let table: &[(&str, &str, &str, Figure<'_>, Bound)] = &[
+        ("native, cold, throughput against bare", TWO, COLD, RateAgainst(BARE), AtLeast(0.75)),
+        ("native, cold, added to p50, ms", ONE, COLD, AddedP50, AtMost(1.5)),
+        ("native, cold, added to p99, ms", ONE, COLD, AddedP99, AtMost(5.0)),
+        ("native, warm, throughput against bare", TWO, WARM, RateAgainst(BARE), AtLeast(1.4)),
+        ("native, warm, p50 against bare's", ONE, WARM, P50Against(BARE), AtMost(1.0)),
+        (
+            "run --batch, cold, against bare",
+            fleet::THROUGHPUT,
+            fleet::BATCH_COLD,
+            RateAgainst(BARE),
+            AtLeast(0.7),
+        ),
+        (
+            "run --batch, warm, against bare",
+            fleet::THROUGHPUT,
+            fleet::BATCH_WARM,
+            RateAgainst(BARE),
+            AtLeast(1.2),
+        ),
+        (
+            "fleet, cold, against bare",
+            fleet::THROUGHPUT,
+            fleet::FLEET_COLD,
+            RateAgainst(BARE),
+            AtLeast(0.6),
+        ),
+        (
+            "fleet, warm, against bare",
+            fleet::THROUGHPUT,
+            fleet::FLEET_WARM,
+            RateAgainst(BARE),
+            AtLeast(0.9),
+        ),
+        (
+            "submit to result seen, idle, cold, beyond the same bare process, p50, ms",
+            fleet::IDLE,
+            fleet::FLEET_COLD,
+            AddedP50,
+            AtMost(4.0),
+        ),
+        (
+            "CSV to PNG, warm, throughput against docker run",
+            data::PLOT,
+            data::WARM,
+            RateAgainst(DOCKER_RUN),
+            AtLeast(10.0),
+        ),
+        ("CSV and groupby, warm, p50, ms", data::GROUP_ONE, data::WARM, P50, AtMost(15.0)),
+        ("CSV and groupby, warm, jobs/s at 2", data::GROUP, data::WARM, Rate, AtLeast(120.0)),
+        (
+            "docker backend, p50 against docker run",
+            "docker, 1 at a time",
+            DOCKER,
+            P50Against(DOCKER_RUN),
+            AtMost(0.15),
+        ),
+        (
+            "docker backend, throughput against docker run",
+            "docker, 2 at a time",
+            DOCKER,
+            RateAgainst(DOCKER_RUN),
+            AtLeast(1.7),
+        ),
+        ("4 workers against 4 times one", workers::GROUP, &four, Ratio, AtLeast(0.95)),
+        ("idle worker, resident, MiB", memory::GROUP, memory::RSS, Rate, AtMost(30.0)),
+        (
+            "idle worker with a warm data interpreter, proportional, MiB",
+            memory::GROUP,
+            memory::WARM_PSS,
+            Rate,
+            AtMost(140.0),
+        ),
+    ];
+    table
+        .iter()
+        .map(|&(what, group, lane, figure, bound)| {
+            let looked = look(rows, group, lane, figure);
+            let (measured, problem) = match looked {
+                Ok(figure) => (Some(figure), None),
+                Err(why) => (None, Some(why)),
+            };
+            Goal {
+                what: what.into(),
+                goal: bound.text(),
+                measured,
+                met: measured.map(|figure| bound.holds(figure)),
+                problem,
+            }
+        })
+        .collect()
+}
+
+fn find<'a>(rows: &'a [Row], group: &str, lane: &str) -> Result<&'a Row, String> {
+    let row = rows.iter().find(|row| row.group == group && row.lane == lane);
+    let row = row.ok_or("not measured")?;
+    row.problem.as_ref().map_or(Ok(row), |problem| Err(problem.clone()))
+}
+
+fn look(rows: &[Row], group: &str, lane: &str, figure: Figure<'_>) -> Result<f64, String> {
+    let row = find(rows, group, lane)?;
+    let figure = match figure {
+        Figure::RateAgainst(other) => {
+            // Both are shares of the same first lane in the same round.
+            let other = find(rows, group, other)?;
+            median(row.ratios.iter().zip(&other.ratios).map(|(its, base)| its / base).collect())
+        }
+        Figure::P50Against(other) => {
+            row.p50_ms.zip(find(rows, group, other)?.p50_ms).map(|(its, base)| its / base)
+        }
+        Figure::AddedP50 => row.added_p50_ms,
+        Figure::AddedP99 => row.added_p99_ms,
+        Figure::P50 => row.p50_ms,
+        Figure::Rate => Some(row.rate),
+        Figure::Ratio => Some(row.ratio),
+    };
+    figure.ok_or_else(|| "no such figure".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(lane: &str, ratios: &[f64]) -> Row {
+        let (group, lane) = (TWO.to_owned(), lane.to_owned());
+        Row { group, lane, ratios: ratios.to_vec(), ..Row::default() }
+    }
+
+    #[test]
+    fn a_goal_is_judged_by_the_rounds_of_both_lanes() {
+        let rows = [row(BARE, &[1.0, 1.0, 1.0]), row(COLD, &[0.5, 0.8, 0.9])];
+        let goals = judge(&rows);
+        assert_eq!((goals[0].measured, goals[0].met), (Some(0.8), Some(true)));
+        let rows = [row(BARE, &[1.0]), row(COLD, &[0.74])];
+        assert_eq!(judge(&rows)[0].met, Some(false));
+    }
+
+    #[test]
+    fn what_is_not_warm_meets_no_goal_of_the_warm() {
+        let cold = Row { problem: Some("NOT WARM".into()), ..row(WARM, &[9.0]) };
+        let goals = judge(&[row(BARE, &[1.0]), cold]);
+        assert_eq!((goals[3].met, goals[3].problem.as_deref()), (None, Some("NOT WARM")));
+    }
+}

@@ -1,0 +1,236 @@
+//! Which lanes there are, and which of them this machine can measure.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use sandfleet_common::Job;
+use sandfleet_tests::Ground;
+use sandfleet_worker::config::Backend;
+
+use super::{
+    Arguments, data, fleet, memory,
+    native::{self, Sandboxed},
+    peers,
+    rounds::{Group, Lane, Row},
+    subject::{Repeated, Subject},
+    workers,
+};
+
+/// The name of the lane that others are compared with.
+pub(crate) const BARE: &str = "bare process, python3 -I -S -c";
+pub(crate) const OFFERED: &str = "bare process, python3 main.py (as the catalogue has it)";
+pub(crate) const COLD: &str = "native, cold, python3 -I -S";
+pub(crate) const COLD_OFFERED: &str = "native, cold, python3 main.py";
+pub(crate) const WARM: &str = "native, warm";
+pub(crate) const DOCKER: &str = "docker backend";
+pub(crate) const DOCKER_RUN: &str = "docker run, hardened";
+
+/// The services that `tests/run` has started, if it has.
+pub(crate) struct Engine {
+    pub(crate) host: String,
+    pub(crate) image: String,
+}
+
+impl Engine {
+    pub(crate) fn find() -> Option<Self> {
+        let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST").ok()?;
+        let image = std::env::var("SANDFLEET_TEST_IMAGE");
+        Some(Self { host, image: image.unwrap_or_else(|_| "sandfleet/sandbox:latest".into()) })
+    }
+}
+
+/// Builds the binary in this program's own profile, so that it is never an old one.
+pub(crate) fn build_program() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let directory = own.parent().context("a program is in a directory")?;
+    if let Ok(cargo) = std::env::var("CARGO") {
+        let mut command = Command::new(cargo);
+        command.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "-p",
+            "sandfleet-worker",
+            // With it the features are those that this program was built with: built once.
+            "-p",
+            "sandfleet-tests",
+            "--bin",
+            "sandfleet",
+        ]);
+        if directory.ends_with("release") {
+            command.arg("--release");
+        }
+        let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+        ensure!(built.success(), "sandfleet could not be built");
+    }
+    let program = directory.join("sandfleet");
+    ensure!(program.exists(), "{} is missing: build it", program.display());
+    Ok(program)
+}
+
+/// Measures all groups that were asked for.
+pub(crate) async fn measure(
+    arguments: &Arguments,
+    ground: &Ground,
+    program: &Path,
+) -> Result<Vec<Row>> {
+    let directory = tempfile::tempdir()?;
+    let mut rows = Vec::new();
+    for (name, concurrency) in [("print, 1 at a time", 1), ("print, 2 at a time", 2)] {
+        if arguments.wants(name) {
+            let place = directory.path().join(concurrency.to_string());
+            std::fs::create_dir(&place)?;
+            rows.extend(print(arguments, ground, name, concurrency, &place).await?);
+        }
+    }
+    if arguments.wants("docker") {
+        rows.extend(docker(arguments, ground).await?);
+    }
+    rows.extend(data::measure(arguments, ground).await?);
+    rows.extend(fleet::measure(arguments, ground, program, directory.path()).await?);
+    rows.extend(workers::measure(arguments, ground, program).await?);
+    rows.extend(memory::measure(arguments, ground, program).await?);
+    Ok(rows)
+}
+
+/// The smallest program, by everything that starts a process for it.
+async fn print(
+    arguments: &Arguments,
+    ground: &Ground,
+    name: &'static str,
+    concurrency: usize,
+    directory: &Path,
+) -> Result<Vec<Row>> {
+    let jobs = arguments.choose(200, 40);
+    let lane = |name: &str, subject: Arc<dyn Subject>| Lane {
+        name: name.into(),
+        subject,
+        jobs,
+        concurrency,
+        warm: false,
+    };
+    let mut lanes = vec![
+        lane(BARE, Arc::new(peers::bare())),
+        lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?)),
+    ];
+    let (mut absent, mut open) = (Vec::new(), Vec::new());
+    let plain = native_lane(ground, Some(native::plain_catalogue()?), false).await?;
+    lanes.push(lane(COLD, Arc::new(Repeated(Arc::clone(&plain)))));
+    open.push(plain);
+    let offered = native_lane(ground, None, false).await?;
+    lanes.push(lane(COLD_OFFERED, Arc::new(Repeated(Arc::clone(&offered)))));
+    open.push(offered);
+    match native_lane(ground, None, true).await {
+        Ok(warm) => {
+            let subject = Arc::new(Repeated(Arc::clone(&warm)));
+            lanes.push(Lane { warm: true, ..lane(WARM, subject) });
+            open.push(warm);
+        }
+        Err(error) => absent.push((WARM.into(), not_warm(&error))),
+    }
+    for (peer, process) in peers::local(directory) {
+        match process {
+            Ok(process) => lanes.push(lane(peer, Arc::new(process))),
+            Err(why) => absent.push((peer.into(), why)),
+        }
+    }
+    let rounds = arguments.choose(9, 3);
+    let rows = Group { name, lanes, absent, rounds }.measure(ground).await;
+    for sandboxed in open {
+        sandboxed.sandbox.close().await;
+    }
+    Ok(rows)
+}
+
+/// Why a warm lane isn't there.
+pub(crate) fn not_warm(error: &anyhow::Error) -> String {
+    format!("NOT WARM, not measured: {error:#}").replace('\n', " ")
+}
+
+/// The native sandbox with the smallest program.
+async fn native_lane(
+    ground: &Ground,
+    catalogue: Option<sandfleet_worker::catalogue::Catalogue>,
+    warm: bool,
+) -> Result<Arc<Sandboxed>> {
+    let settings = native::settings(ground, warmth(warm)?)?;
+    let mut job = Job::new("python", "print(1+1)");
+    job.artifacts = vec!["*.txt".into()];
+    Sandboxed::open(Backend::Native, &settings, catalogue, job, "2").await
+}
+
+/// The setting that turns warm interpreters on or off, in builds that have it.
+pub(crate) fn warmth(warm: bool) -> Result<&'static [(&'static str, &'static str)]> {
+    const ON: &[(&str, &str)] = &[("SANDBOX_WARM", "true")];
+    const OFF: &[(&str, &str)] = &[("SANDBOX_WARM", "false")];
+    let known = |more: &[(&str, &str)]| {
+        let more =
+            more.iter().map(|(name, value)| (format!("SANDFLEET_{name}").into(), value.into()));
+        sandfleet_worker::config::Settings::load(None, more)
+    };
+    match (warm, known(OFF)) {
+        (false, Ok(_)) => Ok(OFF),
+        (false, Err(_)) => Ok(&[]),
+        (true, Ok(_)) => Ok(ON),
+        (true, Err(error)) => Err(error).context("this build has no warm interpreters"),
+    }
+}
+
+/// The Docker backend against `docker run`, both with the tests' engine and image.
+async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, concurrency) in [("docker, 1 at a time", 1), ("docker, 2 at a time", 2)] {
+        let Some(engine) = Engine::find() else {
+            rows.push(skipped(
+                name,
+                DOCKER,
+                "skipped: no Docker engine; use `bash tests/run bench`",
+            ));
+            continue;
+        };
+        let settings = native::settings(
+            ground,
+            &[
+                ("SANDBOX_BACKEND", "docker"),
+                ("SANDBOX_DOCKER_HOST", &engine.host),
+                ("SANDBOX_IMAGE", &engine.image),
+                // Debian 12 has no newer one.
+                ("SANDBOX_ALLOW_OUTDATED_ENGINE", "true"),
+            ],
+        )?;
+        let job = Job::new("python", "print(1+1)");
+        let catalogue = Some(native::plain_catalogue()?);
+        let ours = Sandboxed::open(Backend::Docker, &settings, catalogue, job, "2").await;
+        let jobs = arguments.choose(20, 6);
+        let lane = |name: &str, subject: Arc<dyn Subject>| Lane {
+            name: name.into(),
+            subject,
+            jobs,
+            concurrency,
+            warm: false,
+        };
+        let run = peers::docker_run(&engine.host, &engine.image, &peers::PROGRAM, "2");
+        let mut lanes = vec![lane(DOCKER_RUN, Arc::new(run)), lane(BARE, Arc::new(peers::bare()))];
+        let mut absent = Vec::new();
+        match &ours {
+            Ok(ours) => lanes.push(lane(DOCKER, Arc::new(Repeated(Arc::clone(ours))))),
+            Err(error) => absent.push((DOCKER.into(), format!("{error:#}"))),
+        }
+        rows.extend(
+            Group { name, lanes, absent, rounds: arguments.choose(5, 2) }.measure(ground).await,
+        );
+        if let Ok(ours) = ours {
+            ours.sandbox.close().await;
+        }
+    }
+    Ok(rows)
+}
+
+/// A row without figures.
+pub(crate) fn skipped(group: &str, lane: &str, why: &str) -> Row {
+    Row { group: group.into(), lane: lane.into(), problem: Some(why.into()), ..Row::default() }
+}

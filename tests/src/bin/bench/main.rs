@@ -1,0 +1,95 @@
+//! Every figure that the project promises, in one run: `cargo run --release -p sandfleet-tests
+//! --bin bench [-- --quick] [--only TEXT] [--output DIRECTORY]`.
+//!
+//! `bash tests/run bench` starts the services first; without them the rows that need them are
+//! named as skipped. What is measured and how is in `docs/performance.md`.
+#![forbid(unsafe_code)]
+
+mod chart;
+mod data;
+mod fleet;
+mod goals;
+mod groups;
+mod machine;
+mod memory;
+mod native;
+mod peers;
+mod report;
+mod rounds;
+mod subject;
+mod workers;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use sandfleet_tests::Ground;
+use sandfleet_worker::app;
+
+use machine::Machine;
+use report::Report;
+
+/// What was asked for.
+pub(crate) struct Arguments {
+    /// Fewer jobs and rounds: to see that it works, not to publish.
+    pub(crate) quick: bool,
+    /// Only the groups whose name contains this.
+    pub(crate) only: Option<String>,
+    /// Where the JSON and the chart go.
+    output: PathBuf,
+}
+
+impl Arguments {
+    fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
+        let mut parsed = Self { quick: false, only: None, output: PathBuf::from("target/bench") };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let mut value =
+                || arguments.next().with_context(|| format!("{argument} wants a value"));
+            match argument.as_str() {
+                "--quick" => parsed.quick = true,
+                "--only" => parsed.only = Some(value()?),
+                "--output" => parsed.output = value()?.into(),
+                other => bail!("{other}: use --quick, --only TEXT, --output DIRECTORY"),
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// `full`, or `quick` in the short form.
+    pub(crate) fn choose(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        self.only.as_ref().is_none_or(|text| group.contains(text))
+    }
+}
+
+#[tokio::main(flavor = "multi_thread")]
+async fn main() -> ExitCode {
+    // Dropping the run takes away all that it has made.
+    let ended = tokio::select! {
+        ended = run() => ended,
+        () = app::stop_signal() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    let program = groups::build_program()?;
+    let ground = Ground::fresh();
+    let machine = Machine::look();
+    let rows = groups::measure(&arguments, &ground, &program).await?;
+    let report = Report::of(machine, arguments.quick, rows);
+    println!("{}", report.markdown());
+    report.save(&arguments.output)?;
+    println!("\nsaved: {}", arguments.output.join("bench.{json,md,svg}").display());
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Rounds: every lane has its turn in each, so that what disturbs the machine disturbs all.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use sandfleet_tests::Ground;
+use sandfleet_worker::latency::Latencies;
+use serde::Serialize;
+
+use super::{
+    machine::Spent,
+    subject::{Burst, Subject},
+};
+
+/// What is compared with the other lanes of its group.
+pub(crate) struct Lane {
+    pub(crate) name: String,
+    pub(crate) subject: Arc<dyn Subject>,
+    /// How many jobs it does in a round.
+    pub(crate) jobs: usize,
+    pub(crate) concurrency: usize,
+    /// Whether every result has to say that it is warm.
+    pub(crate) warm: bool,
+}
+
+/// Lanes that are compared; the first is what the others are compared with.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) lanes: Vec<Lane>,
+    /// Lanes that can't be measured here, and why not.
+    pub(crate) absent: Vec<(String, String)>,
+    pub(crate) rounds: usize,
+}
+
+/// What was measured of a lane.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Row {
+    pub(crate) group: String,
+    pub(crate) lane: String,
+    pub(crate) concurrency: usize,
+    pub(crate) jobs: usize,
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
+    /// Jobs a second: the median of the rounds.
+    pub(crate) rate: f64,
+    /// CPU time of a job in milliseconds, [`Spent::own`] and [`Spent::machine`].
+    pub(crate) cpu_ms: f64,
+    pub(crate) machine_cpu_ms: f64,
+    /// Jobs a second as a share of the first lane's in the same round: the median, and all.
+    pub(crate) ratio: f64,
+    pub(crate) ratios: Vec<f64>,
+    /// p50 beyond the first lane's in the same round: the median. p99 beyond: of all rounds.
+    pub(crate) added_p50_ms: Option<f64>,
+    pub(crate) added_p99_ms: Option<f64>,
+    /// Why there are no figures, or why they aren't what they should be.
+    pub(crate) problem: Option<String>,
+}
+
+/// All bursts of a lane, and what they spent.
+#[derive(Default)]
+struct Seen {
+    bursts: Vec<Burst>,
+    spent: Spent,
+    problem: Option<String>,
+}
+
+impl Group {
+    pub(crate) async fn measure(&self, ground: &Ground) -> Vec<Row> {
+        let mut seen: Vec<Seen> = self.lanes.iter().map(|_| Seen::default()).collect();
+        // Slots, caches and connections are made by the first jobs, once.
+        for (lane, seen) in self.lanes.iter().zip(&mut seen) {
+            let first = lane.subject.burst(lane.jobs.min(4 * lane.concurrency), lane.concurrency);
+            seen.problem = first.await.err().map(|error| format!("{error:#}"));
+        }
+        for round in 0..self.rounds {
+            eprintln!("{}: round {} of {}", self.name, round + 1, self.rounds);
+            let mut order: Vec<usize> = (0..self.lanes.len()).collect();
+            // Whoever comes after another may find the machine warmer, or still tidying up.
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for index in order {
+                let (lane, seen) = (&self.lanes[index], &mut seen[index]);
+                if seen.problem.is_none()
+                    && let Err(error) = lane.turn(seen, ground).await
+                {
+                    seen.problem = Some(format!("{error:#}"));
+                }
+            }
+        }
+        let rows = self.lanes.iter().zip(&seen).map(|(lane, its)| self.row(lane, its, &seen[0]));
+        let absent = self.absent.iter().map(|(lane, why)| Row {
+            group: self.name.into(),
+            lane: lane.clone(),
+            problem: Some(why.clone()),
+            ..Row::default()
+        });
+        rows.chain(absent).collect()
+    }
+
+    fn row(&self, lane: &Lane, seen: &Seen, first: &Seen) -> Row {
+        let mut row = Row {
+            group: self.name.into(),
+            lane: lane.name.clone(),
+            concurrency: lane.concurrency,
+            jobs: lane.jobs * seen.bursts.len(),
+            problem: seen.problem.clone(),
+            ..Row::default()
+        };
+        if row.problem.is_some() || seen.bursts.is_empty() {
+            return row;
+        }
+        let warm: usize = seen.bursts.iter().map(|burst| burst.warm).sum();
+        if lane.warm && warm < row.jobs {
+            row.problem = Some(format!("NOT WARM: {warm} of {} results say warm", row.jobs));
+        }
+        let rate = |burst: &Burst| lane.jobs as f64 / burst.wall.as_secs_f64();
+        row.rate = median(seen.bursts.iter().map(rate).collect()).unwrap_or(0.0);
+        row.cpu_ms = milliseconds(seen.spent.own) / row.jobs as f64;
+        row.machine_cpu_ms = milliseconds(seen.spent.machine) / row.jobs as f64;
+        row.p50_ms = percentile(&seen.bursts, 0.5);
+        row.p99_ms = percentile(&seen.bursts, 0.99);
+        let pairs = || seen.bursts.iter().zip(&first.bursts);
+        let base_jobs = self.lanes[0].jobs as f64;
+        row.ratios =
+            pairs().map(|(its, base)| rate(its) / (base_jobs / base.wall.as_secs_f64())).collect();
+        row.ratio = median(row.ratios.clone()).unwrap_or(0.0);
+        let added = pairs().filter_map(|(its, base)| {
+            let p50 = |burst| percentile(std::slice::from_ref(burst), 0.5);
+            Some(p50(its)? - p50(base)?)
+        });
+        row.added_p50_ms = median(added.collect());
+        row.added_p99_ms =
+            row.p99_ms.zip(percentile(&first.bursts, 0.99)).map(|(its, base)| its - base);
+        row
+    }
+}
+
+impl Lane {
+    async fn turn(&self, seen: &mut Seen, ground: &Ground) -> Result<()> {
+        let (processes, other) = self.subject.also();
+        let ground = other.unwrap_or(ground);
+        let before = Spent::until_now(ground, &processes);
+        let burst = self.subject.burst(self.jobs, self.concurrency).await?;
+        let spent = Spent::until_now(ground, &processes).since(before);
+        seen.spent.own += spent.own;
+        seen.spent.machine += spent.machine;
+        seen.bursts.push(burst);
+        Ok(())
+    }
+}
+
+/// In milliseconds, of all jobs of these bursts together.
+fn percentile(bursts: &[Burst], share: f64) -> Option<f64> {
+    let all: Vec<Duration> = bursts.iter().flat_map(|burst| burst.latencies.clone()).collect();
+    Latencies::from(all).at(share).map(milliseconds)
+}
+
+/// The one in the middle; of an even number the mean of the two.
+pub(crate) fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    let upper = *figures.get(middle)?;
+    Some(if figures.len() % 2 == 1 { upper } else { (figures[middle - 1] + upper) / 2.0 })
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(vec![]), None);
+    }
+}

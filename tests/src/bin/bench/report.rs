@@ -37,7 +37,7 @@ impl Report {
             let met = match (goal.met, &goal.problem) {
                 (Some(true), _) => "yes",
                 (Some(false), _) => "**no**",
-                (None, Some(problem)) => problem,
+                (None, Some(problem)) => &one_line(problem),
                 (None, None) => "–",
             };
             text += &format!("| {} | {} | {measured} | {met} |\n", goal.what, goal.goal);
@@ -76,10 +76,10 @@ fn line(row: &Row) -> String {
     if let Some(problem) = &row.problem
         && row.rate == 0.0
     {
-        return format!("| {} | {problem} |\n", row.lane);
+        return format!("| {} | {} |\n", row.lane, one_line(problem));
     }
     let lane = match &row.problem {
-        Some(problem) => format!("{} ({problem})", row.lane),
+        Some(problem) => format!("{} ({})", row.lane, one_line(problem)),
         None => row.lane.clone(),
     };
     if row.group == memory::GROUP {
@@ -88,18 +88,28 @@ fn line(row: &Row) -> String {
     let figure = |figure: Option<f64>| figure.map_or("–".into(), |it| format!("{it:.2}"));
     let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let most = row.ratios.iter().copied().fold(0.0, f64::max);
+    // Without any, the lane that it is compared with could not be measured.
+    let ratio = match row.ratios.is_empty() {
+        true => "–".to_owned(),
+        false => format!("{:.3} ({least:.3}–{most:.3})", row.ratio),
+    };
     let cpu = match row.machine_cpu_ms {
         0.0 => "–".to_owned(),
         machine => format!("{:.1}, {machine:.1}", row.cpu_ms),
     };
     format!(
-        "| {lane} | {} | {:.1} | {:.3} ({least:.3}–{most:.3}) | {} | {} | {} | {} | {cpu} |\n",
+        "| {lane} | {} | {:.1} | {ratio} | {} | {} | {} | {} | {cpu} |\n",
         row.jobs,
         row.rate,
-        row.ratio,
         figure(row.p50_ms),
         figure(row.p99_ms),
         figure(row.added_p50_ms),
         figure(row.added_p99_ms),
     )
+}
+
+/// Fit for a cell of a table; the JSON has the whole of it.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace('|', "/").chars().take(200).collect()
 }

@@ -113,7 +113,8 @@ impl Process {
         let stdout = String::from_utf8_lossy(&output.stdout);
         ensure!(
             output.status.success() && stdout.trim_end() == self.prints,
-            "{command:?} gave {:?}, {stdout:?}: {}",
+            "{:?} gave {:?}, {stdout:?}: {}",
+            command.get_program(),
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );

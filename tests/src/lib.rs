@@ -27,7 +27,7 @@ pub use leftovers::{Leftovers, remove_containers};
 pub use own_broker::OwnBroker;
 pub use own_redis::OwnRedis;
 pub use page::page;
-pub use pair::{Pair, Worker};
+pub use pair::{Pair, Worker, claim};
 pub use relay::Relay;
 pub use services::{Services, setting};
 

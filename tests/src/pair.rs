@@ -1,17 +1,32 @@
 //! A queue and a store: what a worker stands on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use sandfleet_common::Priority;
 use sandfleet_worker::{
     queue::{Delivery, MemoryQueue, Queue},
-    store::{MemoryStore, Store},
+    store::{Claim, MemoryStore, Store},
 };
 
 use crate::{Relay, Services, eventually, soon};
+
+/// A claim by `owner` that outlasts any test, on one of three attempts.
+pub fn claim(owner: &str) -> Claim {
+    Claim {
+        owner: owner.into(),
+        lease: Duration::from_secs(600),
+        max_attempts: 3,
+        ttl: None,
+        queued_at: None,
+        alone: false,
+    }
+}
 
 /// A queue and a store that belong together.
 pub struct Pair {

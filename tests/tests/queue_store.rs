@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobState, Status};
 use sandfleet_sdk::Cancellation;
-use sandfleet_tests::{Pair, eventually, result, soon};
+use sandfleet_tests::{Pair, claim, eventually, result, soon};
 use sandfleet_worker::{
     queue::settle::{Settlement, settle},
     store::{Alarm, Claim, Claimed, Committed, Renewed},
@@ -54,17 +54,6 @@ suite! {
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(400);
-
-fn claim(owner: &str) -> Claim {
-    Claim {
-        owner: owner.into(),
-        lease: LONG,
-        max_attempts: 3,
-        ttl: None,
-        queued_at: None,
-        alone: false,
-    }
-}
 
 /// Which attempt a claim that has to succeed was given.
 async fn attempt(pair: &Pair, job: &JobId, claim: &Claim) -> u32 {

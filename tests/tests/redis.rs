@@ -6,21 +6,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, names};
 use sandfleet_sdk::OutputKind;
-use sandfleet_tests::{OwnRedis, Services, eventually, result, soon};
-use sandfleet_worker::store::{Claim, Claimed, Committed, Output, RedisStore, Store};
+use sandfleet_tests::{OwnRedis, Services, claim, eventually, result, soon};
+use sandfleet_worker::store::{Claimed, Committed, Output, RedisStore, Store};
 
 const LONG: Duration = Duration::from_secs(600);
-
-fn claim(owner: &str) -> Claim {
-    Claim {
-        owner: owner.into(),
-        lease: LONG,
-        max_attempts: 3,
-        ttl: None,
-        queued_at: None,
-        alone: false,
-    }
-}
 
 fn printed(attempt: u32, offset: u64, bytes: &[u8]) -> Output {
     Output { attempt, kind: OutputKind::Stdout, offset, bytes: bytes.to_vec() }

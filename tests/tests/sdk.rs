@@ -8,25 +8,14 @@ use std::{
 use futures_util::future::join_all;
 use sandfleet_common::{Isolation, Job, JobId, Priority, decode_job, names};
 use sandfleet_sdk::{Client, ClientConfig, Error};
-use sandfleet_tests::{DEADLINE, Services, eventually, result, soon};
+use sandfleet_tests::{DEADLINE, Services, claim, eventually, result, soon};
 use sandfleet_worker::{
     queue::Queue,
     queue::settle::{Settlement, settle},
-    store::{Claim, Store},
+    store::Store,
 };
 
 const LONG: Duration = Duration::from_secs(600);
-
-fn claim(owner: &str) -> Claim {
-    Claim {
-        owner: owner.into(),
-        lease: LONG,
-        max_attempts: 3,
-        ttl: None,
-        queued_at: None,
-        alone: false,
-    }
-}
 
 /// The jobs that a worker finds, until it has so many.
 async fn jobs_in_queue(services: &Services, count: usize) -> Vec<Job> {

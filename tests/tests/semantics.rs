@@ -7,25 +7,14 @@ use sandfleet_common::{
     Isolation, Job, JobId, JobState, Priority, RunOutput, Status, WorkerInfo, decode_job, names,
 };
 use sandfleet_sdk::{Error, OutputEvent, OutputKind};
-use sandfleet_tests::{Services, eventually, result, soon};
+use sandfleet_tests::{Services, claim, eventually, result, soon};
 use sandfleet_worker::{
     queue::Queue,
     queue::settle::{Settlement, settle},
-    store::{Claim, Output, Store},
+    store::{Output, Store},
 };
 
 const LONG: Duration = Duration::from_secs(600);
-
-fn claim(owner: &str) -> Claim {
-    Claim {
-        owner: owner.into(),
-        lease: LONG,
-        max_attempts: 3,
-        ttl: None,
-        queued_at: None,
-        alone: false,
-    }
-}
 
 /// The jobs that a worker finds, until it has so many.
 async fn jobs_in_queue(services: &Services, count: usize) -> Vec<Job> {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 struct Mutation {
     /// What is taken away.
     barrier: String,
-    /// `native` or `docker`.
+    /// `native`, `docker` or `gvisor`.
     runtime: String,
     edits: Vec<Edit>,
     /// Entries of the corpus, of which at least one has to turn red.
@@ -79,7 +79,7 @@ fn run() -> anyhow::Result<usize> {
 
     trees.refresh()?;
     // Nothing is proved by a program that is red anyway.
-    for runtime in ["native", "docker"] {
+    for runtime in ["native", "docker", "gvisor"] {
         let named = mutations.iter().filter(|mutation| mutation.runtime == runtime);
         let programs: BTreeSet<String> =
             named.clone().flat_map(|mutation| mutation.programs.iter().cloned()).collect();
@@ -152,7 +152,7 @@ impl Trees {
         let mut cargo = self.command("cargo");
         cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         succeed(cargo.env("RUSTFLAGS", "-Awarnings"))?;
-        if runtime == "docker" {
+        if runtime != "native" {
             let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST")?;
             let mut build = self.command("deploy/images/build");
             build.args(["--docker-host", &host, "--tag", IMAGE]);

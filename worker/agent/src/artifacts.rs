@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 
 use crate::{
-    frame::{self, Kind},
+    frame::{Kind, MAX_PAYLOAD, Sender},
     message::{Bounds, FileHeader},
 };
 
@@ -74,7 +74,7 @@ impl Inputs {
 /// Sends every regular file below the working directory that matches one of `globs`, in the order
 /// of their names, but for untouched `inputs`.
 pub(crate) fn collect(
-    worker: &mut impl Write,
+    worker: &mut Sender<impl Write>,
     directory: &str,
     inputs: &Inputs,
     globs: &[String],
@@ -102,7 +102,7 @@ pub(crate) fn collect(
     }
     if collection.refusals > MAX_REFUSALS {
         let rest = collection.refusals - MAX_REFUSALS;
-        frame::write(collection.worker, Kind::Refused, format!("{rest} more").as_bytes())?;
+        collection.worker.send(Kind::Refused, format!("{rest} more").as_bytes())?;
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ struct Entry {
 }
 
 struct Collection<'a, W> {
-    worker: &'a mut W,
+    worker: &'a mut Sender<W>,
     root: &'a OwnedFd,
     inputs: &'a Inputs,
     globs: &'a [String],
@@ -270,14 +270,14 @@ impl<W: Write> Collection<'_, W> {
         self.files_left -= 1;
         self.bytes_left -= size;
         let header = serde_json::to_vec(&FileHeader { name, size })?;
-        frame::write(self.worker, Kind::Artifact, &header)?;
+        self.worker.send(Kind::Artifact, &header)?;
         let mut source = File::from(file).take(size);
-        let mut buffer = vec![0; frame::MAX_PAYLOAD.min(size as usize)];
+        let mut buffer = vec![0; MAX_PAYLOAD.min(size as usize)];
         let mut left = size as usize;
         while left > 0 {
             let piece = buffer.len().min(left);
             source.read_exact(&mut buffer[..piece])?;
-            frame::write(self.worker, Kind::Data, &buffer[..piece])?;
+            self.worker.send(Kind::Data, &buffer[..piece])?;
             left -= piece;
         }
         Ok(())
@@ -288,7 +288,7 @@ impl<W: Write> Collection<'_, W> {
         if self.refusals > MAX_REFUSALS {
             return Ok(());
         }
-        frame::write(self.worker, Kind::Refused, sentence.as_bytes())
+        self.worker.send(Kind::Refused, sentence.as_bytes())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Frames: a kind, a length, and that many bytes.
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
-//! reader never allocates more than one payload beyond the bytes it was really sent.
+//! reader never allocates more than one payload beyond the bytes it was really sent. Once the agent
+//! has its order, a [seal](crate::seal) follows each of its frames.
 
 use std::io::{self, Read, Write};
+
+use crate::seal::{Key, Seal, TAG};
 
 /// The longest payload, in bytes. Longer content goes as several [`Kind::Data`] frames.
 pub const MAX_PAYLOAD: usize = 1 << 20;
@@ -110,15 +113,36 @@ pub fn parse_header(header: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
     Ok((kind, length as usize))
 }
 
-/// Writes one frame in one go, so that a small one is one system call.
-///
-/// # Errors
-/// Those of `output`.
-pub fn write(output: &mut impl Write, kind: Kind, payload: &[u8]) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend_from_slice(&header(kind, payload.len()));
-    bytes.extend_from_slice(payload);
-    output.write_all(&bytes)
+/// The agent's frames on their way out.
+pub struct Sender<W> {
+    output: W,
+    seal: Option<Seal>,
+}
+
+impl<W: Write> Sender<W> {
+    /// Sends frames without a seal, until there is a key.
+    pub fn new(output: W) -> Self {
+        Self { output, seal: None }
+    }
+
+    /// Seals every frame from here on.
+    pub fn seal_with(&mut self, key: &Key) {
+        self.seal = Some(Seal::new(key));
+    }
+
+    /// Writes one frame in one go, so that a small one is one system call.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn send(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(HEADER + payload.len() + TAG);
+        bytes.extend_from_slice(&header(kind, payload.len()));
+        bytes.extend_from_slice(payload);
+        if let Some(seal) = &mut self.seal {
+            bytes.extend_from_slice(&seal.tag(kind, payload));
+        }
+        self.output.write_all(&bytes)
+    }
 }
 
 /// Reads one frame; `None` at the end of the input.
@@ -148,12 +172,25 @@ mod tests {
     #[test]
     fn a_frame_survives() {
         let mut bytes = Vec::new();
-        write(&mut bytes, Kind::Stdout, b"hello").expect("a vector takes all");
-        write(&mut bytes, Kind::Done, b"").expect("a vector takes all");
+        let mut sender = Sender::new(&mut bytes);
+        sender.send(Kind::Stdout, b"hello").expect("a vector takes all");
+        sender.send(Kind::Done, b"").expect("a vector takes all");
         let mut input = bytes.as_slice();
         assert_eq!(read(&mut input).expect("whole"), Some((Kind::Stdout, b"hello".to_vec())));
         assert_eq!(read(&mut input).expect("whole"), Some((Kind::Done, Vec::new())));
         assert_eq!(read(&mut input).expect("at the end"), None);
+    }
+
+    #[test]
+    fn a_seal_follows_every_frame_once_there_is_a_key() {
+        let mut bytes = Vec::new();
+        let mut sender = Sender::new(&mut bytes);
+        sender.send(Kind::Hello, b"").expect("a vector takes all");
+        sender.seal_with(&Key([1; 32]));
+        sender.send(Kind::Started, b"").expect("a vector takes all");
+        assert_eq!(bytes.len(), HEADER + HEADER + TAG);
+        let tag = Seal::new(&Key([1; 32])).tag(Kind::Started, b"");
+        assert_eq!(bytes[2 * HEADER..], tag);
     }
 
     #[test]

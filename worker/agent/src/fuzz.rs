@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     artifacts::{self, Inputs},
-    frame::{self, HEADER, Kind, MAX_PAYLOAD},
+    frame::{self, HEADER, Kind, MAX_PAYLOAD, Sender},
     message::{Bounds, FileHeader, Order},
 };
 
@@ -34,7 +34,8 @@ fn bounds() -> Bounds {
 fn collect(directory: &Path, globs: &[String]) -> (Vec<(FileHeader, Vec<u8>)>, usize) {
     let mut sent = Vec::new();
     let directory = directory.to_str().expect("a plain name");
-    artifacts::collect(&mut sent, directory, &Inputs::default(), globs, &bounds())
+    let mut sender = Sender::new(&mut sent);
+    artifacts::collect(&mut sender, directory, &Inputs::default(), globs, &bounds())
         .expect("nothing that a program leaves is an error");
     let (mut input, mut files, mut refused) = (sent.as_slice(), Vec::new(), 0);
     while let Some((kind, payload)) = frame::read(&mut input).expect("whole frames") {

@@ -26,7 +26,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::counters::COUNTER_FILES;
 use crate::{
-    counters::Counters, frame::Kind, message::ScratchSpace, namespace, root, session, system,
+    counters::Counters,
+    frame::{Kind, Sender},
+    message::ScratchSpace,
+    namespace, root, session, system,
 };
 
 /// The longest message of this protocol, in bytes; the filter program is the longest part.
@@ -241,7 +244,7 @@ fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
         Ok(()) => serve_container(slot, stream),
         Err(failed) => serde_json::to_vec(&failed)
             .map_err(io::Error::from)
-            .and_then(|bytes| crate::frame::write(&mut &stream, Kind::Barrier, &bytes)),
+            .and_then(|bytes| Sender::new(&stream).send(Kind::Barrier, &bytes)),
     };
     std::process::exit(if served.is_ok() { 0 } else { 1 })
 }

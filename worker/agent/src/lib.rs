@@ -1,7 +1,7 @@
 //! PID 1 inside every sandfleet container, and the words it speaks with the worker.
 //!
-//! The worker and the agent share [`frame`] (bytes) and [`message`] (what they mean). Everything
-//! else is the agent's own: [`session`] is a job from the agent's side, [`launch`] is the small
+//! The worker and the agent share [`frame`] (bytes), [`message`] (what they mean) and [`seal`] (who
+//! said it). Everything else is the agent's own: [`session`] is a job from the agent's side, [`launch`] is the small
 //! process that the native sandbox starts containers from.
 //!
 //! The agent runs as the program's own user and with no capability. What keeps the program from
@@ -11,6 +11,7 @@
 pub mod frame;
 pub mod launch;
 pub mod message;
+pub mod seal;
 pub mod session;
 
 mod artifacts;

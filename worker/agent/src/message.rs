@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::seal::Key;
+
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
-pub const AGENT_PROTOCOL: u32 = 1;
+pub const AGENT_PROTOCOL: u32 = 2;
 
 /// What the agent says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,8 @@ pub struct Hello {
 /// What to run and within which bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
+    /// For the seals on everything that the agent says once it has this.
+    pub key: Key,
     /// The command; the first element is an absolute path.
     pub command: Vec<String>,
     /// The whole environment, as pairs.
@@ -86,6 +90,8 @@ pub enum Cause {
     Output,
     /// It had more processes than it may, and its kernel could not refuse them.
     Processes,
+    /// It wrote into the stream from the worker, which ends with the order.
+    Tampering,
 }
 
 /// How the program ended: facts it can't forge, read when every process of it was gone.

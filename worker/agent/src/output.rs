@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use crate::frame::{self, Kind};
+use crate::frame::{Kind, Sender};
 
 /// A stream that is read until its last writer is gone.
 pub(crate) struct Output<R> {
@@ -36,14 +36,22 @@ impl<R: Read + AsFd> Output<R> {
     }
 
     /// Reads and passes on all that is there, once nobody writes any more.
-    pub(crate) fn drain(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn drain(
+        &mut self,
+        worker: &mut Sender<impl Write>,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
         while self.open && self.pump(worker, buffer)? {}
         Ok(())
     }
 
     /// Reads what is there, once, and passes on what is below the cap; says whether there was
     /// anything. The source doesn't block.
-    pub(crate) fn pump(&mut self, worker: &mut impl Write, buffer: &mut [u8]) -> io::Result<bool> {
+    pub(crate) fn pump(
+        &mut self,
+        worker: &mut Sender<impl Write>,
+        buffer: &mut [u8],
+    ) -> io::Result<bool> {
         let length = match self.source.read(buffer) {
             Ok(0) => {
                 self.open = false;
@@ -58,7 +66,7 @@ impl<R: Read + AsFd> Output<R> {
         self.seen += length as u64;
         let (passed, beyond) = buffer[..length].split_at(below);
         if !passed.is_empty() {
-            frame::write(worker, self.kind, passed)?;
+            worker.send(self.kind, passed)?;
         }
         let kept = &beyond[beyond.len().saturating_sub(self.tail_cap)..];
         let excess = (self.tail.len() + kept.len()).saturating_sub(self.tail_cap);
@@ -76,12 +84,14 @@ impl<R: Read + AsFd> Output<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame;
 
     #[test]
     fn output_is_cut_at_the_cap_and_its_end_is_kept() {
         let (mut writer, reader) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let mut output = Output::new(reader, Kind::Stderr, 4, 3);
-        let mut sent = Vec::new();
+        let mut bytes = Vec::new();
+        let mut sent = Sender::new(&mut bytes);
         for part in [b"abcdef".as_slice(), b"gh", b"ij"] {
             writer.write_all(part).expect("room");
             output.pump(&mut sent, &mut [0; 64]).expect("readable");
@@ -90,7 +100,7 @@ mod tests {
         output.drain(&mut sent, &mut [0; 64]).expect("readable");
         assert!(output.pending().is_none());
         assert_eq!(output.seen(), 10);
-        let frames = frame::read(&mut sent.as_slice()).expect("a frame");
+        let frames = frame::read(&mut bytes.as_slice()).expect("a frame");
         assert_eq!(frames, Some((Kind::Stderr, b"abcd".to_vec())));
         assert_eq!(output.into_tail(), b"hij");
     }

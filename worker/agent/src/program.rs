@@ -18,12 +18,12 @@ use rustix::{
 
 use crate::{
     counters::{Counters, Reading},
-    frame::{self, Kind},
+    frame::{Kind, Sender},
     message::{Bounds, Cause, Ended, Order},
     output::Output,
     own_kernel::OwnKernel,
     refusals::Refusals,
-    session::{WORKING_DIRECTORY, unexpected},
+    session::WORKING_DIRECTORY,
     system,
 };
 
@@ -119,7 +119,7 @@ impl Program {
     pub(crate) fn watch(
         self,
         input: &mut (impl Read + AsFd),
-        worker: &mut impl Write,
+        worker: &mut Sender<impl Write>,
         signals: &OwnedFd,
         counters: &Counters,
         bounds: &Bounds,
@@ -159,12 +159,13 @@ impl Program {
                 continue;
             }
             if ready[0] {
-                return Err(match frame::read(input)? {
-                    Some((kind, _)) => unexpected(kind),
-                    // Without a worker nobody wants the answer; this process is the namespace's
-                    // init, so its end is the end of all.
-                    None => io::Error::other("the worker is gone"),
-                });
+                if input.read(&mut buffer)? > 0 {
+                    // The worker said all it has to say before the start.
+                    break Cause::Tampering;
+                }
+                // Without a worker nobody wants the answer; this process is the namespace's init,
+                // so its end is the end of all.
+                return Err(io::Error::other("the worker is gone"));
             }
             let now = Instant::now();
             if now >= deadline {
@@ -214,7 +215,7 @@ impl Program {
         };
         let tail = stderr.into_tail();
         if !tail.is_empty() {
-            frame::write(worker, Kind::StderrTail, &tail)?;
+            worker.send(Kind::StderrTail, &tail)?;
         }
         Ok(ended)
     }

@@ -15,7 +15,7 @@ use crate::{
     artifacts::{self, Inputs},
     barriers,
     counters::Counters,
-    frame::{self, Kind},
+    frame::{self, Kind, Sender},
     landlock,
     message::{AGENT_PROTOCOL, FileHeader, Hello, Order},
     program, system,
@@ -40,43 +40,48 @@ pub fn serve_standard_streams() -> io::Result<()> {
 /// Serves one job.
 pub(crate) fn serve(
     mut input: impl Read + AsFd,
-    mut output: impl Write,
+    output: impl Write,
     counters: &Counters,
 ) -> io::Result<()> {
+    let mut output = Sender::new(output);
     let served = converse(&mut input, &mut output, counters);
     if let Err(error) = &served {
         // If the worker is gone there is nobody to tell; the error goes to the exit status.
-        let _ = frame::write(&mut output, Kind::Failed, error.to_string().as_bytes());
+        let _ = output.send(Kind::Failed, error.to_string().as_bytes());
     }
     served
 }
 
 fn converse(
     input: &mut (impl Read + AsFd),
-    output: &mut impl Write,
+    output: &mut Sender<impl Write>,
     counters: &Counters,
 ) -> io::Result<()> {
     barriers::check().map_err(io::Error::other)?;
     let signals = system::child_signals()?;
     let landlock = landlock::restrict_self()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL, landlock })?;
-    let Some(Received { order, stdin, inputs }) = receive(input)? else {
+    let Some(Received { order, stdin, inputs }) = receive(input, output)? else {
         return Ok(());
     };
     let bounds = order.bounds;
     let program = program::start(&order, stdin)?;
-    frame::write(output, Kind::Started, &[])?;
+    output.send(Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::Ended, &ended)?;
     artifacts::collect(output, WORKING_DIRECTORY, &inputs, &order.artifacts, &bounds)?;
-    frame::write(output, Kind::Done, &[])
+    output.send(Kind::Done, &[])
 }
 
-fn say(output: &mut impl Write, kind: Kind, message: &impl serde::Serialize) -> io::Result<()> {
-    frame::write(output, kind, &serde_json::to_vec(message)?)
+fn say(
+    output: &mut Sender<impl Write>,
+    kind: Kind,
+    message: &impl serde::Serialize,
+) -> io::Result<()> {
+    output.send(kind, &serde_json::to_vec(message)?)
 }
 
-pub(crate) fn unexpected(kind: Kind) -> io::Error {
+fn unexpected(kind: Kind) -> io::Error {
     io::Error::other(format!("the worker sent {kind:?} where it makes no sense"))
 }
 
@@ -89,13 +94,17 @@ struct Received {
 
 /// Takes the order and puts the files into the working directory, which is empty and ours alone
 /// until the program starts. `None` if the worker went away before it asked for anything.
-fn receive(input: &mut impl Read) -> io::Result<Option<Received>> {
+fn receive(input: &mut impl Read, output: &mut Sender<impl Write>) -> io::Result<Option<Received>> {
     let mut order: Option<Order> = None;
     let mut stdin = Stdio::null();
     let mut inputs = Inputs::default();
     while let Some((kind, payload)) = frame::read(input)? {
         match kind {
-            Kind::Order => order = Some(serde_json::from_slice(&payload)?),
+            Kind::Order => {
+                let received: Order = serde_json::from_slice(&payload)?;
+                output.seal_with(&received.key);
+                order = Some(received);
+            }
             Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
             Kind::Stdin => stdin = hold_stdin(serde_json::from_slice(&payload)?, input)?,
             Kind::Start => {

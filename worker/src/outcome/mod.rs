@@ -119,7 +119,10 @@ fn usage(end: &End) -> Usage {
             wall_time_ms: ended.wall_time_us.div_ceil(1000),
             memory_peak_bytes: ended.memory_peak_bytes,
         },
-        End::OutOfMemory { wall_time } | End::Killed { wall_time } | End::Overdue { wall_time } => {
+        End::OutOfMemory { wall_time }
+        | End::Killed { wall_time }
+        | End::Tampered { wall_time }
+        | End::Overdue { wall_time } => {
             Usage { wall_time_ms: wall_time.as_millis() as u64, ..Usage::default() }
         }
     }

@@ -47,6 +47,7 @@ pub fn classify(
             let message = "killed the first process of its container, and all with it";
             return exceeded(Verdict::RuntimeError, message.into());
         }
+        End::Tampered { .. } => return exceeded(Verdict::SecurityViolation, tampered()),
         End::Overdue { .. } => return exceeded(Verdict::TimeLimitExceeded, out_of_time(limits)),
     };
     let output_kill_bytes = policy.output_kill_bytes(limits, overflow);
@@ -56,6 +57,7 @@ pub fn classify(
         Cause::Memory => (Verdict::MemoryLimitExceeded, out_of_memory(limits)),
         Cause::Output => (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes)),
         Cause::Processes => (Verdict::RuntimeError, too_many_processes(limits)),
+        Cause::Tampering => (Verdict::SecurityViolation, tampered()),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
     Judgement {
@@ -137,6 +139,12 @@ fn too_many_processes(limits: &Limits) -> String {
         "had more than processes = {} processes and threads; start fewer or raise processes",
         limits.processes
     )
+}
+
+fn tampered() -> String {
+    "used the stream between its sandbox and the worker; nothing that came from the program that \
+     way was taken"
+        .into()
 }
 
 fn too_much_output(bytes: u64) -> String {
@@ -244,6 +252,7 @@ mod tests {
             ("CPU time", ended(|e| e.cause = Cause::CpuTime), TimeLimitExceeded),
             ("output", ended(|e| e.cause = Cause::Output), OutputLimitExceeded),
             ("processes", ended(|e| e.cause = Cause::Processes), RuntimeError),
+            ("words to the agent", ended(|e| e.cause = Cause::Tampering), SecurityViolation),
             ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
             (
                 "time was first, memory second",
@@ -259,6 +268,11 @@ mod tests {
                 "the program killed the agent",
                 End::Killed { wall_time: Default::default() },
                 RuntimeError,
+            ),
+            (
+                "words to the worker",
+                End::Tampered { wall_time: Default::default() },
+                SecurityViolation,
             ),
             (
                 "the agent was stuck",

@@ -8,9 +8,11 @@ mod fuzz;
 
 use std::time::{Duration, Instant};
 
+use rustix::rand::GetRandomFlags;
 use sandfleet_agent::{
     frame::{self, HEADER, Kind, MAX_PAYLOAD},
     message::{AGENT_PROTOCOL, Bounds, Ended, FileHeader, Hello, Order},
+    seal::{Key, Seal, TAG},
 };
 use sandfleet_common::Isolation;
 use tokio::{
@@ -58,12 +60,14 @@ pub(crate) enum Broken {
     Barrier(sandfleet_agent::launch::Failed),
     #[error("the container broke the protocol: {0}")]
     Protocol(String),
+    #[error("{0:?} is not from the container's first process, or something before it is missing")]
+    Forged(Kind),
 }
 
 /// Runs `plan` over the two directions of a container's stream. `heard` is what came back, also
 /// when the conversation broke off.
 pub(crate) async fn hold(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     plan: &Plan,
     policy: &Policy,
@@ -72,7 +76,9 @@ pub(crate) async fn hold(
     watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
-    let order = encode_order(plan, policy.bounds(&plan.limits, plan.output_overflow, isolation))?;
+    let key = generate_key()?;
+    let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation);
+    let order = encode_order(plan, key.clone(), bounds)?;
     let send = async {
         to.write_all(&order).await?;
         to.flush().await
@@ -80,7 +86,7 @@ pub(crate) async fn hold(
     // An agent that gives up stops listening, but it says why: a failure to send is no reason
     // not to hear that.
     let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
-    listen(&mut from, plan, policy, heard, watcher, start_by).await
+    listen(Receiver { from, key, seal: None }, plan, policy, heard, watcher, start_by).await
 }
 
 /// What else is known of a container that ended in the middle of its job.
@@ -90,6 +96,8 @@ pub(crate) enum Loss {
     OutOfMemory,
     /// Its program killed it.
     Killed,
+    /// Its agent ended in order, so it had said everything: the program took that away.
+    Unheard,
     /// Nothing: it may be the host's fault.
     Unexplained,
 }
@@ -107,6 +115,7 @@ pub(crate) fn conclude(
     }
     let now = Instant::now();
     // Before the start, memory can only run out over what the job brought along.
+    let has_started = heard.started.is_some();
     let started = heard.started.unwrap_or(now);
     let ended_at = heard.ended.as_ref().map_or(now, |(_, at)| *at);
     let wall_time = ended_at.duration_since(started);
@@ -114,8 +123,14 @@ pub(crate) fn conclude(
     let end = match (held, heard.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
         (Err(Broken::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
-        (Err(Broken::Lost), None) if loss == Loss::Killed && heard.started.is_some() => {
+        (Err(Broken::Lost), None) if loss == Loss::Killed && has_started => {
             End::Killed { wall_time }
+        }
+        (Err(Broken::Lost), None) if loss == Loss::Unheard && has_started => {
+            End::Tampered { wall_time }
+        }
+        (Err(Broken::Forged(_) | Broken::Protocol(_)), None) if has_started => {
+            End::Tampered { wall_time }
         }
         // A container that is lost may be the host's fault, and then another attempt helps. All else
         // is the program's: what it left behind must not take its verdict away.
@@ -123,7 +138,7 @@ pub(crate) fn conclude(
             artifacts_refused.push(format!("all that is not here: {error}"));
             End::Seen(ended)
         }
-        (Err(Broken::Overdue), None) if heard.started.is_some() => End::Overdue { wall_time },
+        (Err(Broken::Overdue), None) if has_started => End::Overdue { wall_time },
         (Err(error), _) => return Err(failed(error.to_string())),
         (Ok(()), None) => return Err(failed("it ended without an account of it".into())),
     };
@@ -139,8 +154,20 @@ pub(crate) fn conclude(
     })
 }
 
-fn encode_order(plan: &Plan, bounds: Bounds) -> Result<Vec<u8>, Broken> {
+fn generate_key() -> Result<Key, Broken> {
+    let mut key = Key([0; 32]);
+    let got = rustix::rand::getrandom(&mut key.0, GetRandomFlags::empty());
+    // The kernel gives so few bytes whole or not at all.
+    match got {
+        Ok(length) if length == key.0.len() => Ok(key),
+        Ok(length) => Err(Broken::Refused(format!("the kernel gave {length} random bytes"))),
+        Err(error) => Err(Broken::Refused(format!("no random bytes from the kernel: {error}"))),
+    }
+}
+
+fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Broken> {
     let order = Order {
+        key,
         command: plan.command.clone(),
         environment: plan.environment.clone(),
         artifacts: plan.artifacts.clone(),
@@ -177,7 +204,7 @@ fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
 }
 
 async fn listen(
-    from: &mut (impl AsyncRead + Unpin),
+    mut from: Receiver<impl AsyncRead + Unpin>,
     plan: &Plan,
     policy: &Policy,
     heard: &mut Heard,
@@ -189,15 +216,15 @@ async fn listen(
     let mut artifact_bytes = 0;
     let mut payload = Vec::new();
     loop {
-        let kind = timeout_at(deadline, read_frame(from, &mut payload))
-            .await
-            .map_err(|_| Broken::Overdue)??;
+        let kind =
+            timeout_at(deadline, from.frame(&mut payload)).await.map_err(|_| Broken::Overdue)??;
+        let before_hello = from.seal.is_none();
         match (kind, heard.started.is_some(), heard.ended.is_some()) {
             (Kind::Failed, ..) => {
                 return Err(Broken::Refused(sentence(&payload)));
             }
-            (Kind::Barrier, false, _) => return Err(Broken::Barrier(parse(&payload)?)),
-            (Kind::Hello, false, _) => {
+            (Kind::Barrier, ..) if before_hello => return Err(Broken::Barrier(parse(&payload)?)),
+            (Kind::Hello, ..) if before_hello => {
                 let Hello { protocol, landlock } = parse(&payload)?;
                 if protocol != AGENT_PROTOCOL {
                     return Err(Broken::Refused(format!(
@@ -206,8 +233,9 @@ async fn listen(
                     )));
                 }
                 heard.landlock = landlock;
+                from.seal();
             }
-            (Kind::Started, false, _) => {
+            (Kind::Started, false, _) if !before_hello => {
                 heard.started = Some(Instant::now());
                 let limit = Duration::from_millis(plan.limits.wall_time_ms);
                 deadline = Deadline::now() + limit + END_DEADLINE;
@@ -239,7 +267,7 @@ async fn listen(
                 {
                     return Err(Broken::Protocol("more artifacts than agreed".into()));
                 }
-                let read = read_content(from, header, &mut payload);
+                let read = from.content(header, &mut payload);
                 let artifact = timeout_at(deadline, read).await.map_err(|_| Broken::Overdue)??;
                 heard.artifacts.push(artifact);
             }
@@ -262,38 +290,57 @@ fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Broken> 
     serde_json::from_slice(payload).map_err(|error| Broken::Protocol(error.to_string()))
 }
 
-async fn read_frame(
-    from: &mut (impl AsyncRead + Unpin),
-    payload: &mut Vec<u8>,
-) -> Result<Kind, Broken> {
-    let mut head = [0; HEADER];
-    from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
-    let (kind, length) =
-        frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
-    // Grows with what really arrives: a header alone makes nobody allocate.
-    payload.clear();
-    let read = from.take(length as u64).read_to_end(payload).await.map_err(|_| Broken::Lost)?;
-    if read < length {
-        return Err(Broken::Lost);
-    }
-    Ok(kind)
+/// The frames of one container, with their seals once it has said that it is there.
+struct Receiver<R> {
+    from: R,
+    key: Key,
+    seal: Option<Seal>,
 }
 
-async fn read_content(
-    from: &mut (impl AsyncRead + Unpin),
-    header: FileHeader,
-    payload: &mut Vec<u8>,
-) -> Result<(String, Vec<u8>), Broken> {
-    // The name goes into results and from there to file systems of people we don't know.
-    sandfleet_common::validate_file_name(&header.name).map_err(Broken::Protocol)?;
-    let mut content = Vec::new();
-    while (content.len() as u64) < header.size {
-        let kind = read_frame(from, payload).await?;
-        let left = header.size - content.len() as u64;
-        if kind != Kind::Data || payload.is_empty() || payload.len() as u64 > left {
-            return Err(Broken::Protocol(format!("{kind:?} inside an artifact")));
-        }
-        content.extend_from_slice(payload);
+impl<R: AsyncRead + Unpin> Receiver<R> {
+    /// Takes nothing from here on but what the agent has sealed.
+    fn seal(&mut self) {
+        self.seal = Some(Seal::new(&self.key));
     }
-    Ok((header.name, content))
+
+    async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, Broken> {
+        let mut head = [0; HEADER];
+        self.from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
+        let (kind, length) =
+            frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
+        // Grows with what really arrives: a header alone makes nobody allocate.
+        payload.clear();
+        let limited = (&mut self.from).take(length as u64);
+        let read = { limited }.read_to_end(payload).await.map_err(|_| Broken::Lost)?;
+        if read < length {
+            return Err(Broken::Lost);
+        }
+        if let Some(seal) = &mut self.seal {
+            let mut tag = [0; TAG];
+            self.from.read_exact(&mut tag).await.map_err(|_| Broken::Lost)?;
+            if !seal.is_genuine(kind, payload, &tag) {
+                return Err(Broken::Forged(kind));
+            }
+        }
+        Ok(kind)
+    }
+
+    async fn content(
+        &mut self,
+        header: FileHeader,
+        payload: &mut Vec<u8>,
+    ) -> Result<(String, Vec<u8>), Broken> {
+        // The name goes into results and from there to file systems of people we don't know.
+        sandfleet_common::validate_file_name(&header.name).map_err(Broken::Protocol)?;
+        let mut content = Vec::new();
+        while (content.len() as u64) < header.size {
+            let kind = self.frame(payload).await?;
+            let left = header.size - content.len() as u64;
+            if kind != Kind::Data || payload.is_empty() || payload.len() as u64 > left {
+                return Err(Broken::Protocol(format!("{kind:?} inside an artifact")));
+            }
+            content.extend_from_slice(payload);
+        }
+        Ok((header.name, content))
+    }
 }

@@ -130,6 +130,12 @@ pub enum End {
         /// How long the program ran.
         wall_time: Duration,
     },
+    /// The program wrote into the stream between its agent and the worker, or took something out of
+    /// it. Only a kernel that isn't Linux lets it.
+    Tampered {
+        /// How long the program ran.
+        wall_time: Duration,
+    },
     /// The agent did not end it in time, so the container was killed.
     Overdue {
         /// How long the program ran.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use sandfleet_common::{Isolation, JobResult, encode, validate_file_name};
 use serde_json::json;
-use tokio::{io::sink, runtime::Runtime};
+use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
@@ -31,9 +31,38 @@ fn plan() -> Plan {
     plan
 }
 
-fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
+const KEY: Key = Key([9; 32]);
+
+/// Something that came out of a container.
+#[derive(Debug, Clone)]
+enum Said {
+    /// A frame of the agent's.
+    Frame(Kind, Vec<u8>),
+    /// Anything.
+    Bytes(Vec<u8>),
+}
+
+fn framed(kind: Kind, payload: &[u8]) -> Vec<Said> {
+    vec![Said::Frame(kind, payload.to_vec())]
+}
+
+/// All of it on one stream, with the seals that the agent sets from its first word on.
+fn on_the_wire(said: &[Said]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    push(&mut bytes, kind, payload);
+    let mut seal: Option<Seal> = None;
+    for one in said {
+        match one {
+            Said::Bytes(any) => bytes.extend_from_slice(any),
+            Said::Frame(kind, payload) => {
+                push(&mut bytes, *kind, payload);
+                if let Some(seal) = &mut seal {
+                    bytes.extend(seal.tag(*kind, payload));
+                } else if *kind == Kind::Hello {
+                    seal = Some(Seal::new(&KEY));
+                }
+            }
+        }
+    }
     bytes
 }
 
@@ -42,7 +71,7 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![select(vec![0, 1, OUTPUT, ARTIFACTS, i64::MAX as u64, u64::MAX]), any::<u64>()]
 }
 
-fn ended() -> impl Strategy<Value = Vec<u8>> {
+fn ended() -> impl Strategy<Value = Vec<Said>> {
     let causes = select(vec!["itself", "wall_time", "cpu_time", "memory", "output", "boredom"]);
     let numbers = (number(), number(), number(), number(), number(), number());
     let end = (any::<Option<i32>>(), any::<Option<i32>>(), proptest::option::of(number()));
@@ -57,7 +86,7 @@ fn ended() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn artifact() -> impl Strategy<Value = Vec<u8>> {
+fn artifact() -> impl Strategy<Value = Vec<Said>> {
     let names = prop_oneof![
         any::<String>(),
         select(vec!["a", "a/b", "../a", "/etc/passwd", "a/../b", "", ".", "a\u{1b}[2J"])
@@ -66,27 +95,26 @@ fn artifact() -> impl Strategy<Value = Vec<u8>> {
     let sizes = prop_oneof![0..60u64, number()];
     (names, sizes, vec(vec(any::<u8>(), 0..40), 0..4)).prop_map(|(name, size, pieces)| {
         let header = json!({"name": name, "size": size}).to_string();
-        let mut bytes = framed(Kind::Artifact, header.as_bytes());
-        for piece in pieces {
-            bytes.extend(framed(Kind::Data, &piece));
-        }
-        bytes
+        let mut said = framed(Kind::Artifact, header.as_bytes());
+        said.extend(pieces.into_iter().map(|piece| Said::Frame(Kind::Data, piece)));
+        said
     })
 }
 
 /// An artifact as agents send it.
-fn honest_artifact() -> impl Strategy<Value = Vec<u8>> {
+fn honest_artifact() -> impl Strategy<Value = Vec<Said>> {
     ("[a-z]{1,8}", vec(any::<u8>(), 0..50)).prop_map(|(name, content)| {
-        let mut bytes = Vec::new();
-        push_content(&mut bytes, Kind::Artifact, &name, &content);
-        bytes
+        let header = encode(&FileHeader { name, size: content.len() as u64 });
+        let mut said = framed(Kind::Artifact, &header);
+        said.extend((!content.is_empty()).then_some(Said::Frame(Kind::Data, content)));
+        said
     })
 }
 
 /// One thing that a container says, more or less in its place.
-fn saying() -> impl Strategy<Value = Vec<u8>> {
+fn saying() -> impl Strategy<Value = Vec<Said>> {
     let text = || vec(any::<u8>(), 0..60);
-    let protocol = select(vec![u64::from(AGENT_PROTOCOL), 0, 2, u64::MAX]);
+    let protocol = select(vec![u64::from(AGENT_PROTOCOL), 0, 1, u64::MAX]);
     prop_oneof![
         protocol.prop_map(|n| framed(Kind::Hello, json!({"protocol": n}).to_string().as_bytes())),
         Just(framed(Kind::Started, b"")),
@@ -103,21 +131,28 @@ fn saying() -> impl Strategy<Value = Vec<u8>> {
         (any::<u8>(), any::<u32>()).prop_map(|(kind, length)| {
             let mut bytes = vec![kind];
             bytes.extend(length.to_le_bytes());
-            bytes
+            vec![Said::Bytes(bytes)]
         }),
-        text(),
+        // A frame without the seal that it should have.
+        text().prop_map(|text| {
+            let mut bytes = Vec::new();
+            push(&mut bytes, Kind::Stdout, &text);
+            vec![Said::Bytes(bytes)]
+        }),
+        text().prop_map(|bytes| vec![Said::Bytes(bytes)]),
     ]
 }
 
 /// A whole conversation: often begun as agents begin it, so that what comes later is heard too.
-fn conversation() -> impl Strategy<Value = Vec<u8>> {
+fn conversation() -> impl Strategy<Value = Vec<Said>> {
     let beginnings = (0..4usize, ended()).prop_map(|(how_far, ended)| {
         let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
         let steps = [framed(Kind::Hello, hello.as_bytes()), framed(Kind::Started, b""), ended];
         steps[..how_far].concat()
     });
-    let flood = (any::<bool>(), saying(), 0..150usize)
-        .prop_map(|(floods, one, times)| if floods { one.repeat(times) } else { Vec::new() });
+    let flood = (any::<bool>(), saying(), 0..150usize).prop_map(|(floods, one, times)| {
+        if floods { vec![one; times].concat() } else { Vec::new() }
+    });
     (beginnings, vec(saying(), 0..8), flood, vec(saying(), 0..8))
         .prop_map(|(a, b, c, d)| [a, b.concat(), c, d.concat()].concat())
 }
@@ -128,7 +163,7 @@ struct Shown {
     stderr: u64,
 }
 
-fn held(bytes: &[u8]) -> (Result<(), Broken>, Heard, Shown) {
+fn held(said: &[Said]) -> (Result<(), Broken>, Heard, Shown) {
     let shown = Mutex::new(Shown { stdout: 0, stderr: 0 });
     let watcher = |stream: Stream, bytes: &[u8]| {
         let mut shown = shown.lock().expect("nobody panics with it");
@@ -138,15 +173,12 @@ fn held(bytes: &[u8]) -> (Result<(), Broken>, Heard, Shown) {
         }
     };
     let mut heard = Heard::default();
-    let held = RUNTIME.block_on(hold(
-        bytes,
-        sink(),
-        &plan(),
-        &POLICY,
-        Isolation::Container,
-        &mut heard,
-        &watcher,
-    ));
+    let bytes = on_the_wire(said);
+    let receiver = Receiver { from: bytes.as_slice(), key: KEY, seal: None };
+    let held = RUNTIME.block_on(async {
+        let start_by = Deadline::now() + START_DEADLINE;
+        listen(receiver, &plan(), &POLICY, &mut heard, &watcher, start_by).await
+    });
     (held, heard, shown.into_inner().expect("nobody panicked with it"))
 }
 
@@ -173,8 +205,8 @@ proptest! {
     #![proptest_config(fewer())]
 
     #[test]
-    fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(bytes in conversation()) {
-        let (held, heard, shown) = held(&bytes);
+    fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(said in conversation()) {
+        let (held, heard, shown) = held(&said);
         prop_assert!(heard.stdout.head.len() as u64 <= OUTPUT);
         prop_assert!(heard.stderr.head.len() as u64 <= OUTPUT);
         prop_assert!(heard.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
@@ -196,10 +228,10 @@ proptest! {
 
     #[test]
     fn whatever_was_said_there_is_a_result_or_an_error(
-        bytes in conversation(),
-        loss in prop::sample::select(vec![Loss::OutOfMemory, Loss::Killed, Loss::Unexplained]),
+        said in conversation(),
+        loss in select(vec![Loss::OutOfMemory, Loss::Killed, Loss::Unheard, Loss::Unexplained]),
     ) {
-        let (held, heard, _) = held(&bytes);
+        let (held, heard, _) = held(&said);
         let started = heard.started.is_some();
         if let Ok(outcome) = conclude(held, heard, Instant::now(), loss) {
             let plan = plan();
@@ -213,22 +245,56 @@ proptest! {
     }
 }
 
-#[test]
-fn an_honest_conversation_is_heard_to_its_end() {
+/// What an agent says of a program that prints two letters.
+fn honest_conversation() -> Vec<Said> {
     let ended = json!({
         "cause": "itself", "exit_code": 0, "signal": null, "wall_time_us": 1, "cpu_time_us": 1,
-        "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false, "open_files_used_up": false, "stdout_bytes": 2,
-        "stderr_bytes": 0,
+        "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false,
+        "open_files_used_up": false, "stdout_bytes": 2, "stderr_bytes": 0,
     });
     let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
-    let bytes = [
+    [
         framed(Kind::Hello, hello.as_bytes()),
         framed(Kind::Started, b""),
         framed(Kind::Stdout, b"hi"),
         framed(Kind::Ended, ended.to_string().as_bytes()),
         framed(Kind::Done, b""),
-    ];
-    let (held, heard, shown) = held(&bytes.concat());
+    ]
+    .concat()
+}
+
+#[test]
+fn an_honest_conversation_is_heard_to_its_end() {
+    let (held, heard, shown) = held(&honest_conversation());
     assert!(held.is_ok(), "{held:?}");
     assert_eq!((heard.stdout.head.as_slice(), shown.stdout), (b"hi".as_slice(), 2));
+}
+
+#[test]
+fn a_program_that_speaks_for_its_agent_is_found_out() {
+    let honest = honest_conversation();
+    // Until its end, a program could say anything in the agent's place, or take away what the agent
+    // says.
+    let mut tampered = Vec::new();
+    let its_end = honest.len() - 2;
+    for at in 2..=its_end {
+        for said in &honest {
+            let Said::Frame(kind, payload) = said else { continue };
+            let mut forged = Vec::new();
+            push(&mut forged, *kind, payload);
+            let mut longer = honest.clone();
+            longer.insert(at, Said::Bytes(forged));
+            tampered.push(longer);
+        }
+        let mut wire = on_the_wire(&honest[..at]);
+        let rest = on_the_wire(&honest);
+        let next = on_the_wire(&honest[..=at]).len();
+        wire.extend_from_slice(&rest[next..]);
+        tampered.push(vec![Said::Bytes(wire)]);
+    }
+    for said in &tampered {
+        let (held, heard, _) = held(said);
+        let outcome = conclude(held, heard, Instant::now(), Loss::Unheard).expect("a verdict");
+        assert!(matches!(outcome.end, End::Tampered { .. }), "{said:?}: {outcome:?}");
+    }
 }

@@ -115,6 +115,7 @@ impl Container {
                 let was_killed = state.exit_code.is_some_and(|code| SIGNALLED.contains(&code));
                 return Ok(match isolation {
                     Isolation::GVisor if was_killed => Loss::Killed,
+                    Isolation::GVisor if state.exit_code == Some(0) => Loss::Unheard,
                     _ => Loss::Unexplained,
                 });
             }

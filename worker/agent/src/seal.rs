@@ -1,0 +1,94 @@
+//! Seals on what PID 1 tells the worker: nobody but the two can make them.
+//!
+//! On Linux a program can't reach the stream between them. A kernel with another idea of
+//! `/proc/1/fd` may let it write there, or take something away; the seal makes the worker notice.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::frame::{self, Kind};
+
+/// The bytes of a seal.
+pub const TAG: usize = 16;
+
+/// What both need to know. It is in PID 1's memory only, which the program can't read, and is good
+/// for one job.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key(pub [u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// One end of a sealed direction: both ends count the frames, so that none can be left out, sent
+/// twice or moved.
+pub struct Seal {
+    keyed: Hmac<Sha256>,
+    frames: u64,
+}
+
+impl Seal {
+    /// Before the first frame.
+    pub fn new(key: &Key) -> Self {
+        #[expect(clippy::expect_used, reason = "the trait has an error for other functions")]
+        let keyed = Hmac::new_from_slice(&key.0).expect("HMAC takes keys of every length");
+        Self { keyed, frames: 0 }
+    }
+
+    /// The seal of the next frame.
+    pub fn tag(&mut self, kind: Kind, payload: &[u8]) -> [u8; TAG] {
+        let whole = self.next(kind, payload).finalize().into_bytes();
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&whole[..TAG]);
+        tag
+    }
+
+    /// Whether `tag` is the seal of the next frame.
+    pub fn is_genuine(&mut self, kind: Kind, payload: &[u8], tag: &[u8; TAG]) -> bool {
+        self.next(kind, payload).verify_truncated_left(tag).is_ok()
+    }
+
+    fn next(&mut self, kind: Kind, payload: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.keyed.clone();
+        mac.update(&self.frames.to_le_bytes());
+        mac.update(&frame::header(kind, payload.len()));
+        mac.update(payload);
+        self.frames += 1;
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_good_for_one_frame_in_its_place() {
+        let key = Key([7; 32]);
+        let (mut one, mut other) = (Seal::new(&key), Seal::new(&key));
+        let first = one.tag(Kind::Stdout, b"x");
+        assert!(other.is_genuine(Kind::Stdout, b"x", &first));
+        assert!(!other.is_genuine(Kind::Stdout, b"x", &first), "sent twice");
+        let reading = || {
+            let mut reader = Seal::new(&key);
+            assert!(reader.is_genuine(Kind::Stdout, b"x", &first));
+            reader
+        };
+        let second = one.tag(Kind::Done, b"");
+        assert!(!reading().is_genuine(Kind::Failed, b"", &second), "another kind");
+        assert!(!reading().is_genuine(Kind::Done, b"y", &second), "another content");
+        assert!(!Seal::new(&key).is_genuine(Kind::Done, b"", &second), "one was left out");
+        assert!(!Seal::new(&Key([8; 32])).is_genuine(Kind::Stdout, b"x", &first), "another key");
+        assert!(reading().is_genuine(Kind::Done, b"", &second));
+    }
+
+    #[test]
+    fn a_key_is_in_no_log() {
+        assert_eq!(format!("{:?}", Key([7; 32])), "Key(…)");
+    }
+}

@@ -1,37 +1,51 @@
-//! Builds the agent and hands its path to the worker, which carries it in its own binary: one
-//! `cargo build` makes all of sandfleet.
+//! Builds what every worker carries in its own binary: one `cargo build` makes all of sandfleet.
 //!
-//! The agent is linked statically, because it is PID 1 in root trees that have no libraries.
+//! The agent is linked statically, because it is PID 1 in root trees that have no libraries. The same
+//! code as a module of CPython can't be: an interpreter loads it.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn main() {
-    let variable = |name: &str| env::var(name).expect("cargo sets it for build scripts");
-    let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("agent/Cargo.toml");
-    let target = variable("TARGET");
-    let directory = PathBuf::from(variable("OUT_DIR")).join("agent");
+    let manifests = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("agent");
+    let (agent, flags) = ("sandfleet-agent", "-Ctarget-feature=+crt-static");
+    let agent = build(&manifests.join("Cargo.toml"), &["--bin", agent], flags, agent);
+    let warm = build(&manifests.join("warm/Cargo.toml"), &["--lib"], "", "lib_warm.so");
+    // Not named SANDFLEET_…: `cargo run` passes it on, and there such names are settings.
+    println!("cargo::rustc-env=AGENT_BINARY={}", agent.display());
+    println!("cargo::rustc-env=WARM_MODULE={}", warm.display());
+    for input in ["build.rs", "agent", "../Cargo.toml", "../Cargo.lock"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+}
 
+fn variable(name: &str) -> String {
+    env::var(name).expect("cargo sets it for build scripts")
+}
+
+/// Builds `what` of a package for the profile `agent`; gives back the path of `artifact`.
+fn build(manifest: &Path, what: &[&str], flags: &str, artifact: &str) -> PathBuf {
+    let target = variable("TARGET");
+    let directory = PathBuf::from(variable("OUT_DIR")).join(artifact);
     let status = Command::new(variable("CARGO"))
-        .args(["build", "--quiet", "--locked", "--bin", "sandfleet-agent", "--profile", "agent"])
+        .args(["build", "--quiet", "--locked", "--profile", "agent"])
+        .args(what)
         // Naming the target keeps the flags below from build scripts and procedural macros,
         // which can't be static.
         .args(["--target", &target])
         .arg("--manifest-path")
-        .arg(&manifest)
+        .arg(manifest)
         .arg("--target-dir")
         .arg(&directory)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         // Set while clippy or a compiler cache drives the outer build; this is a real one.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTFLAGS")
         .status()
         .expect("cargo can be started");
-    assert!(status.success(), "the agent doesn't build; its errors are above");
-
-    let agent = directory.join(&target).join("agent/sandfleet-agent");
-    // Not named SANDFLEET_…: `cargo run` passes it on, and there such names are settings.
-    println!("cargo::rustc-env=AGENT_BINARY={}", agent.display());
-    for input in ["build.rs", "agent/src", "agent/Cargo.toml", "../Cargo.toml", "../Cargo.lock"] {
-        println!("cargo::rerun-if-changed={input}");
-    }
+    assert!(status.success(), "{} doesn't build; its errors are above", manifest.display());
+    directory.join(&target).join("agent").join(artifact)
 }

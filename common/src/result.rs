@@ -148,6 +148,9 @@ pub struct SandboxReport {
     /// The version of Landlock that the program ran under, where the kernel offers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landlock_abi: Option<u32>,
+    /// Whether the program started from an interpreter that was there already.
+    #[serde(default)]
+    pub warm: bool,
     /// The limits in force.
     pub limits: Limits,
     /// SHA-256 over the hardening policy, in hexadecimal: equal hashes, equal barriers.

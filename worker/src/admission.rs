@@ -74,6 +74,7 @@ impl Admission {
         }
         let limits = clamp(&job.limits, &self.defaults, &self.caps);
         check_room(&files, job.stdin.as_deref(), &limits)?;
+        let warm = language.warm_start(&job.language, file, &files, &job.env);
         Ok(Plan {
             job_id: job.job_id.clone(),
             attempt: 0,
@@ -81,6 +82,7 @@ impl Admission {
             environment: language.environment(&job.env),
             files,
             stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
+            warm,
             artifacts: job.artifacts.clone(),
             limits,
             output_overflow: job.output_overflow,

@@ -65,6 +65,10 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
             .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
+        warm: match settings.sandbox.warm {
+            true => Catalogue::embedded().warm_starts(),
+            false => Vec::new(),
+        },
     }
 }
 

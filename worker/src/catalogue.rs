@@ -33,7 +33,57 @@ pub struct Language {
     /// Environment variables that it needs.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// Interpreters that may be started ahead; the first that fits a program is its own.
+    #[serde(default)]
+    warm: Vec<Warm>,
 }
+
+/// An interpreter to be started ahead.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Warm {
+    name: String,
+    /// It fits programs whose text has one of these words; without any it fits all.
+    #[serde(default)]
+    words: Vec<String>,
+    /// What it loads.
+    #[serde(default)]
+    imports: Vec<String>,
+    /// Environment variables while it loads that.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
+
+/// How an interpreter is started ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmStart {
+    /// What plans call it.
+    pub name: String,
+    /// The command, as of a program without arguments.
+    pub command: Vec<String>,
+    /// The whole environment while it starts.
+    pub environment: Vec<(String, String)>,
+    /// What it loads.
+    pub imports: Vec<String>,
+}
+
+/// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
+/// start: a program that brings one starts cold.
+const START_VARIABLES: [&str; 13] = [
+    "PYTHON",
+    "LD_",
+    "LC_",
+    "LANG",
+    "TZ",
+    "HOME",
+    "TMPDIR",
+    "MALLOC_",
+    "OPENBLAS_",
+    "OMP_",
+    "MKL_",
+    "MPL",
+    "GLIBC_",
+];
 
 impl Catalogue {
     /// The built-in catalogue.
@@ -64,6 +114,14 @@ impl Catalogue {
         self.0.iter().find(matches).map(|(name, _)| name.as_str())
     }
 
+    /// All interpreters that may be started ahead.
+    pub fn warm_starts(&self) -> Vec<WarmStart> {
+        let starts = self.0.iter().flat_map(|(name, language)| {
+            language.warm.iter().map(move |warm| language.start_of(name, warm))
+        });
+        starts.collect()
+    }
+
     /// All names.
     pub fn names(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).collect()
@@ -92,6 +150,44 @@ impl Language {
         all.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.extend(added.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+impl Language {
+    fn start_of(&self, language: &str, warm: &Warm) -> WarmStart {
+        WarmStart {
+            name: format!("{language}/{}", warm.name),
+            command: self.command(&self.file, &[]),
+            environment: self.environment(&warm.environment),
+            imports: warm.imports.clone(),
+        }
+    }
+
+    /// The warm interpreter that a program may start from, as one that is in `file` and brings `files`
+    /// and the variables `added`. It must not see that it isn't the first.
+    pub fn warm_start(
+        &self,
+        language: &str,
+        file: &str,
+        files: &[(String, Vec<u8>)],
+        added: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
+        if file != self.file || added.keys().any(is_seen) {
+            return None;
+        }
+        let (_, text) = files.iter().find(|(name, _)| name == file)?;
+        // A module of the job's own comes before one that is loaded already.
+        let brings_modules = files.iter().any(|(name, _)| {
+            name != file && self.endings.iter().any(|ending| name.ends_with(&format!(".{ending}")))
+        });
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let fits = |warm: &&Warm| {
+            let is_meant =
+                warm.words.is_empty() || warm.words.iter().any(|word| text.contains(word));
+            is_meant && (warm.imports.is_empty() || !brings_modules)
+        };
+        self.warm.iter().find(fits).map(|warm| format!("{language}/{}", warm.name))
     }
 }
 

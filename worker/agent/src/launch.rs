@@ -5,10 +5,12 @@
 //! neither. It builds the slot's root tree and user namespace once; for each job it forks a child
 //! into fresh namespaces, and the child becomes the agent without another exec. The worker talks
 //! to it over a socket that keeps message boundaries and carries descriptors.
+//!
+//! A launcher may also be a copy of a [zygote](crate::zygote), an interpreter that is started already; then
+//! so are its containers' agents, and their programs.
 
 use std::{
-    io::{self, IoSliceMut},
-    mem::MaybeUninit,
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     os::unix::net::UnixStream,
 };
@@ -16,7 +18,6 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
     process::{
         Pid, PidfdFlags, Signal, WaitOptions, getegid, geteuid, pidfd_open, pidfd_send_signal,
         waitpid,
@@ -24,16 +25,18 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use crate::counters::COUNTER_FILES;
+pub use crate::{channel::MAX_MESSAGE, counters::COUNTER_FILES};
 use crate::{
+    channel::{receive, report},
     counters::Counters,
     frame::{Kind, Sender},
     message::ScratchSpace,
-    namespace, root, session, system,
+    namespace,
+    program::{Birth, Exec},
+    root,
+    session::{self, Role},
+    system,
 };
-
-/// The longest message of this protocol, in bytes; the filter program is the longest part.
-pub const MAX_MESSAGE: usize = 128 << 10;
 
 /// What the worker says to a launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,26 +163,49 @@ struct Slot {
     is_root: bool,
 }
 
+/// Where a launcher's root tree comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tree {
+    /// It is to be built of the host's programs.
+    Host,
+    /// The zygote that this launcher is a copy of has built it.
+    Zygote,
+}
+
 /// Serves the worker on standard input until it goes away.
 ///
 /// # Errors
 /// Those of the socket; a barrier that fails is reported to the worker instead.
 pub fn serve() -> io::Result<()> {
-    // What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
-    // the worker lets finish.
+    leave_worker()?;
+    let worker = io::stdin().as_fd().try_clone_to_owned()?;
+    serve_slot(worker.as_fd(), Tree::Host, &mut Exec).map(drop)
+}
+
+/// What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
+/// the worker lets finish.
+pub(crate) fn leave_worker() -> io::Result<()> {
     rustix::process::setsid()?;
     system::forget_signal_effects();
-    system::block_stop_signals()?;
-    let worker = io::stdin().as_fd().try_clone_to_owned()?;
+    system::block_stop_signals()
+}
+
+/// Starts the containers of one slot until the worker goes away; or comes back as a program in one
+/// of them, if `birth` lets programs go on from here.
+pub(crate) fn serve_slot(
+    worker: BorrowedFd<'_>,
+    tree: Tree,
+    birth: &mut dyn Birth,
+) -> io::Result<Role> {
     let mut slot = None;
-    while let Some((command, descriptors)) = receive(worker.as_fd())? {
+    while let Some((command, descriptors)) = receive(worker)? {
         match command {
-            Command::Prepare { user, filter } => match prepare(user, filter, descriptors) {
+            Command::Prepare { user, filter } => match prepare(user, filter, descriptors, tree) {
                 Ok(prepared) => {
                     slot = Some(prepared);
-                    report(worker.as_fd(), &Report::Prepared)?;
+                    report(worker, &Report::Prepared)?;
                 }
-                Err(failed) => report(worker.as_fd(), &Report::Failed(failed))?,
+                Err(failed) => report(worker, &Report::Failed(failed))?,
             },
             Command::Launch { scratch_bytes, scratch_inodes } => {
                 let prepared = slot.as_ref().ok_or_else(|| io::Error::other("not prepared"))?;
@@ -188,16 +214,24 @@ pub fn serve() -> io::Result<()> {
                     inodes: scratch_inodes,
                     owner: prepared.owner,
                 };
-                launch(worker.as_fd(), prepared, &scratch, descriptors)?;
+                let role = launch(worker, prepared, &scratch, descriptors, birth)?;
+                if let Role::Program(_) = role {
+                    return Ok(role);
+                }
             }
             // The container it meant has ended by itself meanwhile.
             Command::Kill => {}
         }
     }
-    Ok(())
+    Ok(Role::Agent)
 }
 
-fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot, Failed> {
+fn prepare(
+    user: u32,
+    filter: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+    tree: Tree,
+) -> Result<Slot, Failed> {
     let is_root = geteuid().is_root();
     if !is_root {
         namespace::become_inner_root(geteuid().as_raw(), getegid().as_raw())?;
@@ -206,7 +240,10 @@ fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot
     // While the host's /proc can still be seen.
     let user_namespace = namespace::make_user_namespace(owner)?;
     namespace::leave_host_mounts()?;
-    root::build(is_root)?;
+    match tree {
+        Tree::Host => root::build(is_root, (!is_root).then_some(root::KEPT_PROC))?,
+        Tree::Zygote => root::leave_zygote()?,
+    }
     let counters = Counters::from_descriptors(descriptors);
     Ok(Slot { counters, user_namespace, filter, owner, is_root })
 }
@@ -217,23 +254,33 @@ fn launch(
     slot: &Slot,
     scratch: &ScratchSpace,
     descriptors: Vec<OwnedFd>,
-) -> io::Result<()> {
+    birth: &mut dyn Birth,
+) -> io::Result<Role> {
     let Some(stream) = descriptors.into_iter().next() else {
         return Err(io::Error::other("launch without a descriptor"));
     };
     let container = match namespace::fork_container() {
         Ok(Some(pid)) => pid,
-        Ok(None) => become_agent(slot, scratch, UnixStream::from(stream)),
-        Err(failed) => return report(worker, &Report::Failed(failed)),
+        Ok(None) => return Ok(become_agent(slot, scratch, UnixStream::from(stream), birth)),
+        Err(failed) => {
+            report(worker, &Report::Failed(failed))?;
+            return Ok(Role::Agent);
+        }
     };
     // Only the agent's copy is left, so that its end is the stream's end.
     drop(stream);
     let killed = attend(worker, container)?;
-    report(worker, &Report::Exited { killed })
+    report(worker, &Report::Exited { killed })?;
+    Ok(Role::Agent)
 }
 
 /// The child's part: everything a container has of its own, then the job.
-fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
+fn become_agent(
+    slot: &Slot,
+    scratch: &ScratchSpace,
+    stream: UnixStream,
+    birth: &mut dyn Birth,
+) -> Role {
     let built = namespace::leave_session()
         .and_then(|()| root::enter_container(scratch, !slot.is_root))
         .and_then(|()| namespace::furnish())
@@ -241,15 +288,20 @@ fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
             namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
         });
     let served = match built {
-        Ok(()) => serve_container(slot, stream),
+        Ok(()) => serve_container(slot, stream, birth),
         Err(failed) => serde_json::to_vec(&failed)
             .map_err(io::Error::from)
-            .and_then(|bytes| Sender::new(&stream).send(Kind::Barrier, &bytes)),
+            .and_then(|bytes| Sender::new(&stream).send(Kind::Barrier, &bytes))
+            .map(|()| Role::Agent),
     };
-    std::process::exit(if served.is_ok() { 0 } else { 1 })
+    match served {
+        Ok(Role::Agent) => system::exit(0),
+        Ok(program) => program,
+        Err(_) => system::exit(1),
+    }
 }
 
-fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
+fn serve_container(slot: &Slot, stream: UnixStream, birth: &mut dyn Birth) -> io::Result<Role> {
     let mut keep = slot.counters.descriptors();
     keep.push(stream.as_raw_fd());
     // Standard input is the slot's socket to the worker: nothing in a container may hold it.
@@ -259,7 +311,7 @@ fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
     system::close_others(&mut keep)?;
-    session::serve(&stream, &stream, &slot.counters)
+    session::serve(&stream, &stream, &slot.counters, birth)
 }
 
 /// Waits for the container's end; says whether it had to be killed. Without a worker it is
@@ -295,35 +347,4 @@ fn attend(worker: BorrowedFd<'_>, container: Pid) -> io::Result<bool> {
     }
     let status = waitpid(Some(container), WaitOptions::empty())?;
     Ok(status.is_some_and(|(_, status)| status.signaled()))
-}
-
-/// Takes one message with its descriptors; `None` when the worker is gone.
-fn receive(worker: BorrowedFd<'_>) -> io::Result<Option<(Command, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNTER_FILES))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        match recvmsg(worker, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            received => break received?,
-        }
-    };
-    let mut descriptors = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            descriptors.extend(rights);
-        }
-    }
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    Ok(Some((serde_json::from_slice(&bytes[..received.bytes])?, descriptors)))
-}
-
-fn report(worker: BorrowedFd<'_>, report: &Report) -> io::Result<()> {
-    match send(worker, &serde_json::to_vec(report)?, SendFlags::NOSIGNAL) {
-        Ok(_) | Err(Errno::PIPE) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

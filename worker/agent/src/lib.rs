@@ -11,11 +11,14 @@
 pub mod frame;
 pub mod launch;
 pub mod message;
+pub mod program;
 pub mod seal;
 pub mod session;
+pub mod zygote;
 
 mod artifacts;
 mod barriers;
+mod channel;
 mod counters;
 #[cfg(test)]
 mod fuzz;
@@ -23,7 +26,6 @@ mod landlock;
 mod namespace;
 mod output;
 mod own_kernel;
-mod program;
 mod refusals;
 mod root;
 mod system;

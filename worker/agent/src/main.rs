@@ -8,8 +8,9 @@ fn main() -> ExitCode {
     let served = match part.as_deref() {
         Some("serve") => sandfleet_agent::session::serve_standard_streams(),
         Some("launch") => sandfleet_agent::launch::serve(),
+        Some("zygote") => sandfleet_agent::zygote::become_interpreter(),
         _ => {
-            eprintln!("sandfleet-agent is started by sandfleet, as `serve` or `launch`");
+            eprintln!("sandfleet-agent is started by sandfleet, as `serve`, `launch` or `zygote`");
             return ExitCode::from(64);
         }
     };

@@ -1,15 +1,17 @@
 //! The program itself: started within its bounds, watched to its end, and nothing of it left.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process::{ChildStderr, ChildStdout, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_setfl},
+    pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
         setrlimit, wait,
@@ -38,36 +40,70 @@ const OWN_CPU_SECONDS: u64 = 60;
 pub(crate) struct Program {
     pid: Pid,
     started: Instant,
-    stdout: ChildStdout,
-    stderr: ChildStderr,
+    stdout: File,
+    stderr: File,
 }
 
-/// Starts the program; it is within its bounds from its first instruction on.
-pub(crate) fn start(order: &Order, stdin: Stdio) -> io::Result<Program> {
-    let [name, arguments @ ..] = order.command.as_slice() else {
-        return Err(io::Error::other("the order names no command"));
-    };
+/// What a program finds at its descriptors 0 to 2.
+pub struct Streams {
+    /// Without one it reads nothing.
+    pub stdin: Option<File>,
+    /// The end that it writes to.
+    pub stdout: OwnedFd,
+    /// The same, for stderr.
+    pub stderr: OwnedFd,
+}
+
+/// How a program comes into being.
+pub trait Birth {
+    /// Starts the program as a child of this process; `None` in the child itself, if it goes on
+    /// with this code.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>>;
+}
+
+/// By executing the order's command.
+pub(crate) struct Exec;
+
+impl Birth for Exec {
+    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>> {
+        let [name, arguments @ ..] = order.command.as_slice() else {
+            return Err(io::Error::other("the order names no command"));
+        };
+        let mut command = Command::new(name);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(order.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(WORKING_DIRECTORY)
+            .stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(streams.stdout)
+            .stderr(streams.stderr);
+        let child = system::with_no_signal_blocked(|| command.spawn()).map_err(|error| {
+            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+        })?;
+        Ok(Some(Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?))
+    }
+}
+
+/// Starts the program; it is within its bounds from its first instruction on. `None` in the program
+/// itself.
+pub(crate) fn start(
+    order: &Order,
+    stdin: Option<File>,
+    birth: &mut dyn Birth,
+) -> io::Result<Option<Program>> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
     // they in force before the program's first instruction without code between fork and exec.
     limit(&order.bounds)?;
+    let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let started = Instant::now();
-    let mut command = Command::new(name);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(order.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(WORKING_DIRECTORY)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = system::with_no_signal_blocked(|| command.spawn()).map_err(|error| {
-        io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-    })?;
-    let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
-    let missing = || io::Error::other("the program has no output pipes");
-    let stdout = child.stdout.take().ok_or_else(missing)?;
-    let stderr = child.stderr.take().ok_or_else(missing)?;
-    Ok(Program { pid, started, stdout, stderr })
+    let streams = Streams { stdin, stdout: stdout_end, stderr: stderr_end };
+    let born = birth.start(order, streams)?;
+    Ok(born.map(|pid| Program { pid, started, stdout: stdout.into(), stderr: stderr.into() }))
 }
 
 fn limit(bounds: &Bounds) -> io::Result<()> {

@@ -84,10 +84,11 @@ const ASSEMBLY: &str = "/tmp";
 const NOTHING: &str = "root";
 
 /// Where the host's /proc stays for launchers that aren't root, see [`enter_container`].
-const KEPT_PROC: &str = "/.proc";
+pub(crate) const KEPT_PROC: &str = "/.proc";
 
-/// Builds the tree and makes it this process's root; the host's files are gone from its sight.
-pub(crate) fn build(is_root: bool) -> Result<(), Failed> {
+/// Builds the tree and makes it this process's root; the host's files are gone from its sight, but for
+/// its /proc if that is to be kept somewhere.
+pub(crate) fn build(is_root: bool, kept_proc: Option<&str>) -> Result<(), Failed> {
     let broken = |what: &'static str| {
         move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
     };
@@ -103,9 +104,10 @@ pub(crate) fn build(is_root: bool) -> Result<(), Failed> {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
     }
     symlink("/tmp", root.join("var/tmp")).map_err(broken("/var/tmp"))?;
-    if !is_root {
-        fs::create_dir(root.join(&KEPT_PROC[1..])).map_err(broken("/proc"))?;
-        bind(Path::new("/proc"), &root.join(&KEPT_PROC[1..]), 0).map_err(broken("/proc"))?;
+    if let Some(place) = kept_proc {
+        let place = root.join(&place[1..]);
+        fs::create_dir_all(&place).map_err(broken("/proc"))?;
+        bind(Path::new("/proc"), &place, 0).map_err(broken("/proc"))?;
     }
     enter(root).map_err(|error| Barrier::RootTree.failed(format!("pivot_root: {error}")))
 }
@@ -228,6 +230,28 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         copied => copied.map(drop),
     }
+}
+
+/// What a zygote has in the tree beside what its containers find there: the host's /proc, and a
+/// directory for `files`.
+pub(crate) fn furnish_zygote(files: &[(&str, &[u8])]) -> Result<(), Failed> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", "/tmp", "tmpfs", flags, c"mode=0755,size=64m")
+        .map_err(|error| Barrier::RootTree.failed(format!("/tmp: {error}")))?;
+    for (name, content) in files {
+        fs::write(Path::new("/tmp").join(name), content)
+            .map_err(|error| Barrier::RootTree.failed(format!("/tmp/{name}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Leaves what the zygote had for itself, in a mount namespace that is a copy of its own.
+pub(crate) fn leave_zygote() -> Result<(), Failed> {
+    for place in ["/proc", "/tmp"] {
+        unmount(place, UnmountFlags::DETACH)
+            .map_err(|error| Barrier::RootTree.failed(format!("{place}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Mounts what is a container's own, in its copy of the launcher's mount namespace.

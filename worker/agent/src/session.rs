@@ -6,7 +6,6 @@ use std::{
     io::{self, Read, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
-    process::Stdio,
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -18,11 +17,20 @@ use crate::{
     frame::{self, Kind, Sender},
     landlock,
     message::{AGENT_PROTOCOL, FileHeader, Hello, Order},
-    program, system,
+    program::{self, Birth, Exec},
+    system,
 };
 
 /// Where the program's files are and where it starts.
 pub const WORKING_DIRECTORY: &str = "/box";
+
+/// Who has come back from serving a job: the program may be a copy of its own agent.
+pub enum Role {
+    /// The agent; the job is over.
+    Agent,
+    /// The program of this order, which starts here.
+    Program(Box<Order>),
+}
 
 /// Serves one job over standard input and output: the agent of a container that somebody else's
 /// runtime made.
@@ -34,7 +42,7 @@ pub fn serve_standard_streams() -> io::Result<()> {
     let counters = Counters::open_mounted();
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
-    serve(File::from(input), File::from(output), &counters)
+    serve(File::from(input), File::from(output), &counters, &mut Exec).map(drop)
 }
 
 /// Serves one job.
@@ -42,9 +50,10 @@ pub(crate) fn serve(
     mut input: impl Read + AsFd,
     output: impl Write,
     counters: &Counters,
-) -> io::Result<()> {
+    birth: &mut dyn Birth,
+) -> io::Result<Role> {
     let mut output = Sender::new(output);
-    let served = converse(&mut input, &mut output, counters);
+    let served = converse(&mut input, &mut output, counters, birth);
     if let Err(error) = &served {
         // If the worker is gone there is nobody to tell; the error goes to the exit status.
         let _ = output.send(Kind::Failed, error.to_string().as_bytes());
@@ -56,21 +65,25 @@ fn converse(
     input: &mut (impl Read + AsFd),
     output: &mut Sender<impl Write>,
     counters: &Counters,
-) -> io::Result<()> {
+    birth: &mut dyn Birth,
+) -> io::Result<Role> {
     barriers::check().map_err(io::Error::other)?;
     let signals = system::child_signals()?;
     let landlock = landlock::restrict_self()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL, landlock })?;
     let Some(Received { order, stdin, inputs }) = receive(input, output)? else {
-        return Ok(());
+        return Ok(Role::Agent);
     };
     let bounds = order.bounds;
-    let program = program::start(&order, stdin)?;
+    let Some(program) = program::start(&order, stdin, birth)? else {
+        return Ok(Role::Program(Box::new(order)));
+    };
     output.send(Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::Ended, &ended)?;
     artifacts::collect(output, WORKING_DIRECTORY, &inputs, &order.artifacts, &bounds)?;
-    output.send(Kind::Done, &[])
+    output.send(Kind::Done, &[])?;
+    Ok(Role::Agent)
 }
 
 fn say(
@@ -88,7 +101,7 @@ fn unexpected(kind: Kind) -> io::Error {
 /// Everything that the worker sent before the start.
 struct Received {
     order: Order,
-    stdin: Stdio,
+    stdin: Option<File>,
     inputs: Inputs,
 }
 
@@ -96,7 +109,7 @@ struct Received {
 /// until the program starts. `None` if the worker went away before it asked for anything.
 fn receive(input: &mut impl Read, output: &mut Sender<impl Write>) -> io::Result<Option<Received>> {
     let mut order: Option<Order> = None;
-    let mut stdin = Stdio::null();
+    let mut stdin = None;
     let mut inputs = Inputs::default();
     while let Some((kind, payload)) = frame::read(input)? {
         match kind {
@@ -106,7 +119,7 @@ fn receive(input: &mut impl Read, output: &mut Sender<impl Write>) -> io::Result
                 order = Some(received);
             }
             Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
-            Kind::Stdin => stdin = hold_stdin(serde_json::from_slice(&payload)?, input)?,
+            Kind::Stdin => stdin = Some(hold_stdin(serde_json::from_slice(&payload)?, input)?),
             Kind::Start => {
                 let order = order.ok_or_else(|| unexpected(kind))?;
                 return Ok(Some(Received { order, stdin, inputs }));
@@ -134,11 +147,11 @@ fn write_file(header: FileHeader, input: &mut impl Read, inputs: &mut Inputs) ->
 }
 
 /// Stdin is a file without a name: no pipe has to be fed while the program runs.
-fn hold_stdin(header: FileHeader, input: &mut impl Read) -> io::Result<Stdio> {
+fn hold_stdin(header: FileHeader, input: &mut impl Read) -> io::Result<File> {
     let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
     copy_content(header.size, input, &mut file)?;
     io::Seek::rewind(&mut file)?;
-    Ok(file.into())
+    Ok(file)
 }
 
 fn copy_content(size: u64, input: &mut impl Read, file: &mut File) -> io::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::process::Pid;
@@ -23,6 +23,13 @@ pub(crate) fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
     // lock can be held by a thread that the child doesn't have. No pointer is passed.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32))
+}
+
+/// Ends this process without a word to the code that it may be a copy of: nothing of that is
+/// flushed or run here.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: takes no pointer and doesn't return.
+    unsafe { libc::_exit(code) }
 }
 
 /// Moves this process into new namespaces of `flags`.
@@ -82,6 +89,46 @@ pub(crate) fn forget_signal_effects() {
                 size_of::<u64>(),
             );
         }
+    }
+}
+
+/// Effects of signals that an interpreter has set for itself, to be put back in its programs.
+#[derive(Debug)]
+pub(crate) struct SignalEffects(Vec<(i32, libc::sigaction)>);
+
+impl SignalEffects {
+    /// Those that are in force now and aren't the default.
+    pub(crate) fn read() -> Self {
+        let mut effects = Vec::new();
+        for signal in 1..32 {
+            // SAFETY: the structure is plain data that the kernel fills and that outlives the call; no
+            // new effect is set.
+            unsafe {
+                let mut effect = std::mem::zeroed::<libc::sigaction>();
+                let read = libc::sigaction(signal, std::ptr::null(), &mut effect);
+                if read == 0 && effect.sa_sigaction != libc::SIG_DFL {
+                    effects.push((signal, effect));
+                }
+            }
+        }
+        Self(effects)
+    }
+
+    /// Puts them in force again, and blocks no signal any more.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        for (signal, effect) in &self.0 {
+            // SAFETY: the effect is one that this very process image had before, so a handler in it is
+            // code that is still there.
+            let set = unsafe { libc::sigaction(*signal, effect, std::ptr::null_mut()) };
+            check(set.into())?;
+        }
+        // SAFETY: the set is a plain bit set that lives through the calls.
+        unsafe {
+            let mut none = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&mut none);
+            check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()).into())
+        }
+        .map(drop)
     }
 }
 
@@ -173,6 +220,33 @@ pub(crate) fn set_mount_attributes(tree: BorrowedFd<'_>, set: u64) -> io::Result
         )
     })
     .map(drop)
+}
+
+/// Gives `descriptor` the number `number`, and keeps it open over exec.
+///
+/// # Errors
+/// Those of dup2(2).
+pub(crate) fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: takes no pointer. The caller is about to exec and uses no other descriptor with that
+    // number any more. If it has the number already, nothing is done but for the flag.
+    unsafe {
+        check(libc::dup2(descriptor.as_raw_fd(), number).into())?;
+        check(libc::fcntl(number, libc::F_SETFD, 0).into()).map(drop)
+    }
+}
+
+/// The descriptor `number`, which this process was started with for the caller alone; it ends with an
+/// exec from here on.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer, and says whether the descriptor is open at all. Whoever started this
+    // process opened it for the caller, so nobody else owns it.
+    unsafe {
+        check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC).into())?;
+        Ok(OwnedFd::from_raw_fd(number))
+    }
 }
 
 /// Closes every descriptor but those in `keep` and the three standard ones.

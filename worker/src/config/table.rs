@@ -219,6 +219,9 @@ settings! {
         uid_base: u32 = "200000", Kind::Integer { min: 65_536, max: 2_000_000_000 };
         /// How many CPUs a job may keep busy.
         cpus: f64 = "1.0", Kind::Decimal { min: 0.01, max: 1024.0 };
+        /// Whether programs may start from interpreters that the native backend has started ahead; it
+        /// takes root.
+        warm: bool = "true", Kind::Boolean;
     }
 
     /// What is accepted as a job.

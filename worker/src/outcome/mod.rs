@@ -106,6 +106,7 @@ pub fn conclude(
         image: description.image.clone(),
         image_digest: description.image_digest.clone(),
         landlock_abi: outcome.landlock,
+        warm: outcome.warm,
         limits: plan.limits.clone(),
         policy_hash: description.policy_hash.clone(),
     });

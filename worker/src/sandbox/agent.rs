@@ -1,6 +1,10 @@
 //! The agent's binary, which every worker carries.
 
-use std::{fs::File, io::Write, os::fd::OwnedFd};
+use std::{
+    fs::File,
+    io::{Seek, Write},
+    os::fd::OwnedFd,
+};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
@@ -16,11 +20,14 @@ pub fn digest() -> String {
 /// The agent as a file that has no name and that nobody can change, not even whoever runs from
 /// it.
 pub(crate) fn executable() -> std::io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(
-        "sandfleet-agent",
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?);
-    file.write_all(BINARY)?;
+    file("sandfleet-agent", BINARY)
+}
+
+/// A file in memory that nobody can change, to be read from its beginning.
+pub(crate) fn file(name: &str, content: &[u8]) -> std::io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.write_all(content)?;
+    file.rewind()?;
     fcntl_add_seals(
         &file,
         SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,

@@ -149,6 +149,7 @@ pub(crate) fn conclude(
         artifacts: heard.artifacts,
         artifacts_refused,
         landlock: heard.landlock,
+        warm: false,
         setup: started.duration_since(begun),
         collect: now.duration_since(ended_at),
     })

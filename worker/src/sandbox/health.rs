@@ -93,6 +93,7 @@ mod tests {
                 return Err(SandboxError::failed("starting", "stuck"));
             }
             Ok(Outcome {
+                warm: false,
                 end: End::Seen(Ended {
                     cause: Cause::Itself,
                     exit_code: Some(0),

@@ -82,6 +82,8 @@ pub struct Plan {
     pub files: Vec<(String, Vec<u8>)>,
     /// What the program reads on stdin.
     pub stdin: Option<Vec<u8>>,
+    /// The warm interpreter that it may start from, by name.
+    pub warm: Option<String>,
     /// Globs of files to bring back.
     pub artifacts: Vec<String>,
     /// The limits in force.
@@ -108,6 +110,8 @@ pub struct Outcome {
     pub artifacts_refused: Vec<String>,
     /// The version of Landlock that it ran under; `None` where the kernel offers none.
     pub landlock: Option<u32>,
+    /// Whether it started from a warm interpreter.
+    pub warm: bool,
     /// From the call to the program's start.
     pub setup: Duration,
     /// From the program's end to the container's.
@@ -207,6 +211,7 @@ pub(crate) fn smallest_plan() -> Plan {
         environment: Vec::new(),
         files: Vec::new(),
         stdin: None,
+        warm: None,
         artifacts: Vec::new(),
         limits: Limits::default(),
         output_overflow: OutputOverflow::default(),

@@ -5,9 +5,12 @@
 //! `sandfleet_agent::launch` for the other side.
 
 mod cgroup;
+mod channel;
 mod filter;
 mod launcher;
 mod slot;
+mod warm;
+mod zygote;
 
 use std::{
     sync::{
@@ -24,8 +27,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::{
-    cgroup::{Hierarchy, Territory},
+    cgroup::{Hierarchy, SlotGroup, Territory},
+    launcher::Launcher,
     slot::Slot,
+    warm::Nursery,
+    zygote::Zygote,
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
@@ -34,6 +40,7 @@ use super::{
     users::ReservedUser,
     wait_for_cleanups,
 };
+use crate::catalogue::WarmStart;
 
 /// The barrier that is the host's alone to give.
 pub(crate) use cgroup::BARRIER as CGROUPS;
@@ -58,6 +65,8 @@ pub struct NativeConfig {
     pub user_base: u32,
     /// Processors that one program may use.
     pub cpus: f64,
+    /// Interpreters that may be started ahead.
+    pub warm: Vec<WarmStart>,
 }
 
 /// Runs programs in containers of its own making.
@@ -73,6 +82,7 @@ struct Shared {
     territory: Territory,
     hierarchy: Hierarchy,
     idle: Mutex<Vec<Slot>>,
+    nursery: Nursery,
     /// How many containers may run at a time. Without root all of them would be the same user,
     /// and so neighbours that can use up each other's kernel quotas: then there is one.
     turns: Arc<Semaphore>,
@@ -102,20 +112,23 @@ impl NativeSandbox {
             image_digest: None,
             policy_hash: policy.hash(),
         };
-        let turns = if rustix::process::geteuid().is_root() { Semaphore::MAX_PERMITS } else { 1 };
+        // Without root a slot's tree can't be handed on, and there is one slot.
+        let is_root = rustix::process::geteuid().is_root();
+        let nursery = Nursery::new(if is_root { config.warm.clone() } else { Vec::new() });
         let shared = Shared {
             config,
+            nursery,
             policy,
             filter,
             territory,
             hierarchy,
             idle: Mutex::default(),
-            turns: Arc::new(Semaphore::new(turns)),
+            turns: Arc::new(Semaphore::new(if is_root { Semaphore::MAX_PERMITS } else { 1 })),
             cleanups: TaskTracker::new(),
             made: AtomicUsize::new(0),
         };
         let sandbox = Self { shared: Arc::new(shared), description };
-        let first = sandbox.shared.make_slot().await?;
+        let first = sandbox.shared.make_slot(None).await?;
         sandbox.shared.put_back(first);
         Ok(sandbox)
     }
@@ -149,25 +162,59 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
 }
 
 impl Shared {
-    async fn make_slot(&self) -> Result<Slot, SandboxError> {
+    /// A new slot, of a copy of `zygote` if there is one.
+    async fn make_slot(&self, zygote: Option<Arc<Zygote>>) -> Result<Slot, SandboxError> {
+        let launcher = match &zygote {
+            Some(zygote) => zygote.copy().await,
+            None => Launcher::start(),
+        };
+        let launcher =
+            launcher.map_err(|error| SandboxError::failed("starting a launcher", error))?;
         let user = match rustix::process::geteuid().is_root() {
             true => ReservedUser::reserve(self.config.user_base, 0)?,
             false => ReservedUser::own(),
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        Slot::make(&self.territory, number, user, self.config.cpus, &self.filter).await
+        let group = SlotGroup::make(&self.territory, number, self.config.cpus)?;
+        Slot::make(launcher, zygote, group, user, &self.filter).await
     }
 
-    async fn take_slot(&self) -> Result<Slot, SandboxError> {
-        let idle = self.lock().pop();
-        match idle {
+    /// A slot for a program that may start from the warm interpreter `warm`.
+    async fn take_slot(&self, warm: Option<&str>) -> Result<Slot, SandboxError> {
+        if let Some(name) = warm
+            && let Some(zygote) = self.nursery.zygote(name)
+        {
+            match self.idle_slot(Some(&zygote)) {
+                Some(slot) => return Ok(slot),
+                None => match self.make_slot(Some(zygote.clone())).await {
+                    Ok(slot) => return Ok(slot),
+                    Err(error) => {
+                        warn!(interpreter = name, %error, "a warm interpreter is given up");
+                        self.nursery.give_up(name, &zygote);
+                    }
+                },
+            }
+        }
+        match self.idle_slot(None) {
             Some(slot) => Ok(slot),
-            None => self.make_slot().await,
+            None => self.make_slot(None).await,
         }
     }
 
+    fn idle_slot(&self, zygote: Option<&Arc<Zygote>>) -> Option<Slot> {
+        let mut idle = self.lock();
+        let place = idle.iter().rposition(|slot| slot.is_of(zygote))?;
+        Some(idle.remove(place))
+    }
+
     fn put_back(&self, slot: Slot) {
-        self.lock().push(slot);
+        let mut idle = self.lock();
+        idle.push(slot);
+        let worn: Vec<Slot> = idle.extract_if(.., |slot| slot.is_worn()).collect();
+        drop(idle);
+        if !worn.is_empty() {
+            self.cleanups.spawn_blocking(move || drop(worn));
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
@@ -240,8 +287,9 @@ impl Sandbox for NativeSandbox {
         let begun = Instant::now();
         let policy = &self.shared.policy;
         let turn = Arc::clone(&self.shared.turns).acquire_owned().await.ok();
-        let slot = self.shared.take_slot().await?;
+        let slot = self.shared.take_slot(plan.warm.as_deref()).await?;
         let mut lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot), turn };
+        let warm = lease.slot()?.is_warm();
         let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
 
         let mut heard = Heard::default();
@@ -261,6 +309,7 @@ impl Sandbox for NativeSandbox {
             let before = running.memory_before.unwrap_or(0);
             ended.memory_peak_bytes = ended.memory_peak_bytes.saturating_sub(before);
         }
+        outcome.warm = warm;
         Ok(outcome)
     }
 
@@ -281,6 +330,7 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn close(&self) {
+        self.shared.nursery.close();
         wait_for_cleanups(&self.shared.cleanups).await;
         let slots = std::mem::take(&mut *self.shared.lock());
         // Taking a group away waits for the kernel, for a moment.

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,10 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    cgroup::{SlotGroup, Territory},
-    launcher::Launcher,
-};
+use super::{cgroup::SlotGroup, launcher::Launcher, zygote::Zygote};
 use crate::sandbox::{SandboxError, policy::Policy, users::ReservedUser};
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
@@ -34,6 +32,8 @@ pub(crate) struct Slot {
     // First, so that it is dropped first: its end empties the group.
     launcher: Launcher,
     group: SlotGroup,
+    /// What the launcher is a copy of.
+    zygote: Option<Arc<Zygote>>,
     /// Whether a container is in the slot.
     occupied: bool,
     _user: ReservedUser,
@@ -50,17 +50,14 @@ pub(crate) struct Running {
 }
 
 impl Slot {
-    /// Makes a slot whose containers run as `user`.
+    /// Makes a slot of `launcher`, which may be a copy of `zygote`; its containers run as `user`.
     pub(crate) async fn make(
-        territory: &Territory,
-        number: usize,
+        launcher: Launcher,
+        zygote: Option<Arc<Zygote>>,
+        group: SlotGroup,
         user: ReservedUser,
-        cpus: f64,
         filter: &[u8],
     ) -> Result<Self, SandboxError> {
-        let group = SlotGroup::make(territory, number, cpus)?;
-        let launcher = Launcher::start()
-            .map_err(|error| SandboxError::failed("starting a launcher", error))?;
         let process = launcher
             .process()
             .ok_or_else(|| SandboxError::failed("starting a launcher", "gone"))?;
@@ -69,7 +66,7 @@ impl Slot {
             group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
         let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
         let prepare = Command::Prepare { user: user.id, filter: filter.to_vec() };
-        let slot = Self { launcher, group, occupied: false, _user: user };
+        let mut slot = Self { launcher, group, zygote, occupied: false, _user: user };
         let ready = async {
             slot.launcher.send(&prepare, &descriptors).await?;
             slot.launcher.report().await
@@ -85,7 +82,29 @@ impl Slot {
             Ok(Err(error)) => return Err(SandboxError::failed("preparing a slot", error)),
             Err(_) => return Err(SandboxError::failed("preparing a slot", "no answer in 10 s")),
         }
+        if slot.is_warm() {
+            slot.group.settle();
+        }
         Ok(slot)
+    }
+
+    /// Whether this is a slot of `zygote`, or of none.
+    pub(crate) fn is_of(&self, zygote: Option<&Arc<Zygote>>) -> bool {
+        match (&self.zygote, zygote) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether programs start from an interpreter that is there already.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.zygote.is_some()
+    }
+
+    /// Whether the interpreter that it is of should serve no more programs.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.zygote.as_ref().is_some_and(|zygote| zygote.is_worn())
     }
 
     /// Starts a container for a program with `limits`.
@@ -145,7 +164,7 @@ impl Slot {
     /// one's end, and until then it would count against the next job.
     async fn settle_memory(&self) -> Result<(), SandboxError> {
         let settled = async {
-            while self.group.memory_held() > SETTLED_BYTES {
+            while self.group.memory_held() > self.group.launcher_bytes() + SETTLED_BYTES {
                 sleep(Duration::from_millis(1)).await;
             }
         };

@@ -30,6 +30,8 @@ pub(crate) struct SlotGroup {
     /// Open for writing too: version 2 resets the peak for the very descriptor that asks.
     peak: File,
     applied: Option<(u64, u64)>,
+    /// What a launcher holds that is a copy of an interpreter.
+    launcher_bytes: u64,
 }
 
 impl SlotGroup {
@@ -69,7 +71,7 @@ impl SlotGroup {
         let peak = limit_cpu()
             .and_then(|()| open(peak).or_else(|_| File::open("/dev/null")))
             .map_err(|error| missing(error.to_string()))?;
-        Ok(Self { version, memory, pids, cpu, cpuacct, peak, applied: None })
+        Ok(Self { version, memory, pids, cpu, cpuacct, peak, applied: None, launcher_bytes: 0 })
     }
 
     /// Puts the launcher in.
@@ -92,7 +94,8 @@ impl SlotGroup {
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Option<u64>, SandboxError> {
-        let memory = limits.memory_bytes.saturating_add(policy.overhead_bytes);
+        let overhead = policy.overhead_bytes.saturating_add(self.launcher_bytes);
+        let memory = limits.memory_bytes.saturating_add(overhead);
         let processes = limits.processes.saturating_add(OVERHEAD_PROCESSES);
         if self.applied != Some((memory, processes)) {
             self.set_limits(memory, processes, policy.swap)
@@ -167,6 +170,16 @@ impl SlotGroup {
             .filter_map(|line| line.strip_prefix(own).or_else(|| line.strip_prefix("shmem ")))
             .filter_map(|number| number.trim().parse::<u64>().ok())
             .sum()
+    }
+
+    /// Takes what is held now for the launcher's own: it isn't part of any job.
+    pub(crate) fn settle(&mut self) {
+        self.launcher_bytes = self.memory_held();
+    }
+
+    /// What the launcher holds.
+    pub(crate) fn launcher_bytes(&self) -> u64 {
+        self.launcher_bytes
     }
 
     /// The processes in the group: between jobs only the launcher may be there.

@@ -27,7 +27,7 @@ fn group(directory: &Path, version: u32) -> SlotGroup {
     let part = || directory.to_owned();
     let peak = File::options().write(true).open("/dev/null").expect("it is there");
     let (memory, pids, cpu, cpuacct) = (part(), part(), part(), part());
-    SlotGroup { version, memory, pids, cpu, cpuacct, peak, applied: None }
+    SlotGroup { version, memory, pids, cpu, cpuacct, peak, applied: None, launcher_bytes: 0 }
 }
 
 /// Each case makes files: a quarter of them is enough.

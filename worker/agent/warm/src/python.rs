@@ -1,0 +1,297 @@
+//! What is used of CPython's C interface: the one home of `unsafe` in this crate.
+//!
+//! All of it is called with the interpreter's lock held, in its only thread. The names are there in
+//! every CPython from 3.8 on; where one is missing the module can't be loaded, and programs start cold.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::UnsafeCell,
+    ffi::{CStr, c_char, c_int, c_long, c_void},
+    io, ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+use sandfleet_agent::message::Order;
+
+/// An object of the interpreter's.
+#[repr(C)]
+struct Object([u8; 0]);
+
+type Function = unsafe extern "C" fn(*mut Object, *mut Object) -> *mut Object;
+
+#[repr(C)]
+struct Method {
+    name: *const c_char,
+    function: Option<Function>,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+/// `PyModuleDef`, with its head.
+#[repr(C)]
+struct Module {
+    references: isize,
+    kind: *mut Object,
+    init: *mut c_void,
+    index: isize,
+    copy: *mut Object,
+    name: *const c_char,
+    doc: *const c_char,
+    size: isize,
+    methods: *mut Method,
+    rest: [*mut c_void; 4],
+}
+
+/// Something that the interpreter keeps for itself once it was given it.
+struct Given<T>(UnsafeCell<T>);
+
+// SAFETY: only the interpreter touches what is inside, and only under its lock.
+unsafe impl<T> Sync for Given<T> {}
+
+/// `PYTHON_ABI_VERSION`.
+const ABI: c_int = 3;
+const NO_ARGUMENTS: c_int = 0x4;
+const POSITIONAL_ARGUMENTS: c_int = 0x1;
+/// `Py_file_input`.
+const WHOLE_FILE: c_int = 257;
+
+unsafe extern "C" {
+    static PyExc_KeyboardInterrupt: *mut Object;
+    static PyExc_OSError: *mut Object;
+    static PyExc_SystemExit: *mut Object;
+
+    fn PyErr_ExceptionMatches(kind: *mut Object) -> c_int;
+    fn PyErr_Fetch(kind: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
+    fn PyErr_NormalizeException(
+        kind: *mut *mut Object,
+        value: *mut *mut Object,
+        traceback: *mut *mut Object,
+    );
+    fn PyErr_Print();
+    fn PyErr_SetString(kind: *mut Object, text: *const c_char);
+    fn PyImport_AddModule(name: *const c_char) -> *mut Object;
+    fn PyList_New(length: isize) -> *mut Object;
+    fn PyList_SetItem(list: *mut Object, index: isize, item: *mut Object) -> c_int;
+    fn PyLong_AsLong(number: *mut Object) -> c_long;
+    fn PyLong_FromLong(number: c_long) -> *mut Object;
+    fn PyModule_Create2(module: *mut Module, abi: c_int) -> *mut Object;
+    fn PyModule_GetDict(module: *mut Object) -> *mut Object;
+    fn PyOS_AfterFork_Child();
+    fn PyOS_AfterFork_Parent();
+    fn PyOS_BeforeFork();
+    fn PyObject_CallFunctionObjArgs(callable: *mut Object, ...) -> *mut Object;
+    fn PyRun_FileExFlags(
+        file: *mut libc::FILE,
+        name: *const c_char,
+        start: c_int,
+        globals: *mut Object,
+        locals: *mut Object,
+        close: c_int,
+        flags: *mut c_void,
+    ) -> *mut Object;
+    fn PySys_AddAuditHook(
+        hook: unsafe extern "C" fn(*const c_char, *mut Object, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
+    fn PyTuple_GetItem(tuple: *mut Object, index: isize) -> *mut Object;
+    fn PyTuple_New(length: isize) -> *mut Object;
+    fn PyTuple_SetItem(tuple: *mut Object, index: isize, item: *mut Object) -> c_int;
+    fn PyUnicode_AsUTF8(text: *mut Object) -> *const c_char;
+    fn PyUnicode_DecodeFSDefaultAndSize(bytes: *const c_char, length: isize) -> *mut Object;
+    fn Py_Exit(code: c_int) -> !;
+    fn Py_IncRef(object: *mut Object);
+}
+
+static METHODS: Given<[Method; 3]> = Given(UnsafeCell::new([
+    Method {
+        name: c"serve".as_ptr(),
+        function: Some(serve),
+        flags: NO_ARGUMENTS,
+        doc: ptr::null(),
+    },
+    Method {
+        name: c"run_with".as_ptr(),
+        function: Some(run_with),
+        flags: POSITIONAL_ARGUMENTS,
+        doc: ptr::null(),
+    },
+    Method { name: ptr::null(), function: None, flags: 0, doc: ptr::null() },
+]));
+
+static MODULE: Given<Module> = Given(UnsafeCell::new(Module {
+    references: 1,
+    kind: ptr::null_mut(),
+    init: ptr::null_mut(),
+    index: 0,
+    copy: ptr::null_mut(),
+    name: c"_warm".as_ptr(),
+    doc: ptr::null(),
+    size: -1,
+    methods: METHODS.0.get().cast(),
+    rest: [ptr::null_mut(); 4],
+}));
+
+/// What the interpreter calls to have the module.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn PyInit__warm() -> *mut Object {
+    // SAFETY: the definition lives for ever and is the interpreter's from here on.
+    unsafe { PyModule_Create2(MODULE.0.get(), ABI) }
+}
+
+/// A fork with all that the interpreter does about one; 0 in the child.
+pub(crate) fn fork() -> io::Result<c_int> {
+    // SAFETY: called with the lock held, in pairs, around the fork, as the interpreter's own fork does.
+    unsafe {
+        PyOS_BeforeFork();
+        let child = libc::fork();
+        if child == 0 {
+            PyOS_AfterFork_Child();
+            return Ok(0);
+        }
+        let error = io::Error::last_os_error();
+        PyOS_AfterFork_Parent();
+        if child < 0 { Err(error) } else { Ok(child) }
+    }
+}
+
+/// `serve()`: the command and the environment, as pairs.
+unsafe extern "C" fn serve(_: *mut Object, _: *mut Object) -> *mut Object {
+    match crate::serve() {
+        // SAFETY: the lock is held; see `given`.
+        Ok(order) => unsafe { given(&order) },
+        Err(error) => {
+            let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
+            // SAFETY: the text lives through the call, which copies it.
+            unsafe { PyErr_SetString(PyExc_OSError, text.as_ptr()) };
+            ptr::null_mut()
+        }
+    }
+}
+
+/// The part of `order` that is the program's to know.
+///
+/// # Safety
+/// The lock is held. Every new object is given to the list or tuple that it is put into.
+unsafe fn given(order: &Order) -> *mut Object {
+    // SAFETY: pointers and lengths are those of living strings, which are copied.
+    let text = |text: &str| unsafe {
+        PyUnicode_DecodeFSDefaultAndSize(text.as_ptr().cast(), text.len() as isize)
+    };
+    // SAFETY: as the function says; indexes are below the lengths.
+    unsafe {
+        let command = PyList_New(order.command.len() as isize);
+        for (index, part) in order.command.iter().enumerate() {
+            PyList_SetItem(command, index as isize, text(part));
+        }
+        let environment = PyList_New(order.environment.len() as isize);
+        for (index, (name, value)) in order.environment.iter().enumerate() {
+            PyList_SetItem(environment, index as isize, pair(text(name), text(value)));
+        }
+        pair(command, environment)
+    }
+}
+
+/// # Safety
+/// The lock is held, and both objects are given away.
+unsafe fn pair(one: *mut Object, other: *mut Object) -> *mut Object {
+    // SAFETY: as the function says.
+    unsafe {
+        let pair = PyTuple_New(2);
+        PyTuple_SetItem(pair, 0, one);
+        PyTuple_SetItem(pair, 1, other);
+        pair
+    }
+}
+
+/// What is called before the program's file is run, and after it.
+static BEGIN: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+static END: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+
+/// `run_with(begin, end)`.
+unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    // SAFETY: the lock is held; the arguments are a tuple, whose items are borrowed and then kept for
+    // ever. An index that isn't there gives null and an exception, which is handed on.
+    unsafe {
+        for (index, place) in [&BEGIN, &END].into_iter().enumerate() {
+            let callable = PyTuple_GetItem(arguments, index as isize);
+            if callable.is_null() {
+                return ptr::null_mut();
+            }
+            Py_IncRef(callable);
+            place.store(callable, Ordering::Relaxed);
+        }
+        if PySys_AddAuditHook(on_event, ptr::null_mut()) != 0 {
+            return ptr::null_mut();
+        }
+        PyTuple_New(0)
+    }
+}
+
+/// The interpreter says that it is about to run the program's file: this does it in its place.
+unsafe extern "C" fn on_event(
+    event: *const c_char,
+    arguments: *mut Object,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: events are C strings; the arguments of this one are a tuple with the file's name.
+    unsafe {
+        if CStr::from_ptr(event) != c"cpython.run_file" {
+            return 0;
+        }
+        let begin = BEGIN.swap(ptr::null_mut(), Ordering::Relaxed);
+        let name = PyUnicode_AsUTF8(PyTuple_GetItem(arguments, 0));
+        if begin.is_null() || name.is_null() {
+            return 0;
+        }
+        if PyObject_CallFunctionObjArgs(begin, ptr::null_mut::<Object>()).is_null() {
+            return -1;
+        }
+        let file = libc::fopen(name, c"rb".as_ptr());
+        if file.is_null() {
+            // The interpreter will find that out, too, and say so in its own words.
+            return 0;
+        }
+        let globals = PyModule_GetDict(PyImport_AddModule(c"__main__".as_ptr()));
+        let (close, flags) = (1, ptr::null_mut());
+        let done = PyRun_FileExFlags(file, name, WHOLE_FILE, globals, globals, close, flags);
+        leave(!done.is_null())
+    }
+}
+
+/// Ends the process as the interpreter would end it.
+///
+/// # Safety
+/// The lock is held, and unless the program is `done` an exception is set.
+unsafe fn leave(done: bool) -> ! {
+    // SAFETY: as the function says.
+    unsafe {
+        let was_interrupted = !done && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
+        let how = if done {
+            PyLong_FromLong(0)
+        } else if PyErr_ExceptionMatches(PyExc_SystemExit) != 0 {
+            let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
+            PyErr_Fetch(&mut kind, &mut value, &mut traceback);
+            PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+            value
+        } else {
+            PyErr_Print();
+            PyLong_FromLong(1)
+        };
+        let end = END.load(Ordering::Relaxed);
+        let code = PyObject_CallFunctionObjArgs(end, how, ptr::null_mut::<Object>());
+        if code.is_null() {
+            PyErr_Print();
+            Py_Exit(1);
+        }
+        let code = PyLong_AsLong(code) as c_int;
+        if code < 0 {
+            // Not everything is at rest: the long way.
+            Py_Exit(-1 - code);
+        }
+        if was_interrupted {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            libc::kill(libc::getpid(), libc::SIGINT);
+        }
+        libc::_exit(code)
+    }
+}

@@ -1,0 +1,115 @@
+//! Warm interpreters: which there are, when each is started and when another takes its place.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::zygote::Zygote;
+use crate::catalogue::WarmStart;
+
+/// A program alone is started sooner cold: an interpreter is worth its start from this program on.
+const WORTH_IT: u32 = 2;
+
+/// How long nobody tries again after an interpreter could not be started.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// All warm starts that this worker offers.
+pub(super) struct Nursery {
+    starts: BTreeMap<String, Arc<WarmStart>>,
+    places: Arc<Mutex<BTreeMap<String, Place>>>,
+}
+
+#[derive(Default)]
+struct Place {
+    zygote: Option<Arc<Zygote>>,
+    asked: u32,
+    is_starting: bool,
+    pause: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Nursery {
+    pub(super) fn new(starts: Vec<WarmStart>) -> Self {
+        let starts = starts.into_iter().map(|start| (start.name.clone(), Arc::new(start)));
+        Self { starts: starts.collect(), places: Arc::default() }
+    }
+
+    /// The zygote called `name`, if there is one now; if it is worth it, one is started for later.
+    pub(super) fn zygote(&self, name: &str) -> Option<Arc<Zygote>> {
+        let start = self.starts.get(name)?;
+        let mut places = lock(&self.places);
+        let place = places.entry(name.to_owned()).or_default();
+        place.asked = place.asked.saturating_add(1);
+        let is_wanted = place.zygote.as_ref().map_or(place.asked >= WORTH_IT, |old| old.is_worn());
+        if is_wanted && !place.is_starting && place.not_before.is_none_or(|at| at <= Instant::now())
+        {
+            place.is_starting = true;
+            tokio::spawn(begin(start.clone(), self.places.clone()));
+        }
+        let zygote = place.zygote.clone()?;
+        zygote.count();
+        Some(zygote)
+    }
+
+    /// Gives up `zygote`: it doesn't do its part any more.
+    pub(super) fn give_up(&self, name: &str, zygote: &Arc<Zygote>) {
+        zygote.retire();
+        if let Some(place) = lock(&self.places).get_mut(name)
+            && place.zygote.as_ref().is_some_and(|present| Arc::ptr_eq(present, zygote))
+        {
+            place.zygote = None;
+            place.back_off();
+        }
+    }
+
+    /// Ends all.
+    pub(super) fn close(&self) {
+        for place in lock(&self.places).values_mut() {
+            place.zygote = None;
+            place.not_before = Some(Instant::now() + LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Place {
+    fn back_off(&mut self) {
+        self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        self.not_before = Some(Instant::now() + self.pause);
+    }
+}
+
+async fn begin(start: Arc<WarmStart>, places: Arc<Mutex<BTreeMap<String, Place>>>) {
+    let begun = Instant::now();
+    let started = Zygote::start(&start).await;
+    let mut places = lock(&places);
+    let place = places.entry(start.name.clone()).or_default();
+    place.is_starting = false;
+    match started {
+        Ok(zygote) => {
+            let ms = begun.elapsed().as_millis();
+            info!(interpreter = start.name, ms, "an interpreter is warm");
+            if let Some(old) = place.zygote.replace(Arc::new(zygote)) {
+                old.retire();
+            }
+            place.pause = Duration::ZERO;
+        }
+        Err(error) => {
+            place.back_off();
+            let pause = place.pause;
+            warn!(
+                interpreter = start.name, %error, ?pause,
+                "no warm interpreter: its programs start cold; set sandbox.warm to false to stay so"
+            );
+        }
+    }
+}
+
+fn lock(places: &Mutex<BTreeMap<String, Place>>) -> MutexGuard<'_, BTreeMap<String, Place>> {
+    // Every change is whole before anything can panic.
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}

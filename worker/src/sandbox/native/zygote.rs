@@ -1,0 +1,125 @@
+//! The worker's end of a zygote: an interpreter that is started ahead and copied for each slot.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    process::Stdio,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use sandfleet_agent::zygote::{Command, DIRECTORY, Report};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Child,
+    sync::Mutex,
+    time::timeout,
+};
+use tracing::warn;
+
+use super::{
+    channel::Channel,
+    launcher::{self, Launcher},
+};
+use crate::{catalogue::WarmStart, sandbox::agent};
+
+/// How long an interpreter may take to load everything, and to make a copy.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const COPY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Copies share the secret of their hashes and the layout of their memory with all others of the
+/// same zygote. So each serves for so many programs and so long only.
+const MAX_PROGRAMS: u32 = 10_000;
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// The agent as a module of CPython, for this machine's architecture.
+const MODULE: &[u8] = include_bytes!(env!("WARM_MODULE"));
+const STARTER: &[u8] = include_bytes!("../../../agent/warm/sitecustomize.py");
+
+/// An interpreter that has loaded everything. Dropping it ends it; its copies go on.
+#[derive(Debug)]
+pub(crate) struct Zygote {
+    channel: Mutex<Channel>,
+    _process: Child,
+    born: Instant,
+    programs: AtomicU32,
+    retired: AtomicBool,
+}
+
+impl Zygote {
+    /// Starts one and waits until copies can be made.
+    pub(crate) async fn start(warm: &WarmStart) -> io::Result<Self> {
+        let (channel, theirs) = Channel::pair()?;
+        let mut process = launcher::spawn("zygote", theirs, Stdio::piped())?;
+        if let Some(errors) = process.stderr.take() {
+            tokio::spawn(pass_on(errors));
+        }
+        let files = [
+            ("_warm.so", MODULE),
+            ("sitecustomize.py", STARTER),
+            ("imports", warm.imports.join("\n").as_bytes()),
+        ]
+        .map(|(name, content)| Ok::<_, io::Error>((name.to_owned(), agent::file(name, content)?)));
+        let files: Vec<(String, OwnedFd)> = files.into_iter().collect::<Result<_, _>>()?;
+        let mut environment = warm.environment.clone();
+        environment.push(("PYTHONPATH".into(), DIRECTORY.into()));
+        let (names, descriptors): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        let command = Command::Become { command: warm.command.clone(), environment, files: names };
+        let descriptors: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
+        let ready = async {
+            channel.send(&command, &descriptors).await?;
+            channel.receive().await
+        };
+        match timeout(START_DEADLINE, ready).await?? {
+            Report::Ready => Ok(Self {
+                channel: Mutex::new(channel),
+                _process: process,
+                born: Instant::now(),
+                programs: AtomicU32::new(0),
+                retired: AtomicBool::new(false),
+            }),
+            Report::Failed { reason } => Err(io::Error::other(reason)),
+            Report::Copied { .. } => Err(io::Error::other("a copy that nobody asked for")),
+        }
+    }
+
+    /// A copy of it, as a launcher.
+    pub(crate) async fn copy(&self) -> io::Result<Launcher> {
+        let (ours, theirs) = Channel::pair()?;
+        // One question at a time: answers carry no name.
+        let channel = self.channel.lock().await;
+        let copied = async {
+            channel.send(&Command::Copy, &[theirs.as_fd()]).await?;
+            channel.receive().await
+        };
+        match timeout(COPY_DEADLINE, copied).await?? {
+            Report::Copied { process } => Launcher::of_copy(ours, process),
+            other => Err(io::Error::other(format!("no copy but {other:?}"))),
+        }
+    }
+
+    /// Counts a program that starts from it.
+    pub(crate) fn count(&self) {
+        self.programs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has another take its place.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another should take its place.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+            || self.programs.load(Ordering::Relaxed) >= MAX_PROGRAMS
+            || self.born.elapsed() >= MAX_AGE
+    }
+}
+
+/// What an interpreter complains of, for the operator.
+async fn pass_on(errors: impl AsyncRead + Unpin) {
+    let mut lines = BufReader::new(errors).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        warn!(interpreter = %line.chars().take(500).collect::<String>(), "a warm interpreter complains");
+    }
+}

@@ -54,50 +54,62 @@ def _become_zygote():
     def begin():
         if not has_own:
             sys.modules.pop(__name__, None)
-        main = sys.modules["__main__"].__dict__
+        # A new one: the collector doesn't look at what was there before the copy was made.
+        main = type(sys)("__main__")
+        main.__dict__.update(sys.modules["__main__"].__dict__)
+        sys.modules["__main__"] = main
         path = os.path.abspath(sys.argv[0])
         loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
-        main.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
+        main.__dict__.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
 
-    def end(how):
-        code = how
-        if isinstance(how, SystemExit):
-            code = how.code
-            if code is None:
-                code = 0
-            elif not isinstance(code, int):
-                if sys.stderr is not None:
-                    sys.stderr.write(str(code) + "\n")
-                code = 1
-            code &= 0xFF
-        return leave(code)
+    def exit_code(end):
+        code = end.code
+        if code is None:
+            return 0
+        if not isinstance(code, int):
+            if sys.stderr is not None:
+                sys.stderr.write(str(code) + "\n")
+            return 1
+        return code & 0xFF
 
     def leave(code):
         """The steps of the interpreter's own end, for what the program has brought along."""
-        main = sys.modules.get("__main__")
-        if main is not None:
-            main.__dict__.pop("__file__", None)
-            main.__dict__.pop("__cached__", None)
         import _thread
+        import _weakref
         import atexit
 
+        main = sys.modules.get("__main__")
+        for name in ("__file__", "__cached__"):
+            getattr(main, "__dict__", {}).pop(name, None)
+        del main
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         if _thread._count() or not flush():
             return -1 - code
-        added = [sys.modules.pop(name) for name in set(sys.modules) - baseline]
-        sys.modules.pop("__main__", None)
-        for module in [main, *reversed(added)]:
-            clear(getattr(module, "__dict__", None))
-        del added, main
-        gc.collect()
-        for left in gc.get_objects():
-            if isinstance(left, FILES):
+        # Whatever order the collector takes a file and its buffers in.
+        for file in gc.get_objects():
+            if isinstance(file, FILES):
                 try:
-                    left.flush()
+                    file.flush()
                 except (OSError, ValueError):
                     pass
+        for name in SPECIAL:
+            setattr(sys, name, None)
+        for name in ("stdin", "stdout", "stderr"):
+            setattr(sys, name, getattr(sys, f"__{name}__", None))
+        added = [name for name in sys.modules if name not in baseline or name == "__main__"]
+        left = []
+        for name in reversed(added):
+            try:
+                left.append(_weakref.ref(sys.modules.pop(name)))
+            except TypeError:
+                # Not everything that stands for a module is one.
+                pass
+        gc.collect()
+        for module in left:
+            clear(getattr(module(), "__dict__", None))
+        gc.collect()
         flush()
         return code
 
@@ -122,7 +134,9 @@ def _become_zygote():
     import io
 
     FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
-    _warm.run_with(begin, end)
+    SPECIAL = ("path", "argv", "last_type", "last_value", "last_traceback")
+    SPECIAL += ("path_hooks", "path_importer_cache", "meta_path")
+    _warm.run_with(begin, exit_code, leave)
 
 
 _become_zygote()

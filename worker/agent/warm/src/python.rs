@@ -99,6 +99,8 @@ unsafe extern "C" {
     fn PyUnicode_AsUTF8(text: *mut Object) -> *const c_char;
     fn PyUnicode_DecodeFSDefaultAndSize(bytes: *const c_char, length: isize) -> *mut Object;
     fn Py_Exit(code: c_int) -> !;
+    fn Py_DecRef(object: *mut Object);
+    fn Py_FinalizeEx() -> c_int;
     fn Py_IncRef(object: *mut Object);
 }
 
@@ -203,16 +205,17 @@ unsafe fn pair(one: *mut Object, other: *mut Object) -> *mut Object {
     }
 }
 
-/// What is called before the program's file is run, and after it.
+/// What is called before the program's file is run, with its wish to exit, and in the end.
 static BEGIN: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
-static END: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+static EXIT_CODE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+static LEAVE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
 
-/// `run_with(begin, end)`.
+/// `run_with(begin, exit_code, leave)`.
 unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Object {
     // SAFETY: the lock is held; the arguments are a tuple, whose items are borrowed and then kept for
     // ever. An index that isn't there gives null and an exception, which is handed on.
     unsafe {
-        for (index, place) in [&BEGIN, &END].into_iter().enumerate() {
+        for (index, place) in [&BEGIN, &EXIT_CODE, &LEAVE].into_iter().enumerate() {
             let callable = PyTuple_GetItem(arguments, index as isize);
             if callable.is_null() {
                 return ptr::null_mut();
@@ -266,32 +269,48 @@ unsafe fn leave(done: bool) -> ! {
     // SAFETY: as the function says.
     unsafe {
         let was_interrupted = !done && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
-        let how = if done {
+        let code = if done {
             PyLong_FromLong(0)
         } else if PyErr_ExceptionMatches(PyExc_SystemExit) != 0 {
             let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
             PyErr_Fetch(&mut kind, &mut value, &mut traceback);
             PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
-            value
+            let code = call(&EXIT_CODE, value);
+            // With them goes what the program's frames still hold.
+            [kind, value, traceback].map(|object| Py_DecRef(object));
+            code
         } else {
             PyErr_Print();
             PyLong_FromLong(1)
         };
-        let end = END.load(Ordering::Relaxed);
-        let code = PyObject_CallFunctionObjArgs(end, how, ptr::null_mut::<Object>());
-        if code.is_null() {
-            PyErr_Print();
-            Py_Exit(1);
-        }
-        let code = PyLong_AsLong(code) as c_int;
-        if code < 0 {
-            // Not everything is at rest: the long way.
-            Py_Exit(-1 - code);
+        let code = PyLong_AsLong(call(&LEAVE, code)) as c_int;
+        // Not everything is at rest: the long way.
+        match code {
+            ..0 if was_interrupted => drop(Py_FinalizeEx()),
+            ..0 => Py_Exit(-1 - code),
+            _ => {}
         }
         if was_interrupted {
             libc::signal(libc::SIGINT, libc::SIG_DFL);
             libc::kill(libc::getpid(), libc::SIGINT);
         }
-        libc::_exit(code)
+        libc::_exit(code & 0xff)
+    }
+}
+
+/// Calls what was given; the process ends if that fails, which is a fault of ours and no program's.
+///
+/// # Safety
+/// The lock is held.
+unsafe fn call(callable: &AtomicPtr<Object>, argument: *mut Object) -> *mut Object {
+    // SAFETY: as the function says; the list of arguments ends with null.
+    unsafe {
+        let callable = callable.load(Ordering::Relaxed);
+        let result = PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<Object>());
+        if result.is_null() {
+            PyErr_Print();
+            Py_Exit(1);
+        }
+        result
     }
 }

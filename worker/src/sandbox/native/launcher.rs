@@ -49,7 +49,7 @@ impl Launcher {
     /// Starts a launcher. It does nothing until it is told to.
     pub(crate) fn start() -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
-        let process = spawn("launch", theirs, Stdio::inherit())?;
+        let process = spawn("launch", theirs, Stdio::null(), Stdio::inherit())?;
         Ok(Self { channel, process: Process::Child(process) })
     }
 
@@ -86,7 +86,12 @@ impl Launcher {
 }
 
 /// Starts the agent in one of its parts, with `socket` as its standard input.
-pub(super) fn spawn(part: &str, socket: OwnedFd, errors: Stdio) -> io::Result<Child> {
+pub(super) fn spawn(
+    part: &str,
+    socket: OwnedFd,
+    output: Stdio,
+    errors: Stdio,
+) -> io::Result<Child> {
     let executable = agent::executable()?;
     // The path is looked up in the child, which therefore needs the descriptor until then.
     fcntl_setfd(&executable, FdFlags::empty())?;
@@ -95,7 +100,7 @@ pub(super) fn spawn(part: &str, socket: OwnedFd, errors: Stdio) -> io::Result<Ch
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(socket))
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(errors)
         .kill_on_drop(true)
         .spawn()

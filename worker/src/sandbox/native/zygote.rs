@@ -50,7 +50,8 @@ impl Zygote {
     /// Starts one and waits until copies can be made.
     pub(crate) async fn start(warm: &WarmStart) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
-        let mut process = launcher::spawn("zygote", theirs, Stdio::piped())?;
+        // Pipes, since programs have pipes there, and the interpreter looks at its start.
+        let mut process = launcher::spawn("zygote", theirs, Stdio::piped(), Stdio::piped())?;
         if let Some(errors) = process.stderr.take() {
             tokio::spawn(pass_on(errors));
         }

@@ -94,6 +94,7 @@ fn full_result() -> JobResult {
             isolation: Isolation::Container,
             image: String::new(),
             landlock_abi: Some(7),
+            warm: false,
             image_digest: Some(String::new()),
             limits: Limits::default(),
             policy_hash: String::new(),

@@ -94,7 +94,12 @@ fn has_process(argument: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reaper_leaves_workers_alone_that_just_start() {
     let ground = Ground::fresh();
-    let config = NativeConfig { cgroup_parent: ground.path(), user_base: 500_000, cpus: 1.0 };
+    let config = NativeConfig {
+        cgroup_parent: ground.path(),
+        user_base: 500_000,
+        cpus: 1.0,
+        warm: Vec::new(),
+    };
     let open = || NativeSandbox::open(config.clone());
     let reapers = [open().await, open().await].map(|it| it.expect("this host has all barriers"));
     let done = AtomicBool::new(false);

@@ -26,6 +26,8 @@ const MARKER: &str = "HOSTILE_ENTRY";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Native,
+    /// The same, with programs of Python's started from warm interpreters.
+    Warm,
     /// The engine's default runtime, runc.
     Docker,
     /// The engine's runtime `runsc`.
@@ -36,7 +38,7 @@ impl Runtime {
     /// Its name in the manifest.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Runtime::Native => "native",
+            Runtime::Native | Runtime::Warm => "native",
             Runtime::Docker => "docker",
             Runtime::GVisor => "gvisor",
         }
@@ -44,7 +46,7 @@ impl Runtime {
 
     fn backend(self) -> Backend {
         match self {
-            Runtime::Native => Backend::Native,
+            Runtime::Native | Runtime::Warm => Backend::Native,
             Runtime::Docker | Runtime::GVisor => Backend::Docker,
         }
     }
@@ -95,17 +97,25 @@ impl Fleet {
             let name = format!("SANDFLEET_CAPS_{limit}");
             variables.push(variable(&name, "600000".into()));
         }
+        variables.push(variable("SANDFLEET_SANDBOX_WARM", (runtime == Runtime::Warm).to_string()));
         if runtime == Runtime::GVisor {
             variables.push(variable("SANDFLEET_SANDBOX_RUNTIME", "runsc".into()));
         }
         let settings =
             Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");
         let sandbox = app::open_sandbox(backend, &settings).await.expect("a sandbox");
-        Self { runtime, settings, sandbox }
+        let fleet = Self { runtime, settings, sandbox };
+        if runtime == Runtime::Warm {
+            let begun = Instant::now();
+            while !fleet.run(Job::new("python", "print()")).await.0.sandbox.expect("it ran").warm {
+                assert!(begun.elapsed() < Duration::from_secs(60), "no interpreter gets warm");
+            }
+        }
+        fleet
     }
 
     pub(crate) fn is_native(&self) -> bool {
-        self.runtime == Runtime::Native
+        matches!(self.runtime, Runtime::Native | Runtime::Warm)
     }
 
     /// Runs a job along the whole path of one; also says how many seconds it took.
@@ -167,7 +177,13 @@ impl Fleet {
     pub(crate) async fn close(self) {
         if self.is_native() {
             let own = std::process::id().to_string();
-            let launchers = processes().filter(|process| parent(process).as_ref() == Some(&own));
+            let parent_of =
+                |process: &Path| parent(process).map(|pid| Path::new("/proc").join(pid));
+            let launchers = processes().filter(|process| {
+                // A warm one's parent is its zygote.
+                let parents = [parent(process), parent_of(process).and_then(|it| parent(&it))];
+                parents.contains(&Some(own.clone()))
+            });
             let mut looked_at = 0;
             for launcher in launchers {
                 let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");

@@ -31,8 +31,9 @@ fn report(fleet: &Fleet, entry: &Entry, result: &JobResult, seconds: f64) -> Opt
     let verdict = outcome(result);
     let mark = if faults.is_empty() { "ok    " } else { "FAILED" };
     let collecting = result.timing.collect_ms as f64 / 1000.0;
+    let warm = if result.sandbox.as_ref().is_some_and(|it| it.warm) { "warm " } else { "" };
     println!(
-        "{mark} {:28} {verdict:22} {seconds:6.2} s, {collecting:5.2} s for artifacts {}",
+        "{mark} {:28} {verdict:22} {seconds:6.2} s, {collecting:5.2} s for artifacts {warm}{}",
         entry.name,
         faults.join("; ")
     );
@@ -42,7 +43,7 @@ fn report(fleet: &Fleet, entry: &Entry, result: &JobResult, seconds: f64) -> Opt
 async fn run_entry(fleet: &Fleet, entry: &Entry) -> Vec<String> {
     // A container of an engine takes half a second, one of gVisor's two.
     let most = match fleet.runtime {
-        Runtime::Native => entry.repeat,
+        Runtime::Native | Runtime::Warm => entry.repeat,
         Runtime::Docker => 100,
         Runtime::GVisor => 20,
     };
@@ -225,6 +226,7 @@ async fn ordinary_programs_notice_nothing() {
 
 runtimes! {
     native = Runtime::Native;
+    warm = Runtime::Warm;
     docker = Runtime::Docker;
     gvisor = Runtime::GVisor;
 }

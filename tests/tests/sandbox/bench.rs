@@ -1,13 +1,17 @@
 //! The sandboxes under test, and what a claim needs to try one.
 
-use std::{fs, sync::Mutex};
+use std::{
+    fs,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, Job, JobResult, Limits, Verdict, encode};
 use sandfleet_tests::{Ground, Leftovers};
 use sandfleet_worker::{
     admission::{Admission, Admitted},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, WarmStart},
     hooks::Stream,
     outcome::{Accounting, conclude},
     sandbox::{
@@ -24,9 +28,31 @@ const CPUS: f64 = 2.0;
 
 /// Tries `claim` on a native sandbox, of which nothing may be left afterwards.
 pub(crate) async fn native(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    natively(Vec::new(), claim).await;
+}
+
+/// Tries `claim` on a native sandbox with a warm interpreter for it.
+pub(crate) async fn warm(claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    natively(Catalogue::embedded().warm_starts(), async |sandbox| {
+        warm_up(sandbox, &python("print('warm')")).await;
+        claim(sandbox).await;
+    })
+    .await;
+}
+
+/// Runs `job` until it starts from a warm interpreter.
+pub(crate) async fn warm_up(sandbox: &dyn Sandbox, job: &Job) {
+    let begun = Instant::now();
+    while !run(sandbox, job).await.sandbox.expect("it ran").warm {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no interpreter gets warm");
+    }
+}
+
+async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
     let ground = Ground::fresh();
     let leftovers = Leftovers::before(&ground, "none").await;
-    let config = NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: CPUS };
+    let config =
+        NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: CPUS, warm };
     let sandbox = NativeSandbox::open(config).await.expect("this host has all barriers");
     claim(&sandbox).await;
     sandbox.close().await;

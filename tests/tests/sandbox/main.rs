@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bench;
+mod conformance;
 mod engine;
 mod input;
 mod isolation;
@@ -23,6 +24,9 @@ macro_rules! suite {
     (everywhere { $($everywhere:tt)+ } on_linux { $($on_linux:tt)+ }) => {
         mod native {
             claims! { native: $($everywhere)+ $($on_linux)+ }
+        }
+        mod warm {
+            claims! { warm: $($everywhere)+ $($on_linux)+ }
         }
         mod docker {
             claims! { docker: $($everywhere)+ $($on_linux)+ }

@@ -199,10 +199,10 @@ struct Copies {
 }
 
 impl Birth for Copies {
-    fn start(&mut self, _: &Order, streams: Streams) -> io::Result<Option<Pid>> {
+    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>> {
         let child = (self.fork)()?;
         if child.is_none()
-            && let Err(error) = self.become_program(streams)
+            && let Err(error) = self.become_program(order, streams)
         {
             // The agent's stream may still be open here, and is not the program's to speak on.
             eprintln!("the program can't be started: {error}");
@@ -214,7 +214,7 @@ impl Birth for Copies {
 
 impl Copies {
     /// As after an exec: three descriptors, no signal blocked, and nobody hidden from himself.
-    fn become_program(&self, streams: Streams) -> io::Result<()> {
+    fn become_program(&self, order: &Order, streams: Streams) -> io::Result<()> {
         match streams.stdin {
             Some(file) => dup2_stdin(file)?,
             None => dup2_stdin(File::open("/dev/null")?)?,
@@ -225,6 +225,7 @@ impl Copies {
         // What it was in so far is hidden by the container's own.
         chdir(WORKING_DIRECTORY)?;
         set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        system::show_start(&order.command, &order.environment)?;
         self.effects.restore()
     }
 }

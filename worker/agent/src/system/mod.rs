@@ -1,6 +1,17 @@
 //! The few system calls that no safe wrapper offers: the one home of `unsafe`.
 #![allow(unsafe_code)]
 
+mod signals;
+mod start;
+
+pub(crate) use self::{
+    signals::{
+        SignalEffects, block_stop_signals, child_signals, forget_signal_effects,
+        with_no_signal_blocked,
+    },
+    start::show_start,
+};
+
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -68,120 +79,6 @@ pub(crate) fn install_filter(program: &[u8]) -> io::Result<()> {
     // copies and verifies them.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) })
         .map(drop)
-}
-
-/// Gives every signal its default effect, but for SIGPIPE, which the runtime of this program ignores
-/// and takes back for those that it starts. What is ignored stays ignored over exec: by `nohup`, by a
-/// shell's `&`, by whatever a service manager does.
-pub(crate) fn forget_signal_effects() {
-    // The kernel's own structure, as the C library refuses the signals that it keeps for itself:
-    // effect, flags, restorer, mask. All zero is the default effect.
-    let default = [0u64; 4];
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: the structure is read for its fixed size and outlives the call, no old one is asked
-        // for, and this program has no handlers to lose. SIGKILL and SIGSTOP are refused, harmlessly.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                std::ptr::null_mut::<u64>(),
-                size_of::<u64>(),
-            );
-        }
-    }
-}
-
-/// Effects of signals that an interpreter has set for itself, to be put back in its programs.
-#[derive(Debug)]
-pub(crate) struct SignalEffects(Vec<(i32, libc::sigaction)>);
-
-impl SignalEffects {
-    /// Those that are in force now and aren't the default.
-    pub(crate) fn read() -> Self {
-        let mut effects = Vec::new();
-        for signal in 1..32 {
-            // SAFETY: the structure is plain data that the kernel fills and that outlives the call; no
-            // new effect is set.
-            unsafe {
-                let mut effect = std::mem::zeroed::<libc::sigaction>();
-                let read = libc::sigaction(signal, std::ptr::null(), &mut effect);
-                if read == 0 && effect.sa_sigaction != libc::SIG_DFL {
-                    effects.push((signal, effect));
-                }
-            }
-        }
-        Self(effects)
-    }
-
-    /// Puts them in force again, and blocks no signal any more.
-    pub(crate) fn restore(&self) -> io::Result<()> {
-        for (signal, effect) in &self.0 {
-            // SAFETY: the effect is one that this very process image had before, so a handler in it is
-            // code that is still there.
-            let set = unsafe { libc::sigaction(*signal, effect, std::ptr::null_mut()) };
-            check(set.into())?;
-        }
-        // SAFETY: the set is a plain bit set that lives through the calls.
-        unsafe {
-            let mut none = std::mem::zeroed::<libc::sigset_t>();
-            libc::sigemptyset(&mut none);
-            check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()).into())
-        }
-        .map(drop)
-    }
-}
-
-/// Blocks the signals by which people and service managers stop a whole group of processes.
-///
-/// # Errors
-/// Those of sigprocmask(2).
-pub(crate) fn block_stop_signals() -> io::Result<()> {
-    // SAFETY: as below.
-    unsafe {
-        let mut set = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut set);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::sigaddset(&mut set, signal);
-        }
-        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into()).map(drop)
-    }
-}
-
-/// Does `start` with no signal blocked, and blocks again what was: the mask is inherited, and a
-/// program that starts with some blocked never hears of them.
-///
-/// # Errors
-/// Those of sigprocmask(2) and of `start`.
-pub(crate) fn with_no_signal_blocked<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    // SAFETY: both sets are plain bit sets that live through the calls; `before` is filled by the
-    // first one.
-    unsafe {
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        let mut before = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &none, &mut before).into())?;
-        let started = start();
-        check(libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()).into())?;
-        started
-    }
-}
-
-/// Blocks SIGCHLD and gives a descriptor that is readable whenever a child has ended.
-///
-/// # Errors
-/// Those of sigprocmask(2) and signalfd(2).
-pub(crate) fn child_signals() -> io::Result<OwnedFd> {
-    // SAFETY: `set` is a plain bit set that sigemptyset initialises before it is read, and it
-    // lives through the calls; signalfd gives a new descriptor that nobody else owns.
-    unsafe {
-        let mut set = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
-        let fd = check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())?;
-        Ok(OwnedFd::from_raw_fd(fd as i32))
-    }
 }
 
 /// Brings the loopback interface of this network namespace up.

@@ -1,0 +1,211 @@
+//! A program that starts from a warm interpreter can't tell, except by the time: the same programs
+//! both ways.
+
+use sandfleet_common::{InputFile, Job, JobResult};
+use sandfleet_tests::{Ground, Leftovers};
+use sandfleet_worker::{
+    catalogue::Catalogue,
+    sandbox::{
+        Sandbox,
+        native::{NativeConfig, NativeSandbox},
+    },
+};
+
+use crate::bench::{python, run, warm_up};
+
+/// Everything that Python shows of how it was started.
+const ITSELF: &str = r#"
+    import atexit, gc, inspect, locale, os, resource, signal, sys, threading, time
+    print(sys.argv, sys.orig_argv, sys.path, sys.executable, sys.prefix, sys.flags)
+    print(sorted(sys.modules), sorted(os.environ.items()), sorted(os.environb))
+    print(__file__, __name__, type(__loader__), __loader__.path, __spec__, __cached__, list(globals()))
+    print(len(inspect.stack()), sys._getframe().f_back, sys.modules["__main__"].__dict__ is globals())
+    print(os.getcwd(), os.listdir("."), sorted(os.listdir("/")), os.listdir("/tmp"))
+    print(os.getpid(), os.getppid(), os.getsid(0), os.getpgrp(), os.getresuid(), os.getresgid())
+    print([(number, signal.getsignal(number)) for number in sorted(signal.valid_signals())])
+    print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        print(stream, stream.line_buffering, stream.write_through, stream.errors, stream.seekable())
+    print(sorted(os.listdir("/proc/self/fd")), os.readlink("/proc/self/exe"))
+    print(open("/proc/self/cmdline").read().split("\0"), open("/proc/self/environ").read().split("\0"))
+    wanted = "Name Threads NoNewPrivs Seccomp SigBlk SigIgn SigCgt CapEff CapBnd Groups NSpid Uid Gid"
+    print([line for line in open("/proc/self/status") if line.split(":")[0] in wanted.split()])
+    limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    print([(name, resource.getrlimit(getattr(resource, name))) for name in limits])
+    print([line.split(" ", 3)[3] for line in open("/proc/self/mountinfo")])
+    print(open("/proc/self/cgroup").read(), open("/proc/self/oom_score_adj").read())
+    print(threading.enumerate()[0].name, threading.main_thread().ident == threading.get_ident())
+    print(sorted(sys.path_importer_cache), [str(finder).split(" at ")[0] for finder in sys.meta_path])
+    print(sys.dont_write_bytecode, sys.getrecursionlimit(), sys.getswitchinterval(), gc.get_threshold())
+    print(locale.setlocale(locale.LC_ALL), sys.getfilesystemencoding(), time.process_time() < 5)
+"#;
+
+/// Ways to end, each with its program.
+const ENDS: &[(&str, &str)] = &[
+    ("by itself", "print(input()); print(open('in.txt').read())"),
+    (
+        "with a word",
+        "import sys; open('b', 'w').write('x'); f = open('c', 'w'); f.write('y'); sys.exit('no')",
+    ),
+    ("with a large number", "raise SystemExit(300)"),
+    (
+        "with an exception in a cycle",
+        r#"
+        import atexit
+        class Lasting:
+            def __init__(self): self.me = self
+            def __del__(self): print("deleted", kept)
+        kept, lasting, file = "still there", Lasting(), open("late", "w")
+        file.write("written at the end")
+        atexit.register(lambda: print("at exit", "__file__" in globals()))
+        def deep(): raise ValueError("deep")
+        deep()
+    "#,
+    ),
+    (
+        "with a hook of its own",
+        "import sys\nsys.excepthook = lambda *a: print('hook', a[:2])\nraise KeyError",
+    ),
+    ("as no Python", "def f(:\n"),
+    ("by a signal", "import os; os.kill(os.getpid(), 11)"),
+    ("by an interrupt", "raise KeyboardInterrupt"),
+    (
+        "by an interrupt beside a thread",
+        r#"
+        import threading, time
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        raise KeyboardInterrupt
+    "#,
+    ),
+    ("without its stdout", "import os; os.close(1); print('lost')"),
+    (
+        "with its threads",
+        r#"
+        import threading, time, concurrent.futures
+        threading.Thread(target=lambda: (time.sleep(0.1), print("last"))).start()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool: print(list(pool.map(abs, [-1, 2])))
+    "#,
+    ),
+    (
+        "with its children",
+        r#"
+        import multiprocessing, os, subprocess, sys
+        def work(queue): queue.put(__name__)
+        if __name__ == "__main__":
+            queue = multiprocessing.Queue()
+            child = multiprocessing.Process(target=work, args=(queue,))
+            child.start(); print(queue.get()); child.join(); print(child.exitcode)
+            sys.stdout.flush()
+            if os.fork() == 0: print("child"); sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.wait()[1]))
+            print(subprocess.run([sys.executable, "-c", "import sys; print(sys.path)"], capture_output=True))
+    "#,
+    ),
+    ("by its want of memory", "x = bytearray(10**9)"),
+];
+
+fn job(code: &str) -> Job {
+    let mut job = python(code);
+    job.stdin = Some("a line\n".into());
+    job.artifacts.push("**".into());
+    job.args = vec!["one".into(), "two words".into()];
+    job.env.insert("ADDED".into(), "a value".into());
+    job.files.push(InputFile {
+        name: "in.txt".into(),
+        content: "content".into(),
+        encoding: Default::default(),
+    });
+    job
+}
+
+/// What a program did, without what differs from run to run.
+fn deeds(result: JobResult) -> String {
+    let run = result.run.expect("it ran");
+    let mut files: Vec<_> = result.artifacts.iter().map(|it| (&it.name, &it.content)).collect();
+    files.sort();
+    format!(
+        "{:?} {}\n{:?} {:?} {:?}\n{files:?}\n{}\n{}",
+        result.verdict,
+        result.message,
+        result.exit_code,
+        result.signal,
+        result.limits_hit,
+        run.stdout,
+        run.stderr
+    )
+}
+
+/// Two native sandboxes, one of which starts programs like `first` from a warm interpreter.
+async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandbox)) {
+    let ground = Ground::fresh();
+    let leftovers = Leftovers::before(&ground, "none").await;
+    let open = async |warm| {
+        let config =
+            NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: 2.0, warm };
+        NativeSandbox::open(config).await.expect("this host has all barriers")
+    };
+    let cold = open(Vec::new()).await;
+    let warm = open(Catalogue::embedded().warm_starts()).await;
+    warm_up(&warm, first).await;
+    claim(&cold, &warm).await;
+    cold.close().await;
+    warm.close().await;
+    drop((cold, warm));
+    leftovers.are_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_can_not_tell_a_warm_start_from_a_cold_one() {
+    both_ways(&python("print()"), async |cold, warm| {
+        for (what, code) in [&[("showing itself", ITSELF)], ENDS].concat() {
+            let started_warm = run(warm, &job(code)).await;
+            assert!(started_warm.sandbox.as_ref().is_some_and(|it| it.warm), "{what}");
+            let started_cold = run(cold, &job(code)).await;
+            assert!(started_cold.sandbox.as_ref().is_some_and(|it| !it.warm), "{what}");
+            pretty_eq(&deeds(started_warm), &deeds(started_cold), what);
+        }
+    })
+    .await;
+}
+
+/// The first line that differs says more than both texts.
+fn pretty_eq(warm: &str, cold: &str, what: &str) {
+    for (warm, cold) in warm.lines().zip(cold.lines()) {
+        assert_eq!(warm, cold, "a program that ends {what}");
+    }
+    assert_eq!(warm.len(), cold.len(), "a program that ends {what}: {warm}\n\n{cold}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_numbers_are_every_programs_own() {
+    let code =
+        "import random, numpy; print(random.random(), numpy.random.random(), numpy.__name__)";
+    both_ways(&python(code), async |_, warm| {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..4 {
+            let result = run(warm, &python(code)).await;
+            assert!(result.sandbox.as_ref().is_some_and(|it| it.warm), "{result:?}");
+            let run = result.run.expect("it ran");
+            // Where numpy isn't installed the program says so, as it would from a cold start.
+            let text = if run.stdout.is_empty() { return } else { run.stdout };
+            assert!(seen.insert(text.clone()), "{text} for the second time");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_interpreter_looks_at_when_it_starts_makes_a_cold_start() {
+    both_ways(&python("print()"), async |_, warm| {
+        let mut with_variable = job("import os; print(hash('a'), os.environ['PYTHONHASHSEED'])");
+        with_variable.env.insert("PYTHONHASHSEED".into(), "0".into());
+        let mut elsewhere = job("print(__file__)");
+        elsewhere.entrypoint = Some("b/c.py".into());
+        for job in [with_variable, elsewhere] {
+            let result = run(warm, &job).await;
+            assert_eq!(result.exit_code, Some(0), "{result:?}");
+            assert!(result.sandbox.is_some_and(|it| !it.warm));
+        }
+    })
+    .await;
+}

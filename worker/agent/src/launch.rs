@@ -163,15 +163,6 @@ struct Slot {
     is_root: bool,
 }
 
-/// Where a launcher's root tree comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tree {
-    /// It is to be built of the host's programs.
-    Host,
-    /// The zygote that this launcher is a copy of has built it.
-    Zygote,
-}
-
 /// Serves the worker on standard input until it goes away.
 ///
 /// # Errors
@@ -179,7 +170,7 @@ pub(crate) enum Tree {
 pub fn serve() -> io::Result<()> {
     leave_worker()?;
     let worker = io::stdin().as_fd().try_clone_to_owned()?;
-    serve_slot(worker.as_fd(), Tree::Host, &mut Exec).map(drop)
+    serve_slot(worker.as_fd(), &mut Exec).map(drop)
 }
 
 /// What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
@@ -192,15 +183,11 @@ pub(crate) fn leave_worker() -> io::Result<()> {
 
 /// Starts the containers of one slot until the worker goes away; or comes back as a program in one
 /// of them, if `birth` lets programs go on from here.
-pub(crate) fn serve_slot(
-    worker: BorrowedFd<'_>,
-    tree: Tree,
-    birth: &mut dyn Birth,
-) -> io::Result<Role> {
+pub(crate) fn serve_slot(worker: BorrowedFd<'_>, birth: &mut dyn Birth) -> io::Result<Role> {
     let mut slot = None;
     while let Some((command, descriptors)) = receive(worker)? {
         match command {
-            Command::Prepare { user, filter } => match prepare(user, filter, descriptors, tree) {
+            Command::Prepare { user, filter } => match prepare(user, filter, descriptors) {
                 Ok(prepared) => {
                     slot = Some(prepared);
                     report(worker, &Report::Prepared)?;
@@ -226,12 +213,7 @@ pub(crate) fn serve_slot(
     Ok(Role::Agent)
 }
 
-fn prepare(
-    user: u32,
-    filter: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
-    tree: Tree,
-) -> Result<Slot, Failed> {
+fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot, Failed> {
     let is_root = geteuid().is_root();
     if !is_root {
         namespace::become_inner_root(geteuid().as_raw(), getegid().as_raw())?;
@@ -240,10 +222,7 @@ fn prepare(
     // While the host's /proc can still be seen.
     let user_namespace = namespace::make_user_namespace(owner)?;
     namespace::leave_host_mounts()?;
-    match tree {
-        Tree::Host => root::build(is_root, (!is_root).then_some(root::KEPT_PROC))?,
-        Tree::Zygote => root::leave_zygote()?,
-    }
+    root::build(is_root, root::overlay, (!is_root).then_some(root::KEPT_PROC))?;
     let counters = Counters::from_descriptors(descriptors);
     Ok(Slot { counters, user_namespace, filter, owner, is_root })
 }

@@ -88,7 +88,11 @@ pub(crate) const KEPT_PROC: &str = "/.proc";
 
 /// Builds the tree and makes it this process's root; the host's files are gone from its sight, but for
 /// its /proc if that is to be kept somewhere.
-pub(crate) fn build(is_root: bool, kept_proc: Option<&str>) -> Result<(), Failed> {
+pub(crate) fn build(
+    is_root: bool,
+    show_programs: fn(&Path, &Path) -> io::Result<()>,
+    kept_proc: Option<&str>,
+) -> Result<(), Failed> {
     let broken = |what: &'static str| {
         move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
     };
@@ -97,7 +101,7 @@ pub(crate) fn build(is_root: bool, kept_proc: Option<&str>) -> Result<(), Failed
     mount("tmpfs", ASSEMBLY, "tmpfs", MountFlags::NOSUID, c"mode=0755,size=16m")
         .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
     let root = Path::new(ASSEMBLY);
-    overlay_programs(root).map_err(broken("the programs (/usr)"))?;
+    add_programs(root, show_programs).map_err(broken("the programs (/usr)"))?;
     make_devices(root, is_root).map_err(broken("/dev"))?;
     copy_settings(root).map_err(broken("/etc"))?;
     for directory in ["proc", "tmp", "old", "var", &WORKING_DIRECTORY[1..]] {
@@ -135,14 +139,27 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows the host's programs through an overlay. Its files are not the host's own, though their
-/// content is: so a watch (inotify) on them tells nothing of what the host and neighbours open, and
-/// a lock on them holds nobody up.
-fn overlay_programs(root: &Path) -> io::Result<()> {
+/// Shows a directory of the host's programs through an overlay. Its files are not the host's own,
+/// though their content is: so a watch (inotify) on them tells nothing of what the host and
+/// neighbours open, and a lock on them holds nobody up.
+pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
     // An overlay without an upper directory wants two lower ones.
-    let nothing = root.join(NOTHING);
-    fs::create_dir(&nothing)?;
+    let nothing = Path::new(ASSEMBLY).join(NOTHING);
+    let layers = format!("lowerdir={}:{}", source.display(), nothing.display());
+    let layers = std::ffi::CString::new(layers).map_err(io::Error::other)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount("overlay", target, "overlay", flags, layers.as_c_str()).map_err(io::Error::from)
+}
+
+/// Shows a directory of the host's programs as it is, read-only: to a zygote, which runs nothing else.
+/// Its containers' trees lie over it.
+pub(crate) fn expose(source: &Path, target: &Path) -> io::Result<()> {
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    bind(source, target, attributes)
+}
+
+fn add_programs(root: &Path, show: fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    fs::create_dir(root.join(NOTHING))?;
     for directory in PROGRAM_DIRECTORIES {
         let source = Path::new(directory);
         let target = root.join(&directory[1..]);
@@ -150,9 +167,7 @@ fn overlay_programs(root: &Path) -> io::Result<()> {
             Ok(facts) if facts.is_symlink() => symlink(fs::read_link(source)?, &target)?,
             Ok(_) => {
                 fs::create_dir(&target)?;
-                let layers = format!("lowerdir={directory}:{}", nothing.display());
-                let layers = std::ffi::CString::new(layers).map_err(io::Error::other)?;
-                mount("overlay", &target, "overlay", flags, layers.as_c_str())?;
+                show(source, &target)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -241,15 +256,6 @@ pub(crate) fn furnish_zygote(files: &[(&str, &[u8])]) -> Result<(), Failed> {
     for (name, content) in files {
         fs::write(Path::new("/tmp").join(name), content)
             .map_err(|error| Barrier::RootTree.failed(format!("/tmp/{name}: {error}")))?;
-    }
-    Ok(())
-}
-
-/// Leaves what the zygote had for itself, in a mount namespace that is a copy of its own.
-pub(crate) fn leave_zygote() -> Result<(), Failed> {
-    for place in ["/proc", "/tmp"] {
-        unmount(place, UnmountFlags::DETACH)
-            .map_err(|error| Barrier::RootTree.failed(format!("{place}: {error}")))?;
     }
     Ok(())
 }

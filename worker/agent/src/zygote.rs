@@ -1,7 +1,6 @@
 //! A zygote: an interpreter that has loaded what programs ask for before there is any program.
 //!
-//! It starts as the agent, builds the root tree in namespaces of its own and becomes the
-//! interpreter, which loads a module that is this code again and calls [`serve`]. For every slot it
+//! It starts as the agent, builds a root tree in namespaces of its own and becomes the interpreter, which loads a module that is this code again and calls [`serve`]. For every slot it
 //! makes a copy of itself, a [launcher](crate::launch). The launcher's copies become the agents of
 //! containers, with every barrier of a cold start, and only then such an agent takes its order and
 //! makes the last copy, the program. So no byte of a job is ever read where another job could see it,
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::{receive, report},
-    launch::{self, Failed, Tree},
+    launch::{self, Failed},
     message::Order,
     namespace,
     program::{Birth, Streams},
@@ -116,7 +115,7 @@ fn replace<'a>(
         system::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         let broken = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| root::build(true, Some("/proc")))
+            .and_then(|()| root::build(true, root::expose, Some("/proc")))
             .and_then(|()| root::furnish_zygote(&contents))
             .map_err(broken)?;
         // As for programs: it tells interpreters where the program's file is.
@@ -182,7 +181,7 @@ pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Order> {
 fn launch(socket: OwnedFd, copies: &mut Copies) -> io::Result<Order> {
     rustix::process::setsid()?;
     system::close_others(&mut [socket.as_raw_fd()])?;
-    match launch::serve_slot(socket.as_fd(), Tree::Zygote, copies) {
+    match launch::serve_slot(socket.as_fd(), copies) {
         Ok(Role::Program(order)) => Ok(*order),
         Ok(Role::Agent) => system::exit(0),
         Err(error) => {

@@ -112,9 +112,11 @@ impl NativeSandbox {
             image_digest: None,
             policy_hash: policy.hash(),
         };
-        // Without root a slot's tree can't be handed on, and there is one slot.
+        // The file that a copy of an interpreter runs from is the host's own, outside of every tree;
+        // it takes Landlock to keep programs from it. Without root there is one slot anyway.
         let is_root = rustix::process::geteuid().is_root();
-        let nursery = Nursery::new(if is_root { config.warm.clone() } else { Vec::new() });
+        let can_be_warm = is_root && sandfleet_agent::landlock_version().is_some();
+        let nursery = Nursery::new(if can_be_warm { config.warm.clone() } else { Vec::new() });
         let shared = Shared {
             config,
             nursery,

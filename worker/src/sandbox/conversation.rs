@@ -244,8 +244,7 @@ async fn hear(
     listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
 }
 
-/// Hears that a container's agent is there and has found its own barriers: what it waits for then
-/// is its order.
+/// Hears that a container's agent is there, has found its barriers and waits for its order.
 pub(crate) async fn greet(
     mut from: impl AsyncRead + Unpin,
     start_by: Deadline,

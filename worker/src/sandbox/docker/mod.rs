@@ -127,6 +127,7 @@ impl DockerSandbox {
         let mut waiting = self.pool.take(shape);
         loop {
             let was_waiting = waiting.is_some();
+            let failures = self.pool.failures();
             let mut heard = Heard::default();
             let mut running = match waiting.take() {
                 Some(waiting) => {
@@ -139,18 +140,17 @@ impl DockerSandbox {
             debug!(job = %plan.job_id, attempt = plan.attempt, container, was_waiting, "has a container");
             let (from, to) = (&mut running.from, &mut running.to);
             let (policy, isolation) = (&self.engine.policy, self.description.isolation);
+            let said = &mut heard;
             let held = if was_waiting {
-                let heard = &mut heard;
-                conversation::hold_greeted(from, to, plan, policy, isolation, heard, watcher).await
+                conversation::hold_greeted(from, to, plan, policy, isolation, said, watcher).await
             } else {
-                let heard = &mut heard;
-                conversation::hold(from, to, plan, policy, isolation, heard, watcher).await
+                conversation::hold(from, to, plan, policy, isolation, said, watcher).await
             };
             let mut container = running.container;
             if held.is_ok() {
                 container.leave().await;
                 if !was_waiting {
-                    self.pool.trust();
+                    self.pool.trust(failures);
                 }
                 return conversation::conclude(held, heard, begun, Loss::Unexplained);
             }
@@ -162,8 +162,8 @@ impl DockerSandbox {
             container.remove().await;
             let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
             if was_waiting && is_lost && heard.started.is_none() {
-                // It went while it waited, and nothing of the job was begun. Others may have gone
-                // with it.
+                // It went while it waited, before it said that the program runs: the job hasn't had
+                // its attempt. Others may have gone with it.
                 self.pool.distrust();
                 continue;
             }

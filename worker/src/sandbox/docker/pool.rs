@@ -67,10 +67,11 @@ struct Shelf {
     demand: Demand,
     /// Oldest first.
     waiting: VecDeque<Waiting>,
-    /// What is being made, by numbers that are never used again.
-    making: Vec<(u64, Shape)>,
-    numbers: u64,
-    /// Whether a container that was made for its job has served it since the last failure.
+    /// What is being made.
+    making: Vec<Shape>,
+    /// How often something has failed: what was begun before the last time counts for nothing.
+    failures: u64,
+    /// Whether a container that was made for its job has served it since.
     is_trusted: bool,
 }
 
@@ -81,7 +82,7 @@ impl Pool {
             demand: Demand::new(size),
             waiting: VecDeque::new(),
             making: Vec::new(),
-            numbers: 0,
+            failures: 0,
             is_trusted: false,
         };
         let shared =
@@ -113,9 +114,16 @@ impl Pool {
         None
     }
 
-    /// A container that was made for its job has served it: more may be made ahead.
-    pub(super) fn trust(&self) {
-        self.shared.shelf().is_trusted = true;
+    /// How often something has failed so far.
+    pub(super) fn failures(&self) -> u64 {
+        self.shared.shelf().failures
+    }
+
+    /// A container that was made for its job has served it, which began after so many failures: if
+    /// there were no more, containers may be made ahead.
+    pub(super) fn trust(&self, failures: u64) {
+        let mut shelf = self.shared.shelf();
+        shelf.is_trusted |= shelf.failures == failures;
     }
 
     /// Something has failed. What was made before that serves nobody, and nothing is made ahead
@@ -139,6 +147,7 @@ impl Shared {
     fn distrust(&self) {
         let mut shelf = self.shelf();
         shelf.is_trusted = false;
+        shelf.failures += 1;
         shelf.making.clear();
         shelf.waiting.clear();
     }
@@ -147,13 +156,13 @@ impl Shared {
     /// makes a container also when nobody waits for its answer any more.
     async fn fill(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let Some((number, shape)) = self.next() else {
+            let Some((failures, shape)) = self.next() else {
                 let look = timeout(LOOK_INTERVAL, self.wake.notified());
                 let _ = stop.run_until_cancelled(look).await;
                 continue;
             };
             match self.make(shape).await {
-                Ok(made) => self.put(number, made),
+                Ok(made) => self.put(failures, made),
                 Err(error) => {
                     warn!(%error, "no container can be started ahead; the next job starts its own");
                     self.distrust();
@@ -162,10 +171,10 @@ impl Shared {
         }
     }
 
-    /// What is to be made next; throws away what nobody should have any more.
+    /// What is to be made next, and after how many failures; throws away what nobody should have any more.
     fn next(&self) -> Option<(u64, Shape)> {
         let mut shelf = self.shelf();
-        let Shelf { demand, waiting, making, numbers, is_trusted } = &mut *shelf;
+        let Shelf { demand, waiting, making, failures, is_trusted } = &mut *shelf;
         if !*is_trusted {
             return None;
         }
@@ -183,15 +192,14 @@ impl Shared {
                 waiting.remove(at);
             }
         }
-        kept.extend(making.iter().map(|(_, shape)| *shape));
+        kept.extend(making.iter());
         if kept.len() >= self.size {
             return None;
         }
         let missing = targets.iter().find(|(shape, target)| count(&kept, *shape) < *target);
         let (shape, _) = *missing?;
-        *numbers += 1;
-        making.push((*numbers, shape));
-        Some((*numbers, shape))
+        making.push(shape);
+        Some((*failures, shape))
     }
 
     async fn make(&self, shape: Shape) -> Result<Waiting, SandboxError> {
@@ -204,11 +212,11 @@ impl Shared {
     }
 
     /// Puts what was made where jobs find it, unless something has failed meanwhile.
-    fn put(&self, number: u64, made: Waiting) {
+    fn put(&self, failures: u64, made: Waiting) {
         let mut shelf = self.shelf();
-        let begun = shelf.making.iter().position(|(it, _)| *it == number);
-        if let Some(at) = begun {
-            shelf.making.swap_remove(at);
+        if shelf.failures == failures {
+            let begun = shelf.making.iter().position(|shape| *shape == made.shape);
+            begun.map(|at| shelf.making.swap_remove(at));
             shelf.waiting.push_back(made);
         }
     }

@@ -83,6 +83,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         worker_id: settings.worker.id.clone(),
         allow_outdated: settings.sandbox.allow_outdated_engine,
         apparmor_profile: settings.sandbox.apparmor_profile.clone(),
+        pool_size: settings.sandbox.pool_size,
     }
 }
 

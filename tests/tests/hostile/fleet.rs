@@ -164,16 +164,10 @@ impl Fleet {
             (!left).then_some(())
         })
         .await;
-        if !self.is_native() {
-            let label = format!("sandfleet.job={job}");
-            eventually(&format!("the end of the container of {job}"), || async {
-                (containers(&label) == "[]").then_some(())
-            })
-            .await;
-        }
     }
 
     /// Closes the fleet, after a look at the control groups: between jobs only launchers are there.
+    /// No container may be there then.
     pub(crate) async fn close(self) {
         if self.is_native() {
             let own = std::process::id().to_string();
@@ -196,6 +190,10 @@ impl Fleet {
             assert!(looked_at > 0, "no slot was found to look at");
         }
         self.sandbox.close().await;
+        if !self.is_native() {
+            let label = format!("sandfleet.worker={}", self.settings.worker.id);
+            assert_eq!(containers(&label), "[]");
+        }
     }
 }
 

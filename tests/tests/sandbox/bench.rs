@@ -99,6 +99,7 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         // Debian 12 has no newer one.
         allow_outdated: true,
         apparmor_profile: None,
+        pool_size: 0,
     }
 }
 

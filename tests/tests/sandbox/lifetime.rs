@@ -56,7 +56,7 @@ pub(crate) async fn a_dropped_run_leaves_the_sandbox_usable(sandbox: &dyn Sandbo
 }
 
 /// Leaves a trace wherever it can.
-const LEAVE: &str = "
+pub(crate) const LEAVE: &str = "
     import os, socket
     for directory in ['/box', '/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue']:
         try:
@@ -74,7 +74,7 @@ const LEAVE: &str = "
     ";
 
 /// Looks for one wherever it could be.
-const LOOK: &str = "
+pub(crate) const LOOK: &str = "
     import os, socket
     for directory in ['/box', '/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue']:
         if os.path.isdir(directory):

@@ -10,6 +10,7 @@ mod lifetime;
 mod limits;
 mod memory;
 mod output;
+mod pool;
 
 macro_rules! claims {
     ($sandbox:ident: $($file:ident: $($claim:ident)+;)+) => {

@@ -36,6 +36,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     scope::obtain(settings);
+    let mut settings = settings.clone();
+    // Containers that wait are made like those that don't: they would tell nothing more.
+    settings.sandbox.pool_size = 0;
+    let settings = &settings;
     if arguments.attack {
         return attack(&arguments, settings).await;
     }

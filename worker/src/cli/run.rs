@@ -96,6 +96,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         let wanted = job.limits.get(*name).unwrap_or(0);
         settings.caps.set(*name, settings.caps.get(*name).max(wanted));
     }
+    // There is no next job that a container could wait for.
+    settings.sandbox.pool_size = 0;
     job.queued_at = Some(jiff::Timestamp::now());
     let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await.map_err(refuse)?;
     let hooks: Arc<dyn Hooks> =

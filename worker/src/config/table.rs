@@ -212,6 +212,9 @@ settings! {
         apparmor_profile: Option<String> = "", Kind::Text(&NAME_OR_NONE);
         /// The image of the containers.
         image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
+        /// How many containers of Docker's may wait for jobs, started ahead; 0 for none. As many
+        /// wait as were used lately, for jobs with the same limits; each takes about 5 MiB of memory.
+        pool_size: usize = "8", Kind::Integer { min: 0, max: 1024 };
         /// The cgroup below which the native backend makes those of its jobs; without one it is
         /// the worker's own.
         cgroup_parent: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);

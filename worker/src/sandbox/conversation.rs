@@ -68,7 +68,7 @@ pub(crate) enum Broken {
 /// when the conversation broke off.
 pub(crate) async fn hold(
     from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    to: impl AsyncWrite + Unpin,
     plan: &Plan,
     policy: &Policy,
     isolation: Isolation,
@@ -76,6 +76,33 @@ pub(crate) async fn hold(
     watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
+    let key = hand_over(to, plan, policy, isolation, start_by).await?;
+    hear(from, key, plan, policy, heard, watcher, start_by).await
+}
+
+/// As [`hold`], with a container that has been [`greet`]ed.
+pub(crate) async fn hold_greeted(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    plan: &Plan,
+    policy: &Policy,
+    isolation: Isolation,
+    heard: &mut Heard,
+    watcher: &Watcher<'_>,
+) -> Result<(), Broken> {
+    let start_by = Deadline::now() + START_DEADLINE;
+    let key = hand_over(to, plan, policy, isolation, start_by).await?;
+    listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
+}
+
+/// Sends everything that a program needs, with a key that nobody else has.
+async fn hand_over(
+    mut to: impl AsyncWrite + Unpin,
+    plan: &Plan,
+    policy: &Policy,
+    isolation: Isolation,
+    start_by: Deadline,
+) -> Result<Key, Broken> {
     let key = generate_key()?;
     let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation);
     let order = encode_order(plan, key.clone(), bounds)?;
@@ -86,7 +113,7 @@ pub(crate) async fn hold(
     // An agent that gives up stops listening, but it says why: a failure to send is no reason
     // not to hear that.
     let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
-    listen(Receiver { from, key, seal: None }, plan, policy, heard, watcher, start_by).await
+    Ok(key)
 }
 
 /// What else is known of a container that ended in the middle of its job.
@@ -204,6 +231,45 @@ fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
     }
 }
 
+/// Hears a container from its first word to its last.
+async fn hear(
+    mut from: impl AsyncRead + Unpin,
+    key: Key,
+    plan: &Plan,
+    policy: &Policy,
+    heard: &mut Heard,
+    watcher: &Watcher<'_>,
+    start_by: Deadline,
+) -> Result<(), Broken> {
+    heard.landlock = greet(&mut from, start_by).await?.landlock;
+    listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
+}
+
+/// Hears that a container's agent is there, has found its barriers and waits for its order.
+pub(crate) async fn greet(
+    mut from: impl AsyncRead + Unpin,
+    start_by: Deadline,
+) -> Result<Hello, Broken> {
+    let mut payload = Vec::new();
+    let first = read_frame(&mut from, &mut payload);
+    match timeout_at(start_by, first).await.map_err(|_| Broken::Overdue)?? {
+        Kind::Hello => {}
+        Kind::Failed => return Err(Broken::Refused(sentence(&payload))),
+        Kind::Barrier => return Err(Broken::Barrier(parse(&payload)?)),
+        kind => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
+    }
+    let hello: Hello = parse(&payload)?;
+    if hello.protocol != AGENT_PROTOCOL {
+        return Err(Broken::Refused(format!(
+            "the image's agent speaks protocol {}, this worker {AGENT_PROTOCOL}; rebuild the image \
+             with deploy/images/build",
+            hello.protocol
+        )));
+    }
+    Ok(hello)
+}
+
+/// Hears what a container says once it has greeted.
 async fn listen(
     mut from: Receiver<impl AsyncRead + Unpin>,
     plan: &Plan,
@@ -219,24 +285,9 @@ async fn listen(
     loop {
         let kind =
             timeout_at(deadline, from.frame(&mut payload)).await.map_err(|_| Broken::Overdue)??;
-        let before_hello = from.seal.is_none();
         match (kind, heard.started.is_some(), heard.ended.is_some()) {
-            (Kind::Failed, ..) => {
-                return Err(Broken::Refused(sentence(&payload)));
-            }
-            (Kind::Barrier, ..) if before_hello => return Err(Broken::Barrier(parse(&payload)?)),
-            (Kind::Hello, ..) if before_hello => {
-                let Hello { protocol, landlock } = parse(&payload)?;
-                if protocol != AGENT_PROTOCOL {
-                    return Err(Broken::Refused(format!(
-                        "the image's agent speaks protocol {protocol}, this worker \
-                         {AGENT_PROTOCOL}; rebuild the image with deploy/images/build"
-                    )));
-                }
-                heard.landlock = landlock;
-                from.seal();
-            }
-            (Kind::Started, false, _) if !before_hello => {
+            (Kind::Failed, ..) => return Err(Broken::Refused(sentence(&payload))),
+            (Kind::Started, false, _) => {
                 heard.started = Some(Instant::now());
                 let limit = Duration::from_millis(plan.limits.wall_time_ms);
                 deadline = Deadline::now() + limit + END_DEADLINE;
@@ -291,37 +342,40 @@ fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Broken> 
     serde_json::from_slice(payload).map_err(|error| Broken::Protocol(error.to_string()))
 }
 
-/// The frames of one container, with their seals once it has said that it is there.
+async fn read_frame(
+    mut from: impl AsyncRead + Unpin,
+    payload: &mut Vec<u8>,
+) -> Result<Kind, Broken> {
+    let mut head = [0; HEADER];
+    from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
+    let (kind, length) =
+        frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
+    // Grows with what really arrives: a header alone makes nobody allocate.
+    payload.clear();
+    let read = from.take(length as u64).read_to_end(payload).await.map_err(|_| Broken::Lost)?;
+    if read < length {
+        return Err(Broken::Lost);
+    }
+    Ok(kind)
+}
+
+/// The frames of one container that has greeted: nothing is taken but what its agent has sealed.
 struct Receiver<R> {
     from: R,
-    key: Key,
-    seal: Option<Seal>,
+    seal: Seal,
 }
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
-    /// Takes nothing from here on but what the agent has sealed.
-    fn seal(&mut self) {
-        self.seal = Some(Seal::new(&self.key));
+    fn new(from: R, key: &Key) -> Self {
+        Self { from, seal: Seal::new(key) }
     }
 
     async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, Broken> {
-        let mut head = [0; HEADER];
-        self.from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
-        let (kind, length) =
-            frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
-        // Grows with what really arrives: a header alone makes nobody allocate.
-        payload.clear();
-        let limited = (&mut self.from).take(length as u64);
-        let read = { limited }.read_to_end(payload).await.map_err(|_| Broken::Lost)?;
-        if read < length {
-            return Err(Broken::Lost);
-        }
-        if let Some(seal) = &mut self.seal {
-            let mut tag = [0; TAG];
-            self.from.read_exact(&mut tag).await.map_err(|_| Broken::Lost)?;
-            if !seal.is_genuine(kind, payload, &tag) {
-                return Err(Broken::Forged(kind));
-            }
+        let kind = read_frame(&mut self.from, payload).await?;
+        let mut tag = [0; TAG];
+        self.from.read_exact(&mut tag).await.map_err(|_| Broken::Lost)?;
+        if !self.seal.is_genuine(kind, payload, &tag) {
+            return Err(Broken::Forged(kind));
         }
         Ok(kind)
     }

@@ -16,7 +16,7 @@ use super::{
     native::{self, Sandboxed},
     peers,
     rounds::{Group, Lane, Row},
-    subject::{Repeated, Subject},
+    subject::{Paced, Repeated, Subject},
     workers,
 };
 
@@ -28,6 +28,7 @@ pub(crate) const COLD_OFFERED: &str = "native, cold, python3 main.py";
 pub(crate) const WARM: &str = "native, warm";
 pub(crate) const DOCKER: &str = "docker backend";
 pub(crate) const DOCKER_RUN: &str = "docker run, hardened";
+pub(crate) const DOCKER_LIGHT: &str = "docker, now and then";
 
 /// The services that `tests/run` has started, if it has.
 pub(crate) struct Engine {
@@ -87,9 +88,7 @@ pub(crate) async fn measure(
             rows.extend(print(arguments, ground, name, concurrency, &place).await?);
         }
     }
-    if arguments.wants("docker") {
-        rows.extend(docker(arguments, ground).await?);
-    }
+    rows.extend(docker(arguments, ground).await?);
     rows.extend(data::measure(arguments, ground).await?);
     rows.extend(fleet::measure(arguments, ground, program, directory.path()).await?);
     rows.extend(workers::measure(arguments, ground, program).await?);
@@ -183,7 +182,12 @@ pub(crate) fn warmth(warm: bool) -> Result<&'static [(&'static str, &'static str
 /// The Docker backend against `docker run`, both with the tests' engine and image.
 async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (name, concurrency) in [("docker, 1 at a time", 1), ("docker, 2 at a time", 2)] {
+    for (name, concurrency) in
+        [(DOCKER_LIGHT, 1), ("docker, 1 at a time", 1), ("docker, 2 at a time", 2)]
+    {
+        if !arguments.wants(name) {
+            continue;
+        }
         let Some(engine) = Engine::find() else {
             rows.push(skipped(
                 name,
@@ -205,10 +209,11 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
         let job = Job::new("python", "print(1+1)");
         let catalogue = Some(native::plain_catalogue()?);
         let ours = Sandboxed::open(Backend::Docker, &settings, catalogue, job, "2").await;
-        let jobs = arguments.choose(20, 6);
+        let is_light = name == DOCKER_LIGHT;
+        let jobs = if is_light { arguments.choose(10, 4) } else { arguments.choose(20, 6) };
         let lane = |name: &str, subject: Arc<dyn Subject>| Lane {
             name: name.into(),
-            subject,
+            subject: if is_light { Arc::new(Paced(subject)) } else { subject },
             jobs,
             concurrency,
             warm: false,

@@ -174,10 +174,9 @@ fn held(said: &[Said]) -> (Result<(), Broken>, Heard, Shown) {
     };
     let mut heard = Heard::default();
     let bytes = on_the_wire(said);
-    let receiver = Receiver { from: bytes.as_slice(), key: KEY, seal: None };
     let held = RUNTIME.block_on(async {
         let start_by = Deadline::now() + START_DEADLINE;
-        listen(receiver, &plan(), &POLICY, &mut heard, &watcher, start_by).await
+        hear(bytes.as_slice(), KEY, &plan(), &POLICY, &mut heard, &watcher, start_by).await
     });
     (held, heard, shown.into_inner().expect("nobody panicked with it"))
 }

@@ -2,7 +2,7 @@
 
 use bollard::{Docker, models::SystemInfo};
 
-use super::{DockerConfig, ask};
+use super::{DockerConfig, engine::ask};
 use crate::sandbox::SandboxError;
 
 /// The barrier that is missing where a profile can't be put up.
@@ -70,6 +70,7 @@ mod tests {
             worker_id: "w".into(),
             allow_outdated: false,
             apparmor_profile: profile.map(str::to_owned),
+            pool_size: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One container, from its making to its removal.
 
-use std::{io, ops::RangeInclusive, pin::Pin, time::Duration};
+use std::{io, ops::RangeInclusive, pin::Pin, sync::Arc, time::Duration};
 
 use bollard::{
     Docker,
@@ -15,16 +15,21 @@ use futures_util::StreamExt;
 use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
 };
 use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
-use super::{DEADLINE, ask};
-use crate::sandbox::{Plan, SandboxError, conversation::Loss, users::ReservedUser};
+use super::engine::{ask, unless_gone};
+use crate::sandbox::{SandboxError, conversation::Loss, users::ReservedUser};
 
-/// How often a removal is tried: engines fail it for a moment when a container is just ending.
-const REMOVALS: u32 = 5;
+/// How often one removal is tried: engines fail it for a moment when a container is just ending.
+const REMOVAL_TRIES: u32 = 5;
+
+/// How many removals may go on behind the backs of the jobs that are done. Each takes the engine
+/// tens of milliseconds, and a worker that ends jobs faster than that waits for places here.
+const REMOVALS_AT_A_TIME: usize = 32;
 
 /// Exit codes of containers whose PID 1 was ended by a signal, plus its number.
 const SIGNALLED: RangeInclusive<i64> = 129..=192;
@@ -32,34 +37,57 @@ const SIGNALLED: RangeInclusive<i64> = 129..=192;
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
+/// Removals that go on when nobody waits for them.
+#[derive(Clone)]
+pub(super) struct Removals {
+    pub(super) tasks: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+impl Removals {
+    pub(super) fn new() -> Self {
+        let places = Arc::new(Semaphore::new(REMOVALS_AT_A_TIME));
+        Self { tasks: TaskTracker::new(), places }
+    }
+}
+
 /// A container that is removed when this goes, whichever way.
 pub(super) struct Container {
     docker: Docker,
     id: String,
     removed: bool,
-    cleanups: TaskTracker,
+    removals: Removals,
     /// Nobody else's until the container is gone.
     user: Option<ReservedUser>,
+    /// Among the removals, if there was time to wait for one.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// A container whose agent runs, and both directions of its stream.
+pub(super) struct Running {
+    pub(super) container: Container,
+    pub(super) from: Reader,
+    pub(super) to: Writer,
 }
 
 impl Container {
-    /// Has the engine make the container for `plan`.
+    /// Has the engine make a container of `worker`'s.
     pub(super) async fn create(
         docker: &Docker,
-        cleanups: &TaskTracker,
-        plan: &Plan,
+        removals: &Removals,
+        worker: &str,
         user: ReservedUser,
         body: ContainerCreateBody,
     ) -> Result<Self, SandboxError> {
         // Known beforehand, so that it can be removed if the answer is lost.
-        let name =
-            format!("sandfleet-{}-{}-{}", plan.job_id, plan.attempt, uuid::Uuid::now_v7().simple());
+        let name = format!("sandfleet-{worker}-{}", uuid::Uuid::now_v7().simple());
         let mut container = Self {
             docker: docker.clone(),
             id: name.clone(),
             removed: false,
-            cleanups: cleanups.clone(),
+            removals: removals.clone(),
             user: Some(user),
+            place: None,
         };
         let options =
             CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
@@ -68,8 +96,13 @@ impl Container {
         Ok(container)
     }
 
-    /// Starts it and gives both directions of its stream.
-    pub(super) async fn start(&self) -> Result<(Reader, Writer), SandboxError> {
+    /// The engine's name for it.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Starts it and attaches to its agent.
+    pub(super) async fn start(self) -> Result<Running, SandboxError> {
         let options = AttachContainerOptions {
             stream: true,
             stdin: true,
@@ -97,7 +130,7 @@ impl Container {
             }
         });
         let reader = StreamReader::<_, Bytes>::new(Box::pin(frames));
-        Ok((Box::pin(reader), input))
+        Ok(Running { container: self, from: Box::pin(reader), to: input })
     }
 
     /// Asks the engine why the container has ended.
@@ -105,7 +138,10 @@ impl Container {
         // The stream's end comes a moment before the engine has seen the container's.
         for _ in 0..50 {
             let inspect = self.docker.inspect_container(&self.id, None::<InspectContainerOptions>);
-            let state = ask("inspecting a container", inspect).await?.state.unwrap_or_default();
+            let Some(inspected) = unless_gone("inspecting a container", inspect).await? else {
+                return Ok(Loss::Unexplained);
+            };
+            let state = inspected.state.unwrap_or_default();
             if state.running != Some(true) {
                 if state.oom_killed == Some(true) {
                     return Ok(Loss::OutOfMemory);
@@ -129,16 +165,24 @@ impl Container {
         remove(&self.docker, &self.id).await;
         self.removed = true;
     }
+
+    /// Lets it be removed while the next job runs. Nothing of this one runs in it any more; its user
+    /// is nobody else's until it is gone.
+    pub(super) async fn leave(mut self) {
+        let place = Arc::clone(&self.removals.places).acquire_owned();
+        // Nobody closes it.
+        self.place = place.await.ok();
+    }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
         if !self.removed {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
-            let user = self.user.take();
-            self.cleanups.spawn(async move {
+            let held = (self.user.take(), self.place.take());
+            self.removals.tasks.spawn(async move {
                 remove(&docker, &id).await;
-                drop(user);
+                drop(held);
             });
         }
     }
@@ -148,15 +192,12 @@ impl Drop for Container {
 /// the reaper and said aloud.
 pub(super) async fn remove(docker: &Docker, id: &str) -> bool {
     let mut last = String::new();
-    for attempt in 0..REMOVALS {
+    for attempt in 0..REMOVAL_TRIES {
         let options = RemoveContainerOptions { force: true, v: true, link: false };
-        match timeout(DEADLINE, docker.remove_container(id, Some(options))).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404, ..
-            })) => return true,
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = "no answer in 15 s".into(),
+        let removal = docker.remove_container(id, Some(options));
+        match unless_gone("removing a container", removal).await {
+            Ok(_) => return true,
+            Err(error) => last = error.to_string(),
         }
         sleep(Duration::from_millis(100 << attempt)).await;
     }

@@ -6,38 +6,37 @@
 
 pub(crate) mod confinement;
 mod container;
+mod engine;
+mod pool;
 mod spec;
 pub(crate) mod versions;
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use bollard::{
-    Docker,
-    query_parameters::{InspectContainerOptions, ListContainersOptions},
-};
-use jiff::Timestamp;
+use bollard::Docker;
 use sandfleet_common::Isolation;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tracing::debug;
 
-use self::container::Container;
+use self::{
+    engine::{Engine, ask},
+    pool::Pool,
+    spec::Shape,
+};
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
     conversation::{self, Broken, Heard, Loss},
     policy::Policy,
-    users::ReservedUser,
     wait_for_cleanups,
 };
 
 /// Labels by which containers are recognised, also by a worker that didn't make them.
 pub(crate) mod label {
     pub(crate) const WORKER: &str = "sandfleet.worker";
-    pub(crate) const JOB: &str = "sandfleet.job";
-    pub(crate) const ATTEMPT: &str = "sandfleet.attempt";
     pub(crate) const DEADLINE: &str = "sandfleet.deadline";
     /// On images: the agent that is in them.
     pub(crate) const AGENT: &str = "org.sandfleet.agent-sha256";
@@ -46,14 +45,6 @@ pub(crate) mod label {
 /// How long the engine may take for one request. It answers in milliseconds; an engine that is
 /// stuck must not take the worker with it.
 const DEADLINE: Duration = Duration::from_secs(15);
-
-/// What a container may take beyond its wall time limit before another worker may take it for
-/// left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
-const SLACK_SECONDS: i64 = 120;
-
-/// For how long a container has to be made and not started, or ended and not removed, to be taken
-/// for left behind, in seconds. Its worker needs moments for either.
-const IDLE_SECONDS: i64 = 60;
 
 /// How a Docker sandbox is set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,33 +65,15 @@ pub struct DockerConfig {
     pub allow_outdated: bool,
     /// The AppArmor profile of the containers; without one it is the engine's own.
     pub apparmor_profile: Option<String>,
+    /// How many containers may wait for jobs.
+    pub pool_size: usize,
 }
 
 /// Runs programs in containers of a Docker engine.
 pub struct DockerSandbox {
-    docker: Docker,
-    config: DockerConfig,
-    policy: Policy,
+    engine: Arc<Engine>,
+    pool: Pool,
     description: Description,
-    /// Counts containers, so that those alive at a time hardly ever share a user.
-    made: AtomicU32,
-    /// Removals that go on when the jobs' futures are gone.
-    cleanups: TaskTracker,
-}
-
-/// Waits for the engine, but not for ever.
-async fn ask<T>(
-    operation: &'static str,
-    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<T, SandboxError> {
-    match timeout(DEADLINE, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(SandboxError::failed(operation, error)),
-        Err(_) => {
-            let reason = format!("the Docker engine did not answer in {} s", DEADLINE.as_secs());
-            Err(SandboxError::failed(operation, reason))
-        }
-    }
 }
 
 impl DockerSandbox {
@@ -137,28 +110,65 @@ impl DockerSandbox {
             image_digest: Some(image_digest),
             policy_hash: policy.hash(),
         };
-        // Other workers of the same engine count too; they begin somewhere else.
-        let made = AtomicU32::new(uuid::Uuid::now_v7().as_fields().0 ^ std::process::id());
-        let cleanups = TaskTracker::new();
-        Ok(Self { docker, config, policy, description, made, cleanups })
+        let pool_size = config.pool_size;
+        let engine = Arc::new(Engine::new(docker, config, policy));
+        let pool = Pool::new(Arc::clone(&engine), pool_size);
+        Ok(Self { engine, pool, description })
     }
-}
 
-impl DockerSandbox {
-    /// When a container ended, in Unix seconds; `None` if it is gone meanwhile or runs.
-    async fn ended_at(&self, id: &str) -> Result<Option<i64>, SandboxError> {
-        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        let inspected = match timeout(DEADLINE, inspect).await {
-            Ok(Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404, ..
-            })) => return Ok(None),
-            Ok(inspected) => ask("inspecting a container", async { inspected }).await?,
-            Err(_) => {
-                return Err(SandboxError::failed("inspecting a container", "no answer in 15 s"));
+    /// Runs a program in a container that has been waiting, or in one that is made now.
+    async fn serve(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        begun: Instant,
+    ) -> Result<Outcome, SandboxError> {
+        let shape = Shape::of(&plan.limits);
+        let mut waiting = self.pool.take(shape);
+        loop {
+            let was_waiting = waiting.is_some();
+            let failures = self.pool.failures();
+            let mut heard = Heard::default();
+            let mut running = match waiting.take() {
+                Some(waiting) => {
+                    heard.landlock = waiting.hello.landlock;
+                    waiting.running
+                }
+                None => self.engine.start(shape).await?,
+            };
+            let container = running.container.id();
+            debug!(job = %plan.job_id, attempt = plan.attempt, container, was_waiting, "has a container");
+            let (from, to) = (&mut running.from, &mut running.to);
+            let (policy, isolation) = (&self.engine.policy, self.description.isolation);
+            let said = &mut heard;
+            let held = if was_waiting {
+                conversation::hold_greeted(from, to, plan, policy, isolation, said, watcher).await
+            } else {
+                conversation::hold(from, to, plan, policy, isolation, said, watcher).await
+            };
+            let mut container = running.container;
+            if held.is_ok() {
+                container.leave().await;
+                if !was_waiting {
+                    self.pool.trust(failures);
+                }
+                return conversation::conclude(held, heard, begun, Loss::Unexplained);
             }
-        };
-        let ended = inspected.state.and_then(|state| state.finished_at);
-        Ok(ended.and_then(|at| at.parse::<Timestamp>().ok()).map(|at| at.as_second()))
+            // The agent may have been killed with the program: then the engine has to know why.
+            let loss = match held {
+                Err(Broken::Lost) => container.explain_loss(isolation).await?,
+                _ => Loss::Unexplained,
+            };
+            container.remove().await;
+            let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
+            if was_waiting && is_lost && heard.started.is_none() {
+                // It went while it waited, before it said that the program runs: the job hasn't had
+                // its attempt. Others may have gone with it.
+                self.pool.distrust();
+                continue;
+            }
+            return conversation::conclude(held, heard, begun, loss);
+        }
     }
 }
 
@@ -201,34 +211,16 @@ async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxErr
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-        let begun = Instant::now();
-        let start = self.made.fetch_add(1, Ordering::Relaxed);
-        let user = ReservedUser::reserve(self.config.user_base, start)?;
-        let seconds = i64::try_from(plan.limits.wall_time_ms / 1000).unwrap_or(i64::MAX);
-        let deadline =
-            Timestamp::now().as_second().saturating_add(seconds).saturating_add(SLACK_SECONDS);
-        let body = spec::lower(&self.policy, &self.config, plan, user.id, deadline);
-        let mut container =
-            Container::create(&self.docker, &self.cleanups, plan, user, body).await?;
-        let started = container.start().await;
-        let (from, to) = started.map_err(|error| confinement::explain(error, &self.config))?;
-
-        let mut heard = Heard::default();
-        let isolation = self.description.isolation;
-        let held =
-            conversation::hold(from, to, plan, &self.policy, isolation, &mut heard, watcher).await;
-        // The agent may have been killed with the program: then the engine has to know why.
-        let loss = match held {
-            Err(Broken::Lost) => container.explain_loss(isolation).await?,
-            _ => Loss::Unexplained,
-        };
-        container.remove().await;
-        conversation::conclude(held, heard, begun, loss)
+        let served = self.serve(plan, watcher, Instant::now()).await;
+        if served.is_err() {
+            self.pool.distrust();
+        }
+        served
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
-        ask("asking the Docker engine", self.docker.ping()).await?;
-        inspect_image(&self.docker, &self.config.image).await.map(drop)
+        ask("asking the Docker engine", self.engine.docker.ping()).await?;
+        inspect_image(&self.engine.docker, &self.engine.config.image).await.map(drop)
     }
 
     fn description(&self) -> &Description {
@@ -236,56 +228,18 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn reap(&self) -> Result<usize, SandboxError> {
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some([("label".to_owned(), vec![label::WORKER.to_owned()])].into()),
-            ..ListContainersOptions::default()
-        };
-        let found = ask("listing containers", self.docker.list_containers(Some(options))).await?;
-        let now = Timestamp::now().as_second();
-        let mut reaped = 0;
-        for summary in found {
-            let labels = summary.labels.unwrap_or_default();
-            let deadline = labels.get(label::DEADLINE).and_then(|text| text.parse().ok());
-            let Some(id) = summary.id else { continue };
-            let idle_since = match summary.state.map(|state| state.to_string().to_lowercase()) {
-                Some(state) if state == "created" => summary.created,
-                Some(state) if state == "exited" => self.ended_at(&id).await?,
-                _ => None,
-            };
-            if is_abandoned(deadline, idle_since, now) && container::remove(&self.docker, &id).await
-            {
-                reaped += 1;
-            }
-        }
-        Ok(reaped)
+        self.engine.reap().await
     }
 
     async fn close(&self) {
-        wait_for_cleanups(&self.cleanups).await;
+        self.pool.close();
+        wait_for_cleanups(&self.engine.removals.tasks).await;
     }
-}
-
-/// Whether a container was left behind: past its deadline, or for so long made and not started, or
-/// ended and not removed. Times are Unix seconds.
-fn is_abandoned(deadline: Option<i64>, idle_since: Option<i64>, now: i64) -> bool {
-    deadline.is_none_or(|deadline| now > deadline)
-        || idle_since.is_some_and(|since| now - since > IDLE_SECONDS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_no_living_worker_can_need_is_abandoned() {
-        let now = 1_000_000;
-        assert!(!is_abandoned(Some(now), None, now), "running, in time");
-        assert!(is_abandoned(Some(now - 1), None, now), "running, past its deadline");
-        assert!(!is_abandoned(Some(now + 9), Some(now - IDLE_SECONDS), now), "about to start");
-        assert!(is_abandoned(Some(now + 9), Some(now - IDLE_SECONDS - 1), now), "idle too long");
-        assert!(is_abandoned(None, None, now), "no deadline");
-    }
 
     #[test]
     fn runtimes_are_as_strong_as_their_kind() {

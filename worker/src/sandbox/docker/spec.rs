@@ -8,20 +8,49 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
 };
-use sandfleet_common::Isolation;
+use sandfleet_common::{Isolation, Limits};
 
 use super::{DockerConfig, label};
-use crate::sandbox::{Plan, policy::Policy};
+use crate::sandbox::policy::Policy;
 
 /// The agent, which shares the program's control group.
 const OVERHEAD_PROCESSES: u64 = 1;
 
-/// The container for `plan`, to run as `user` and to be gone by `deadline` (Unix time, in
-/// seconds).
+/// What a container itself fixes of its job's limits: any job of the same shape can have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    memory_bytes: u64,
+    processes: u64,
+    scratch_bytes: u64,
+    /// Minutes that the program may run, rounded up to a power of two: how long the container's
+    /// deadline has to leave it alone.
+    pub(super) minutes: u64,
+}
+
+impl Shape {
+    pub(super) fn of(limits: &Limits) -> Self {
+        let Limits {
+            memory_bytes,
+            processes,
+            scratch_bytes,
+            wall_time_ms,
+            cpu_time_ms: _,    // the agent, by Policy::bounds
+            output_bytes: _,   // the agent, by Policy::bounds
+            files: _,          // the agent, by Policy::bounds
+            artifact_bytes: _, // the agent, by Policy::bounds
+        } = *limits;
+        // No number of milliseconds has so many minutes that the next power of two is too large.
+        let minutes = wall_time_ms.div_ceil(60_000).next_power_of_two();
+        Self { memory_bytes, processes, scratch_bytes, minutes }
+    }
+}
+
+/// The container for a job of this shape, to run as `user` and to be gone by `deadline` (Unix time,
+/// in seconds).
 pub(super) fn lower(
     policy: &Policy,
     config: &DockerConfig,
-    plan: &Plan,
+    shape: Shape,
     user: u32,
     deadline: i64,
 ) -> ContainerCreateBody {
@@ -40,10 +69,9 @@ pub(super) fn lower(
         artifact_count: _,    // the agent, by Policy::bounds
         overhead_bytes,
     } = policy;
-    let limits = &plan.limits;
-    let memory = signed(limits.memory_bytes.saturating_add(*overhead_bytes));
+    let memory = signed(shape.memory_bytes.saturating_add(*overhead_bytes));
     // A tmpfs of size 0 has no end.
-    let scratch_bytes = limits.scratch_bytes.max(1);
+    let scratch_bytes = shape.scratch_bytes.max(1);
     let scratch = format!(
         "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
@@ -65,7 +93,7 @@ pub(super) fn lower(
         // Docker takes absence for twice the memory, and zero or less for no limit at all.
         memory: Some(memory),
         memory_swap: Some(if *swap { -1 } else { memory }),
-        pids_limit: Some(signed(limits.processes.saturating_add(OVERHEAD_PROCESSES))),
+        pids_limit: Some(signed(shape.processes.saturating_add(OVERHEAD_PROCESSES))),
         nano_cpus: Some((config.cpus * 1e9) as i64),
         // If memory runs out, it runs out for the program, not for the engine.
         oom_score_adj: Some(1000),
@@ -103,8 +131,6 @@ pub(super) fn lower(
         tty: Some(false),
         labels: Some(HashMap::from([
             (label::WORKER.into(), config.worker_id.clone()),
-            (label::JOB.into(), plan.job_id.to_string()),
-            (label::ATTEMPT.into(), plan.attempt.to_string()),
             (label::DEADLINE.into(), deadline.to_string()),
         ])),
         host_config: Some(host),
@@ -121,7 +147,6 @@ fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::smallest_plan as plan;
 
     fn config() -> DockerConfig {
         DockerConfig {
@@ -133,17 +158,22 @@ mod tests {
             worker_id: "w".into(),
             allow_outdated: false,
             apparmor_profile: Some("sandfleet-sandbox".into()),
+            pool_size: 0,
         }
+    }
+
+    fn smallest() -> Shape {
+        Shape::of(&Limits::default())
     }
 
     #[test]
     fn the_strict_policy_leaves_nothing_open() {
-        let body = lower(&Policy::strict(), &config(), &plan(), 200_001, 99);
+        let body = lower(&Policy::strict(), &config(), smallest(), 200_001, 99);
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(body.network_disabled, Some(true));
         let gvisor = DockerConfig { runtime: "runsc".into(), ..config() };
-        let body_there = lower(&Policy::strict(), &gvisor, &plan(), 200_001, 99);
+        let body_there = lower(&Policy::strict(), &gvisor, smallest(), 200_001, 99);
         assert_eq!(body_there.network_disabled, Some(false));
         assert_eq!(body_there.host_config.unwrap().network_mode.as_deref(), Some("none"));
         assert_eq!(host.readonly_rootfs, Some(true));
@@ -162,10 +192,16 @@ mod tests {
 
     #[test]
     fn the_largest_limits_do_not_turn_into_no_limit() {
-        let mut plan = plan();
-        plan.limits.memory_bytes = u64::MAX;
-        plan.limits.processes = u64::MAX;
-        let host = lower(&Policy::strict(), &config(), &plan, 1, 0).host_config.unwrap();
+        let shape = Shape { memory_bytes: u64::MAX, processes: u64::MAX, ..smallest() };
+        let host = lower(&Policy::strict(), &config(), shape, 1, 0).host_config.unwrap();
         assert_eq!((host.memory, host.pids_limit), (Some(i64::MAX), Some(i64::MAX)));
+    }
+
+    #[test]
+    fn a_shape_leaves_time_for_the_whole_program() {
+        let minutes =
+            |wall_time_ms| Shape::of(&Limits { wall_time_ms, ..Limits::default() }).minutes;
+        assert_eq!([1, 60_000, 60_001, 180_001].map(minutes), [1, 1, 2, 4]);
+        assert!(minutes(u64::MAX) > u64::MAX / 60_000);
     }
 }

@@ -14,7 +14,7 @@ use bollard::{Docker, models::SystemVersion};
 use tokio::{process::Command, time::timeout};
 use tracing::warn;
 
-use super::{DEADLINE, DockerConfig, ask, isolation_of};
+use super::{DEADLINE, DockerConfig, engine::ask, isolation_of};
 use crate::sandbox::SandboxError;
 use sandfleet_common::Isolation;
 pub(crate) use table::Hole;

@@ -8,7 +8,7 @@ use proptest::{option, prelude::*, sample::select};
 use sandfleet_common::{Isolation, Job, LimitName, Limits, OutputOverflow, encode};
 
 use super::*;
-use crate::{admission::Admission, catalogue::Catalogue, sandbox::smallest_plan};
+use crate::{admission::Admission, catalogue::Catalogue};
 
 static POLICY: LazyLock<Policy> = LazyLock::new(Policy::strict);
 
@@ -57,6 +57,7 @@ fn config(cpus: f64) -> DockerConfig {
         worker_id: "w".into(),
         allow_outdated: false,
         apparmor_profile: None,
+        pool_size: 0,
     }
 }
 
@@ -118,7 +119,7 @@ proptest! {
                 }
             }
             let policy = &*POLICY;
-            let body = lower(policy, &config(cpus), &admitted.plan, 200_000, 0);
+            let body = lower(policy, &config(cpus), Shape::of(limits), 200_000, 0);
             assert_everything_is_limited(&body.host_config.expect("there is one"), limits)?;
             let bounds = policy.bounds(limits, OutputOverflow::Kill, Isolation::Container);
             // All ones is what kernels call no limit.
@@ -142,9 +143,7 @@ proptest! {
 
     #[test]
     fn limits_that_nobody_checked_are_limits_all_the_same(limits in limits()) {
-        let mut plan = smallest_plan();
-        plan.limits = limits.clone();
-        let body = lower(&POLICY, &config(1.0), &plan, 200_000, 0);
+        let body = lower(&POLICY, &config(1.0), Shape::of(&limits), 200_000, 0);
         assert_everything_is_limited(&body.host_config.expect("there is one"), &limits)?;
     }
 }

@@ -1,0 +1,223 @@
+//! Containers that were started ahead: their agent runs, has found its barriers and waits for an
+//! order. Each serves one job, like any other container, and is removed; only its start isn't
+//! waited for.
+//!
+//! A container holds still the limits that it was started with, so it is for jobs of its [`Shape`].
+
+mod demand;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use sandfleet_agent::message::Hello;
+use tokio::{io::AsyncReadExt, sync::Notify, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, warn};
+
+use self::demand::Demand;
+use super::{DEADLINE, container::Running, engine::Engine, spec::Shape};
+use crate::sandbox::{SandboxError, conversation};
+
+/// How long a container waits at most; then another takes its place.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How many are made at a time besides those that jobs wait for.
+const MAKERS: usize = 2;
+
+/// How often it is looked whether all that wait are alive and wanted.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A container whose agent waits for its order.
+pub(super) struct Waiting {
+    pub(super) running: Running,
+    pub(super) hello: Hello,
+    shape: Shape,
+    since: Instant,
+}
+
+impl Waiting {
+    /// Whether it can be given to a job. Its agent has nothing to say until it has its order: what
+    /// comes from it now is the stream's end.
+    fn is_good(&mut self) -> bool {
+        let is_silent = self.running.from.read_u8().now_or_never().is_none();
+        is_silent && self.since.elapsed() < LONGEST_WAIT
+    }
+}
+
+/// The containers that wait.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    /// Ends the makers, at the latest with this.
+    makers: CancellationToken,
+    _guard: DropGuard,
+}
+
+struct Shared {
+    size: usize,
+    engine: Arc<Engine>,
+    shelf: Mutex<Shelf>,
+    wake: Notify,
+}
+
+struct Shelf {
+    demand: Demand,
+    /// Oldest first.
+    waiting: VecDeque<Waiting>,
+    /// What is being made.
+    making: Vec<Shape>,
+    /// How often something has failed: what was begun before the last time counts for nothing.
+    failures: u64,
+    /// Whether a container that was made for its job has served it since.
+    is_trusted: bool,
+}
+
+impl Pool {
+    /// A pool of at most `size` containers.
+    pub(super) fn new(engine: Arc<Engine>, size: usize) -> Self {
+        let shelf = Shelf {
+            demand: Demand::new(size),
+            waiting: VecDeque::new(),
+            making: Vec::new(),
+            failures: 0,
+            is_trusted: false,
+        };
+        let shared =
+            Arc::new(Shared { size, engine, shelf: Mutex::new(shelf), wake: Notify::new() });
+        let stop = CancellationToken::new();
+        for _ in 0..MAKERS.min(size) {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            let tasks = shared.engine.removals.tasks.clone();
+            tasks.spawn(async move { shared.fill(&stop).await });
+        }
+        Self { shared, makers: stop.clone(), _guard: stop.drop_guard() }
+    }
+
+    /// One that has been waiting for a job of this shape, if there is one.
+    pub(super) fn take(&self, shape: Shape) -> Option<Waiting> {
+        if self.shared.size == 0 {
+            return None;
+        }
+        let mut shelf = self.shared.shelf();
+        shelf.demand.note(shape, Instant::now());
+        // Before anything is found: the lock is held until the end anyway.
+        self.shared.wake.notify_one();
+        while let Some(at) = shelf.waiting.iter().position(|waiting| waiting.shape == shape) {
+            let mut taken = shelf.waiting.remove(at)?;
+            if taken.is_good() {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// How often something has failed so far.
+    pub(super) fn failures(&self) -> u64 {
+        self.shared.shelf().failures
+    }
+
+    /// A container that was made for its job has served it, which began after so many failures: if
+    /// there were no more, containers may be made ahead.
+    pub(super) fn trust(&self, failures: u64) {
+        let mut shelf = self.shared.shelf();
+        shelf.is_trusted |= shelf.failures == failures;
+    }
+
+    /// Something has failed. What was made before that serves nobody, and nothing is made ahead
+    /// until a container that is made for its job has served it.
+    pub(super) fn distrust(&self) {
+        self.shared.distrust();
+    }
+
+    /// Makes nothing more, and removes all that waits.
+    pub(super) fn close(&self) {
+        self.makers.cancel();
+        self.distrust();
+    }
+}
+
+impl Shared {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn distrust(&self) {
+        let mut shelf = self.shelf();
+        shelf.is_trusted = false;
+        shelf.failures += 1;
+        shelf.making.clear();
+        shelf.waiting.clear();
+    }
+
+    /// Makes what is missing, one after the other. What was begun is brought to its end: an engine
+    /// makes a container also when nobody waits for its answer any more.
+    async fn fill(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let Some((failures, shape)) = self.next() else {
+                let look = timeout(LOOK_INTERVAL, self.wake.notified());
+                let _ = stop.run_until_cancelled(look).await;
+                continue;
+            };
+            match self.make(shape).await {
+                Ok(made) => self.put(failures, made),
+                Err(error) => {
+                    warn!(%error, "no container can be started ahead; the next job starts its own");
+                    self.distrust();
+                }
+            }
+        }
+    }
+
+    /// What is to be made next, and after how many failures; throws away what nobody should have any more.
+    fn next(&self) -> Option<(u64, Shape)> {
+        let mut shelf = self.shelf();
+        let Shelf { demand, waiting, making, failures, is_trusted } = &mut *shelf;
+        if !*is_trusted {
+            return None;
+        }
+        let targets = demand.targets(Instant::now());
+        let target =
+            |shape| targets.iter().find(|(it, _)| *it == shape).map_or(0, |(_, count)| *count);
+        let mut kept: Vec<Shape> = Vec::new();
+        let count = |kept: &[Shape], shape| kept.iter().filter(|it| **it == shape).count();
+        // From behind: the youngest are kept.
+        for at in (0..waiting.len()).rev() {
+            let shape = waiting[at].shape;
+            if waiting[at].is_good() && count(&kept, shape) < target(shape) {
+                kept.push(shape);
+            } else {
+                waiting.remove(at);
+            }
+        }
+        kept.extend(making.iter());
+        if kept.len() >= self.size {
+            return None;
+        }
+        let missing = targets.iter().find(|(shape, target)| count(&kept, *shape) < *target);
+        let (shape, _) = *missing?;
+        making.push(shape);
+        Some((*failures, shape))
+    }
+
+    async fn make(&self, shape: Shape) -> Result<Waiting, SandboxError> {
+        let mut running = self.engine.start(shape).await?;
+        let greeted = conversation::greet(&mut running.from, (Instant::now() + DEADLINE).into());
+        let hello =
+            greeted.await.map_err(|error| SandboxError::failed("greeting a container", error))?;
+        debug!(container = running.container.id(), "a container waits for a job");
+        Ok(Waiting { running, hello, shape, since: Instant::now() })
+    }
+
+    /// Puts what was made where jobs find it, unless something has failed meanwhile.
+    fn put(&self, failures: u64, made: Waiting) {
+        let mut shelf = self.shelf();
+        if shelf.failures == failures {
+            let begun = shelf.making.iter().position(|shape| *shape == made.shape);
+            begun.map(|at| shelf.making.swap_remove(at));
+            shelf.waiting.push_back(made);
+        }
+    }
+}

@@ -277,7 +277,9 @@ unsafe fn leave(done: bool) -> ! {
             PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
             let code = call(&EXIT_CODE, value);
             // With them goes what the program's frames still hold.
-            [kind, value, traceback].map(|object| Py_DecRef(object));
+            for object in [kind, value, traceback] {
+                Py_DecRef(object);
+            }
             code
         } else {
             PyErr_Print();

@@ -9,10 +9,10 @@ use sandfleet_worker::config::Backend;
 
 use super::{
     Arguments,
-    groups::{DOCKER_RUN, Engine, not_warm, skipped, warmth},
+    groups::{DOCKER_RUN, Engine, skipped, warmth},
     native::{self, Sandboxed},
     peers,
-    rounds::{Group, Lane, Row},
+    rounds::{Group, Lane, Row, Warm},
     subject::{Repeated, Subject},
 };
 
@@ -98,7 +98,7 @@ async fn group(
         subject,
         jobs,
         concurrency,
-        warm: false,
+        warm: Warm::None,
     };
     let (few, many) = (arguments.choose(6, 2), arguments.choose(60, 8));
     let (mut lanes, mut absent, mut open) = (Vec::new(), Vec::new(), Vec::new());
@@ -111,22 +111,15 @@ async fn group(
             lanes.push(lane(DOCKER_RUN, Arc::new(run), few));
         }
     }
-    let cold = native::settings(ground, warmth(false)?)?;
+    let cold = native::settings(ground, warmth(false))?;
     let cold = Sandboxed::open(Backend::Native, &cold, None, job(plot), "7").await?;
     lanes.push(lane(COLD, Arc::new(Repeated(Arc::clone(&cold))), few));
     open.push(cold);
-    let warm = async {
-        let settings = native::settings(ground, warmth(true)?)?;
-        Sandboxed::open(Backend::Native, &settings, None, job(plot), "7").await
-    };
-    match warm.await {
-        Ok(warm) => {
-            let subject = Arc::new(Repeated(Arc::clone(&warm)));
-            lanes.push(Lane { warm: true, ..lane(WARM, subject, many) });
-            open.push(warm);
-        }
-        Err(error) => absent.push((WARM.into(), not_warm(&error))),
-    }
+    let warm = native::settings(ground, warmth(true))?;
+    let warm = Sandboxed::open(Backend::Native, &warm, None, job(plot), "7").await?;
+    let subject = Arc::new(Repeated(Arc::clone(&warm)));
+    lanes.push(Lane { warm: Warm::All, ..lane(WARM, subject, many) });
+    open.push(warm);
     let rounds = arguments.choose(5, 2);
     let rows = Group { name, lanes, absent, rounds }.measure(ground).await;
     for sandboxed in open {

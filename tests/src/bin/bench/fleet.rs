@@ -19,10 +19,10 @@ use sandfleet_tests::{FleetWorker, Ground, Installation, Services};
 
 use super::{
     Arguments,
-    groups::{BARE, OFFERED, not_warm, skipped, warmth},
+    groups::{BARE, OFFERED, skipped, warmth},
     native::{check, is_warm},
     peers,
-    rounds::{Group, Lane, Row},
+    rounds::{Group, Lane, Row, Warm},
     subject::{Burst, Repeated, Single, Subject},
 };
 
@@ -98,7 +98,7 @@ impl Fleet {
             .on(&services)
             .set("WORKER_SLOTS", &slots.to_string())
             .set("LOG_LEVEL", "warn,sandfleet_worker::app=info");
-        for (name, value) in warmth(warm)? {
+        for (name, value) in warmth(warm) {
             installation = installation.set(name, value);
         }
         let mut worker = installation.worker("bench");
@@ -194,21 +194,15 @@ async fn throughput(
         warm,
     };
     let mut lanes = vec![
-        lane(BARE, Arc::new(peers::bare()), jobs, false),
-        lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?), jobs, false),
+        lane(BARE, Arc::new(peers::bare()), jobs, Warm::None),
+        lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?), jobs, Warm::None),
     ];
     let mut absent = Vec::new();
     for (name, fleet_name, warm) in
         [(BATCH_COLD, FLEET_COLD, false), (BATCH_WARM, FLEET_WARM, true)]
     {
-        let more = match warmth(warm) {
-            Ok(more) => more,
-            Err(error) => {
-                absent.push((name.into(), not_warm(&error)));
-                absent.push((fleet_name.into(), not_warm(&error)));
-                continue;
-            }
-        };
+        let more = warmth(warm);
+        let (most, all) = if warm { (Warm::Most, Warm::All) } else { (Warm::None, Warm::None) };
         let subject = Batch {
             program: program.to_owned(),
             directory: directory.to_owned(),
@@ -216,10 +210,10 @@ async fn throughput(
             more: more.iter().map(|(n, v)| (format!("SANDFLEET_{n}"), (*v).to_owned())).collect(),
             made: AtomicUsize::new(usize::from(warm) << 32),
         };
-        lanes.push(lane(name, Arc::new(subject), batch, warm));
+        lanes.push(lane(name, Arc::new(subject), batch, most));
         if has_services() {
             let fleet = Arc::new(Fleet::start(program, 2, warm).await?);
-            lanes.push(lane(fleet_name, Arc::new(Flood(fleet)), jobs, warm));
+            lanes.push(lane(fleet_name, Arc::new(Flood(fleet)), jobs, all));
         } else {
             absent.push((
                 fleet_name.into(),
@@ -253,18 +247,14 @@ async fn idle(
         warm,
     };
     let mut lanes = vec![
-        lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?), false),
-        lane(BARE, Arc::new(peers::bare()), false),
+        lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?), Warm::None),
+        lane(BARE, Arc::new(peers::bare()), Warm::None),
     ];
-    let mut absent = Vec::new();
     for (name, warm) in [(FLEET_COLD, false), (FLEET_WARM, true)] {
-        if let Err(error) = warmth(warm) {
-            absent.push((name.into(), not_warm(&error)));
-            continue;
-        }
         let fleet = Arc::new(Fleet::start(program, 2, warm).await?);
+        let warm = if warm { Warm::All } else { Warm::None };
         lanes.push(lane(name, Arc::new(Repeated(Arc::new(Visitor(fleet)))), warm));
     }
     let rounds = arguments.choose(5, 2);
-    Ok(Group { name: IDLE, lanes, absent, rounds }.measure(ground).await)
+    Ok(Group { name: IDLE, lanes, absent: Vec::new(), rounds }.measure(ground).await)
 }

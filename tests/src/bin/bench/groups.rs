@@ -15,7 +15,7 @@ use super::{
     Arguments, data, fleet, memory,
     native::{self, Sandboxed},
     peers,
-    rounds::{Group, Lane, Row},
+    rounds::{Group, Lane, Row, Warm},
     subject::{Paced, Repeated, Subject},
     workers,
 };
@@ -110,7 +110,7 @@ async fn print(
         subject,
         jobs,
         concurrency,
-        warm: false,
+        warm: Warm::None,
     };
     let mut lanes = vec![
         lane(BARE, Arc::new(peers::bare())),
@@ -123,14 +123,9 @@ async fn print(
     let offered = native_lane(ground, None, false).await?;
     lanes.push(lane(COLD_OFFERED, Arc::new(Repeated(Arc::clone(&offered)))));
     open.push(offered);
-    match native_lane(ground, None, true).await {
-        Ok(warm) => {
-            let subject = Arc::new(Repeated(Arc::clone(&warm)));
-            lanes.push(Lane { warm: true, ..lane(WARM, subject) });
-            open.push(warm);
-        }
-        Err(error) => absent.push((WARM.into(), not_warm(&error))),
-    }
+    let warm = native_lane(ground, None, true).await?;
+    lanes.push(Lane { warm: Warm::All, ..lane(WARM, Arc::new(Repeated(Arc::clone(&warm)))) });
+    open.push(warm);
     for (peer, process) in peers::local(directory) {
         match process {
             Ok(process) => lanes.push(lane(peer, Arc::new(process))),
@@ -145,38 +140,21 @@ async fn print(
     Ok(rows)
 }
 
-/// Why a warm lane isn't there.
-pub(crate) fn not_warm(error: &anyhow::Error) -> String {
-    format!("NOT WARM, not measured: {error:#}").replace('\n', " ")
-}
-
 /// The native sandbox with the smallest program.
 async fn native_lane(
     ground: &Ground,
     catalogue: Option<sandfleet_worker::catalogue::Catalogue>,
     warm: bool,
 ) -> Result<Arc<Sandboxed>> {
-    let settings = native::settings(ground, warmth(warm)?)?;
+    let settings = native::settings(ground, warmth(warm))?;
     let mut job = Job::new("python", "print(1+1)");
     job.artifacts = vec!["*.txt".into()];
     Sandboxed::open(Backend::Native, &settings, catalogue, job, "2").await
 }
 
-/// The setting that turns warm interpreters on or off, in builds that have it.
-pub(crate) fn warmth(warm: bool) -> Result<&'static [(&'static str, &'static str)]> {
-    const ON: &[(&str, &str)] = &[("SANDBOX_WARM", "true")];
-    const OFF: &[(&str, &str)] = &[("SANDBOX_WARM", "false")];
-    let known = |more: &[(&str, &str)]| {
-        let more =
-            more.iter().map(|(name, value)| (format!("SANDFLEET_{name}").into(), value.into()));
-        sandfleet_worker::config::Settings::load(None, more)
-    };
-    match (warm, known(OFF)) {
-        (false, Ok(_)) => Ok(OFF),
-        (false, Err(_)) => Ok(&[]),
-        (true, Ok(_)) => Ok(ON),
-        (true, Err(error)) => Err(error).context("this build has no warm interpreters"),
-    }
+/// The setting that turns warm interpreters on or off.
+pub(crate) fn warmth(warm: bool) -> &'static [(&'static str, &'static str)] {
+    if warm { &[("SANDBOX_WARM", "true")] } else { &[("SANDBOX_WARM", "false")] }
 }
 
 /// The Docker backend against `docker run`, both with the tests' engine and image.
@@ -216,7 +194,7 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
             subject: if is_light { Arc::new(Paced(subject)) } else { subject },
             jobs,
             concurrency,
-            warm: false,
+            warm: Warm::None,
         };
         let run = peers::docker_run(&engine.host, &engine.image, &peers::PROGRAM, "2");
         let mut lanes = vec![lane(DOCKER_RUN, Arc::new(run)), lane(BARE, Arc::new(peers::bare()))];

@@ -1,6 +1,9 @@
 //! Rounds: every lane has its turn in each, so that what disturbs the machine disturbs all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use sandfleet_tests::Ground;
@@ -19,8 +22,8 @@ pub(crate) struct Lane {
     /// How many jobs it does in a round.
     pub(crate) jobs: usize,
     pub(crate) concurrency: usize,
-    /// Whether every result has to say that it is warm.
-    pub(crate) warm: bool,
+    /// Which of the results have to say that they are warm.
+    pub(crate) warm: Warm,
 }
 
 /// Lanes that are compared; the first is what the others are compared with.
@@ -57,6 +60,28 @@ pub(crate) struct Row {
 }
 
 /// All bursts of a lane, and what they spent.
+/// How long interpreters may take to get warm before it is measured without them, and said so.
+pub(crate) const GETS_WARM: Duration = Duration::from_secs(60);
+
+/// Which results of a lane have to say that they are warm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warm {
+    None,
+    /// Of a process that starts with each burst, and whose first programs start cold.
+    Most,
+    All,
+}
+
+impl Warm {
+    fn least(self, jobs: usize) -> usize {
+        match self {
+            Warm::None => 0,
+            Warm::Most => jobs * 9 / 10,
+            Warm::All => jobs,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     bursts: Vec<Burst>,
@@ -69,8 +94,7 @@ impl Group {
         let mut seen: Vec<Seen> = self.lanes.iter().map(|_| Seen::default()).collect();
         // Slots, caches and connections are made by the first jobs, once.
         for (lane, seen) in self.lanes.iter().zip(&mut seen) {
-            let first = lane.subject.burst(lane.jobs.min(4 * lane.concurrency), lane.concurrency);
-            seen.problem = first.await.err().map(|error| format!("{error:#}"));
+            seen.problem = lane.prepare().await.err().map(|error| format!("{error:#}"));
         }
         for round in 0..self.rounds {
             eprintln!("{}: round {} of {}", self.name, round + 1, self.rounds);
@@ -111,7 +135,7 @@ impl Group {
             return row;
         }
         let warm: usize = seen.bursts.iter().map(|burst| burst.warm).sum();
-        if lane.warm && warm < row.jobs {
+        if warm < lane.warm.least(row.jobs) {
             row.problem = Some(format!("NOT WARM: {warm} of {} results say warm", row.jobs));
         }
         let rate = |burst: &Burst| lane.jobs as f64 / burst.wall.as_secs_f64();
@@ -137,6 +161,18 @@ impl Group {
 }
 
 impl Lane {
+    /// First jobs, which nobody measures; a lane that is to be warm gets warm.
+    async fn prepare(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let jobs = self.jobs.min(4 * self.concurrency);
+            let first = self.subject.burst(jobs, self.concurrency).await?;
+            if self.warm != Warm::All || first.warm == jobs || began.elapsed() > GETS_WARM {
+                return Ok(());
+            }
+        }
+    }
+
     async fn turn(&self, seen: &mut Seen, ground: &Ground) -> Result<()> {
         let (processes, other) = self.subject.also();
         let ground = other.unwrap_or(ground);

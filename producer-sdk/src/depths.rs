@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// How long an answer of the broker's is relied on. What is published here meanwhile is counted.
 const FRESH: Duration = Duration::from_millis(100);
+/// How long a queue that didn't confirm is the last choice.
+const AVOIDED: Duration = Duration::from_secs(60);
 
 /// What was last known of some queues.
 #[derive(Default)]
@@ -30,9 +32,20 @@ impl Depths {
         queues.iter().all(fresh)
     }
 
+    /// Whether a queue is the last choice at present.
+    pub(crate) fn avoids(&self, queue: &str) -> bool {
+        self.lock().get(queue).is_some_and(|depth| depth.seen > Instant::now())
+    }
+
     /// The broker said how many messages wait in a queue.
     pub(crate) fn note(&self, queue: &str, waiting: u64) {
         self.lock().insert(queue.to_owned(), Depth { waiting, seen: Instant::now() });
+    }
+
+    /// A queue didn't confirm: for a while it counts as longer than any other.
+    pub(crate) fn avoid(&self, queue: &str) {
+        let depth = Depth { waiting: u64::MAX, seen: Instant::now() + AVOIDED };
+        self.lock().insert(queue.to_owned(), depth);
     }
 
     /// The shorter one, into which a message is put now.
@@ -42,7 +55,7 @@ impl Depths {
         let [first, second] = queues;
         let chosen = if waiting(&second) < waiting(&first) { second } else { first };
         if let Some(depth) = known.get_mut(&chosen) {
-            depth.waiting += 1;
+            depth.waiting = depth.waiting.saturating_add(1);
         }
         chosen
     }
@@ -67,5 +80,14 @@ mod tests {
         let chosen: Vec<String> = (0..10).map(|_| depths.choose(queues())).collect();
         assert_eq!(chosen[..6], vec!["short"; 6]);
         assert_eq!(chosen.iter().filter(|queue| *queue == "long").count(), 2);
+    }
+    #[test]
+    fn a_queue_that_did_not_confirm_is_the_last_choice() {
+        let depths = Depths::default();
+        let queues = || ["stuck".to_owned(), "long".to_owned()];
+        depths.note("long", 1000);
+        depths.avoid("stuck");
+        assert!(depths.know(&queues()) && depths.avoids("stuck") && !depths.avoids("long"));
+        assert_eq!(depths.choose(queues()), "long");
     }
 }

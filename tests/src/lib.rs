@@ -12,6 +12,7 @@ mod page;
 mod pair;
 mod relay;
 mod services;
+mod stuck;
 
 use std::{future::Future, time::Duration};
 
@@ -30,6 +31,7 @@ pub use page::page;
 pub use pair::{Pair, Worker, claim};
 pub use relay::Relay;
 pub use services::{Services, setting};
+pub use stuck::Stuck;
 
 /// How long anything may take that should happen at once. Long, for machines that are busy: a
 /// test that passes never waits for its end.

@@ -216,6 +216,51 @@ async fn a_server_that_became_a_replica_is_left_for_the_one_that_takes_writes() 
 }
 
 #[tokio::test]
+async fn a_replica_that_lost_its_primary_is_left_for_the_one_that_serves() {
+    let server = OwnRedis::start(&["--replica-serve-stale-data", "no"]).await;
+    let store = server.store();
+    let job = JobId::generate();
+    store.claim(&job, &claim("a")).await.expect("claimed");
+    // Of nobody: it answers MASTERDOWN to everything.
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let before = server.connections().await;
+    let error = store.commit(&result(&job, "done"), "a", LONG).await.expect_err("no primary");
+    assert!(error.to_string().contains("MasterDown"), "{error}");
+    assert!(server.connections().await > before + 1, "it stayed on the old connection");
+    server.command(&["REPLICAOF", "NO", "ONE"]).await;
+    let committed = store.commit(&result(&job, "done"), "a", LONG).await.expect("stored");
+    assert_eq!(committed, Committed::Stored);
+}
+
+#[tokio::test]
+async fn a_server_that_is_loading_is_waited_for() {
+    // Three seconds for a thousand keys, and an answer in between.
+    let slowly = ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = OwnRedis::start(&slowly).await;
+    let mut services = Services::fresh();
+    services.redis_url = server.url();
+    let client = services.client().await;
+    let store = services.store(&services.redis_url);
+    let (ended, runs) = (JobId::generate(), JobId::generate());
+    store.commit(&result(&ended, "done"), "a", LONG).await.expect("stored");
+    store.claim(&runs, &claim("a")).await.expect("claimed");
+    let keys = "for n = 1, 1000 do redis.call('SET', 'key' .. n, n .. string.rep('x', 19)) end";
+    server.command(&["EVAL", keys, "0"]).await;
+    server.command(&["SAVE"]).await;
+    server.kill().await;
+    server.restart().await;
+    let error = store.commit(&result(&runs, "done"), "a", LONG).await.expect_err("it is loading");
+    assert!(error.to_string().contains("is loading"), "{error}");
+    // A producer is not told of it.
+    client.wait(&ended, LONG).await.expect("the result");
+    let committed = eventually("the end of the loading", || async {
+        store.commit(&result(&runs, "done"), "a", LONG).await.ok()
+    })
+    .await;
+    assert_eq!(committed, Committed::Stored);
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_costs_a_time_out_and_no_result() {
     let server = OwnRedis::start(&[]).await;
     let store = server.store();

@@ -46,19 +46,22 @@ pub struct Component {
     check: Box<dyn Fn() -> CheckFuture + Send + Sync>,
 }
 
-type CheckFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// That a component works, and what to know all the same; or in one sentence why it doesn't.
+type Answer = Result<Option<String>, String>;
+
+type CheckFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Component {
-    /// The component called `name` works when `check` says so; its error is one sentence. A check
-    /// without an answer within 2 s counts as failed.
+    /// The component called `name` works when `check` says so, perhaps with a note; its error is
+    /// one sentence. A check without an answer within 2 s counts as failed.
     pub fn new<F>(name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Answer> + Send + 'static,
     {
         Self { name, check: Box::new(move || Box::pin(check())) }
     }
 
-    async fn check(&self) -> Result<(), String> {
+    async fn check(&self) -> Answer {
         timeout(CHECK_DEADLINE, (self.check)())
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_DEADLINE.as_secs())))
@@ -143,7 +146,7 @@ struct Endpoint {
 }
 
 /// What each component said.
-type Readiness = Arc<[(&'static str, Result<(), String>)]>;
+type Readiness = Arc<[(&'static str, Answer)]>;
 
 impl Endpoint {
     fn admits(&self, headers: &HeaderMap) -> bool {
@@ -189,7 +192,8 @@ async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMa
         .iter()
         .map(|(name, answer)| {
             let said = match answer {
-                Ok(()) => json!({ "ok": true }),
+                Ok(None) => json!({ "ok": true }),
+                Ok(Some(note)) => json!({ "ok": true, "note": note }),
                 Err(reason) => json!({ "ok": false, "reason": reason }),
             };
             (name.to_string(), said)
@@ -261,8 +265,9 @@ mod tests {
     #[tokio::test]
     async fn readiness_names_each_component_and_its_reason() {
         let broken = Component::new("broker", || async { Err("connection refused".into()) });
-        let works = Component::new("store", || async { Ok(()) });
-        let running = start(vec![broken, works]).await;
+        let works = Component::new("store", || async { Ok(None) });
+        let limps = Component::new("sandbox", || async { Ok(Some("slow today".into())) });
+        let running = start(vec![broken, works, limps]).await;
 
         let (status, head, body) = get(running.address, "/readyz").await;
         assert_eq!(status, 503);
@@ -270,6 +275,7 @@ mod tests {
         let expected = json!({ "ready": false, "components": {
             "broker": { "ok": false, "reason": "connection refused" },
             "store": { "ok": true },
+            "sandbox": { "ok": true, "note": "slow today" },
         }});
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
         assert_eq!(get(running.address, "/livez").await.0, 200, "alive all the same");
@@ -310,7 +316,7 @@ mod tests {
         let answer = works.clone();
         let broker = Component::new("broker", move || {
             let works = answer.load(Ordering::SeqCst);
-            async move { if works { Ok(()) } else { Err("gone".into()) } }
+            async move { if works { Ok(None) } else { Err("gone".into()) } }
         });
         let running = start(vec![broker]).await;
         assert_eq!(get(running.address, "/readyz").await.0, 200);
@@ -326,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn metrics_say_which_component_is_ready() {
         let broken = Component::new("broker", || async { Err("away".into()) });
-        let works = Component::new("store", || async { Ok(()) });
+        let works = Component::new("store", || async { Ok(None) });
         let running = start(vec![broken, works]).await;
         let (status, head, body) = get(running.address, "/metrics").await;
         assert_eq!(status, 200);
@@ -344,7 +350,7 @@ mod tests {
             // Long enough for all to ask before it ends.
             async {
                 sleep(Duration::from_millis(300)).await;
-                Ok(())
+                Ok(None)
             }
         });
         let running = start(vec![component]).await;
@@ -383,7 +389,7 @@ mod tests {
             asked.lock().unwrap().take().unwrap().send(()).unwrap();
             async {
                 sleep(Duration::from_millis(200)).await;
-                Ok(())
+                Ok(None)
             }
         });
         let running = start(vec![component]).await;

@@ -381,6 +381,9 @@ async fn serve_admin(
         ))
     })?;
     let (queue, store, sandbox) = (Arc::clone(queue), Arc::clone(store), Arc::clone(sandbox));
+    fn said<E: ToString>(check: Result<(), E>) -> Result<Option<String>, String> {
+        check.map(|()| None).map_err(|error| error.to_string())
+    }
     let components = vec![
         Component::new("broker", move || {
             let queue = Arc::clone(&queue);
@@ -388,11 +391,11 @@ async fn serve_admin(
         }),
         Component::new("store", move || {
             let store = Arc::clone(&store);
-            async move { store.check().await.map_err(|error| error.to_string()) }
+            async move { said(store.check().await) }
         }),
         Component::new("sandbox", move || {
             let sandbox = Arc::clone(&sandbox);
-            async move { sandbox.check().await.map_err(|error| error.to_string()) }
+            async move { said(sandbox.check().await) }
         }),
     ];
     let token = match &settings.admin.token_file {

@@ -1,15 +1,17 @@
-//! Takes one barrier away at a time and shows which hostile programs notice.
+//! Takes one barrier away at a time and shows which hostile programs notice, and one rule of a job's
+//! path, and shows which of the faults that strike a fleet do.
 //!
 //! A barrier is taken away in the source: there is no switch for it in what is shipped. The
 //! mutated copy of the workspace is under `target/mutations`, with a build directory of its own.
 //! A barrier that no program and no test misses is a missing test, and the run fails.
 //!
-//! `bash tests/run mutations [NAME…]`; what is taken away is in `tests/hostile/mutations.json`.
+//! `bash tests/run mutations [NAME…]`; what is taken away is in `tests/hostile/mutations.json` and, each
+//! called `chaos: …`, in `tests/tests/chaos/mutations.json`.
 //! Only barriers are in it whose absence harms nobody while bounded programs run: not the
 //! network, mount and host name namespaces, without which a program would reach the host.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -29,6 +31,8 @@ struct Mutation {
     /// Entries of the corpus, of which at least one has to turn red.
     #[serde(default)]
     programs: Vec<String>,
+    /// Which tests are built for `test`; all if there is none.
+    binary: Option<String>,
     /// Tests, as an expression of nextest's, of which at least one has to fail.
     test: Option<String>,
 }
@@ -69,8 +73,11 @@ fn run() -> anyhow::Result<usize> {
         mutated: home.join("tree"),
         target: home.join("target"),
     };
-    let text = fs::read_to_string(original.join("tests/hostile/mutations.json"))?;
-    let mut mutations: Vec<Mutation> = serde_json::from_str(&text)?;
+    let mut mutations: Vec<Mutation> = Vec::new();
+    for file in ["tests/hostile/mutations.json", "tests/tests/chaos/mutations.json"] {
+        let text = fs::read_to_string(original.join(file)).context(file)?;
+        mutations.append(&mut serde_json::from_str(&text).context(file)?);
+    }
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if !wanted.is_empty() {
         mutations.retain(|mutation| wanted.iter().any(|name| mutation.barrier.contains(name)));
@@ -78,18 +85,28 @@ fn run() -> anyhow::Result<usize> {
     ensure!(!mutations.is_empty(), "no barrier's name contains any of {wanted:?}");
 
     trees.refresh()?;
-    // Nothing is proved by a program that is red anyway.
+    // Nothing is proved by a program or a test that is red anyway.
     for runtime in ["native", "docker", "gvisor"] {
         let named = mutations.iter().filter(|mutation| mutation.runtime == runtime);
         let programs: BTreeSet<String> =
             named.clone().flat_map(|mutation| mutation.programs.iter().cloned()).collect();
         if named.count() > 0 {
             trees.build(runtime)?;
+        }
+        if !programs.is_empty() {
             let red = trees.red_programs(runtime, &programs.into_iter().collect::<Vec<_>>())?;
             ensure!(red.is_empty(), "red with every barrier up: {red:?}");
         }
     }
-    println!("{:32} {:8} {:>7}  turned red", "barrier", "runtime", "seconds");
+    let mut tests: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
+    for mutation in &mutations {
+        tests.entry(mutation.binary.as_deref()).or_default().extend(mutation.test.as_deref());
+    }
+    for (binary, tests) in tests.into_iter().filter(|(_, tests)| !tests.is_empty()) {
+        let red = trees.failed_tests(&format!("({})", tests.join(") or (")), binary)?;
+        ensure!(red.is_empty(), "red with every rule kept: {red:?}");
+    }
+    println!("{:40} {:8} {:>7}  turned red", "barrier", "runtime", "seconds");
     let mut unnoticed = 0;
     for mutation in &mutations {
         let begun = Instant::now();
@@ -99,7 +116,7 @@ fn run() -> anyhow::Result<usize> {
         unnoticed += usize::from(red.is_empty());
         let shown = if red.is_empty() { "NOTHING".to_owned() } else { red.join(", ") };
         let seconds = begun.elapsed().as_secs();
-        println!("{:32} {:8} {seconds:>7}  {shown}", mutation.barrier, mutation.runtime);
+        println!("{:40} {:8} {seconds:>7}  {shown}", mutation.barrier, mutation.runtime);
     }
     println!("{} barriers, {unnoticed} missed by nobody", mutations.len());
     Ok(unnoticed)
@@ -143,7 +160,7 @@ impl Trees {
             red.extend(self.red_programs(&mutation.runtime, &mutation.programs)?);
         }
         if let Some(test) = &mutation.test {
-            red.extend(self.failed_tests(test)?);
+            red.extend(self.failed_tests(test, mutation.binary.as_deref())?);
         }
         Ok(red)
     }
@@ -176,8 +193,12 @@ impl Trees {
         Ok(red)
     }
 
-    fn failed_tests(&self, test: &str) -> anyhow::Result<Vec<String>> {
-        let printed = self.nextest(test).output()?;
+    fn failed_tests(&self, test: &str, binary: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let mut nextest = self.nextest(test);
+        if let Some(binary) = binary {
+            nextest.args(["--test", binary]);
+        }
+        let printed = nextest.env("SANDFLEET_TEST_CHAOS", "impatient").output()?;
         let text = String::from_utf8_lossy(&printed.stderr).into_owned();
         ensure!(text.contains("Summary"), "the tests did not run:\n{text}");
         let failed = text.lines().filter_map(|line| {

@@ -3,6 +3,7 @@
 
 mod faults;
 mod room;
+mod stuck;
 mod tenants;
 mod throughput;
 

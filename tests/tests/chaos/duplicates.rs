@@ -62,4 +62,5 @@ async fn messages_that_come_three_times_are_run_once() {
     let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
     assert_eq!(starts as usize, row.jobs + row.repeats(), "{row:#?}");
     assert!(duplicates as usize >= thrice.len());
+    assert!(row.repeated.is_empty(), "{row:#?}");
 }

@@ -10,11 +10,13 @@
 mod dead_letters;
 mod lane;
 mod lanes;
+mod quarantine;
 mod receipt;
 mod supervisor;
 mod turns;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,6 +31,7 @@ use tokio::{
 
 pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
+    quarantine::Quarantine,
     receipt::AmqpReceipt,
     supervisor::{Reachable, Supervisor},
 };
@@ -62,6 +65,9 @@ pub struct AmqpConfig {
 pub struct AmqpQueue {
     deliveries: AsyncMutex<mpsc::Receiver<(lapin::message::Delivery, AmqpReceipt)>>,
     reachable: Arc<Mutex<Reachable>>,
+    stuck: watch::Receiver<BTreeSet<String>>,
+    /// How many queues it serves.
+    served: usize,
     stop: watch::Sender<bool>,
     supervisor: AsyncMutex<Option<JoinHandle<()>>>,
 }
@@ -91,7 +97,10 @@ impl AmqpQueue {
             isolations: Vec::new(),
             limits: config.limits,
         };
+        let quarantine = Quarantine::new(broker.clone());
+        let (stuck, served) = (quarantine.stuck(), lanes::queues(&config).len());
         let supervisor = Supervisor {
+            quarantine,
             // A connection of its own: a broker that blocks publishers reads nothing more from
             // theirs, and the acks of finished jobs have to go on.
             publisher: Arc::new(Publisher::new(broker.clone(), dead_letters)),
@@ -105,6 +114,8 @@ impl AmqpQueue {
         Ok(Self {
             deliveries: AsyncMutex::new(deliveries),
             reachable,
+            stuck,
+            served,
             stop,
             supervisor: AsyncMutex::new(Some(tokio::spawn(supervisor.run()))),
         })
@@ -145,8 +156,9 @@ impl Queue for AmqpQueue {
         }
     }
 
-    async fn check(&self) -> Result<(), String> {
-        self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()
+    async fn check(&self) -> Result<Option<String>, String> {
+        self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()?;
+        quarantine::verdict(&self.stuck.borrow(), self.served)
     }
 }
 

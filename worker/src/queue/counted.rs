@@ -57,7 +57,7 @@ impl Queue for CountedQueue {
         self.queue.stop().await;
     }
 
-    async fn check(&self) -> Result<(), String> {
+    async fn check(&self) -> Result<Option<String>, String> {
         self.queue.check().await
     }
 }

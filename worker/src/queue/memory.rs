@@ -95,8 +95,8 @@ impl Queue for MemoryQueue {
         self.shared.change(|state| state.stopped = true);
     }
 
-    async fn check(&self) -> Result<(), String> {
-        Ok(())
+    async fn check(&self) -> Result<Option<String>, String> {
+        Ok(None)
     }
 }
 

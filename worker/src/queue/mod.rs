@@ -22,8 +22,9 @@ pub trait Queue: Send + Sync {
     /// [`next`](Queue::next) yet. Those already taken can still be settled.
     async fn stop(&self);
 
-    /// Whether deliveries can be had at present, or in one sentence why not.
-    async fn check(&self) -> Result<(), String>;
+    /// Whether deliveries can be had at present, and what to know all the same; or in one sentence
+    /// why not.
+    async fn check(&self) -> Result<Option<String>, String>;
 }
 
 /// One job as bytes, with the right to settle it. It is settled exactly once, in [`settle`];

@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) held: Option<Delivery>,
     /// How many questions to ask at a time: more after each success, one after a failure.
     pub(super) questions: usize,
+    /// Its queue answers nothing, and is left alone.
+    pub(super) stuck: bool,
     /// Until when it is asked like any other; nothing for one that always is.
     warm_until: Option<Instant>,
 }
@@ -59,6 +61,7 @@ impl Lane {
             hand: Hand::In,
             held: None,
             questions: 1,
+            stuck: false,
             warm_until: tenants.then(Instant::now),
         }
     }
@@ -68,14 +71,19 @@ impl Lane {
         self.source.rests(now)
     }
 
+    /// Whether anything is taken from it.
+    pub(super) fn is_served(&self, now: Instant) -> bool {
+        !self.stuck && self.rests(now).is_none()
+    }
+
     /// Whether it is worth asking: nothing says that it is empty, or the answer costs nothing.
     pub(super) fn is_asked(&self, now: Instant) -> bool {
-        self.held.is_some() || self.rests(now).is_none() && (self.is_warm(now) || self.is_out())
+        self.held.is_some() || self.is_served(now) && (self.is_warm(now) || self.is_out())
     }
 
     /// Whether somebody has to look into it from time to time, since nobody asks.
     pub(super) fn is_cold(&self, now: Instant) -> bool {
-        self.rests(now).is_none() && !self.is_asked(now)
+        self.is_served(now) && !self.is_asked(now)
     }
 
     pub(super) fn is_warm(&self, now: Instant) -> bool {

@@ -12,7 +12,7 @@
 //! worker looks at the lengths of all cold ones at once, a few times a second, and holds hands out
 //! over them when it has been idle for a moment.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
@@ -27,7 +27,7 @@ use lapin::{
     types::FieldTable,
 };
 use sandfleet_common::{
-    Isolation, Priority,
+    Priority,
     names::{self, TENANT_SHARDS},
 };
 use sandfleet_sdk::{Broker, Error};
@@ -39,6 +39,7 @@ use tokio::{
 use super::{
     AmqpConfig,
     lane::{Hand, Lane, Source},
+    quarantine::Failure,
     supervisor::{MAX_GETTERS, Session},
     turns::Turns,
 };
@@ -54,12 +55,14 @@ pub(super) struct Lanes<'a> {
     session: &'a Session,
     lanes: Vec<Lane>,
     turns: Turns,
+    /// The queues that are left alone.
+    stuck: watch::Receiver<BTreeSet<String>>,
     /// When the last job was had.
     busy_at: Instant,
     look_at: Instant,
     look_pause: Duration,
     /// A look at the cold lanes that is under way.
-    looking: Option<BoxFuture<'a, Result<Vec<usize>, Error>>>,
+    looking: Option<BoxFuture<'a, Result<Vec<usize>, Failure>>>,
 }
 
 /// A delivery, and where it came from.
@@ -71,28 +74,38 @@ impl<'a> Lanes<'a> {
         broker: &'a Broker,
         session: &'a Session,
         config: &AmqpConfig,
+        stuck: watch::Receiver<BTreeSet<String>>,
     ) -> Result<Self, Error> {
         // For each consumer that follows. Quorum queues know no limit for a whole channel.
         let prefetch = session.channel.basic_qos(1, BasicQosOptions { global: false });
         broker.answer("limit the prefetch", prefetch).await?;
         let (mut lanes, mut priorities) = (Vec::new(), Vec::new());
-        for priority in &config.priorities {
-            for isolation in &config.isolations {
-                lanes.extend(lanes_of(&config.prefix, *isolation, *priority));
-                priorities.resize(lanes.len(), *priority);
-            }
+        for (priority, queue, tenants) in queues(config) {
+            lanes.push(Lane::to(queue, tenants));
+            priorities.push(priority);
         }
         let now = Instant::now();
-        Ok(Self {
+        let mut lanes = Self {
             broker,
             session,
             lanes,
             turns: Turns::new(priorities),
+            stuck,
             busy_at: now,
             look_at: now,
             look_pause: SHORTEST_LOOK,
             looking: None,
-        })
+        };
+        lanes.leave_alone();
+        Ok(lanes)
+    }
+
+    /// Leaves those alone that are stuck now, and no others.
+    fn leave_alone(&mut self) {
+        let stuck = self.stuck.borrow_and_update();
+        for lane in &mut self.lanes {
+            lane.stuck = stuck.contains(&lane.source.queue);
+        }
     }
 
     /// The next jobs, `most` of them at most and one at least, waiting for it if there is none.
@@ -101,10 +114,13 @@ impl<'a> Lanes<'a> {
         &mut self,
         most: usize,
         stopped: &mut watch::Receiver<bool>,
-    ) -> Result<Vec<Taken>, Error> {
+    ) -> Result<Vec<Taken>, Failure> {
         self.withdraw(|lane, now| matches!(lane.hand, Hand::Full(_)) || lane.rests(now).is_some())
             .await?;
         loop {
+            if self.stuck.has_changed().unwrap_or(false) {
+                self.leave_alone();
+            }
             self.look()?;
             let now = Instant::now();
             for (index, share) in self.turns.order(|index| self.lanes[index].is_asked(now)) {
@@ -126,7 +142,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// Withdraws all hands. What they were given meanwhile is [`held`](Self::held).
-    pub(super) async fn withdraw_all(&mut self) -> Result<(), Error> {
+    pub(super) async fn withdraw_all(&mut self) -> Result<(), Failure> {
         self.withdraw(|_, _| true).await
     }
 
@@ -137,7 +153,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// Jobs from this lane, `most` of them at most, if there are any now.
-    async fn take(&mut self, index: usize, most: usize) -> Result<Vec<Delivery>, Error> {
+    async fn take(&mut self, index: usize, most: usize) -> Result<Vec<Delivery>, Failure> {
         let lane = &mut self.lanes[index];
         let queue = lane.source.queue.as_str();
         if let Some(delivery) = lane.held.take() {
@@ -153,7 +169,7 @@ impl<'a> Lanes<'a> {
         let count = most.min(lane.questions);
         let answers = join_all(self.session.getters.iter().take(count).map(|getter| {
             let get = getter.basic_get(queue.into(), BasicGetOptions::default());
-            self.broker.answer(format!("ask queue {queue}"), get)
+            answer(self.broker, "ask", queue, get)
         }))
         .await;
         let mut deliveries = Vec::with_capacity(count);
@@ -167,7 +183,7 @@ impl<'a> Lanes<'a> {
 
     /// Finds out which of the cold lanes have jobs, if it is time to, and doesn't wait for the
     /// answers: nobody is to be kept from his job by empty queues.
-    fn look(&mut self) -> Result<(), Error> {
+    fn look(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
         if self.looking.is_none() && now >= self.look_at {
             let cold = self.lanes.iter().enumerate().filter(|(_, lane)| lane.is_cold(now));
@@ -175,11 +191,14 @@ impl<'a> Lanes<'a> {
             self.looking = Some(filled(self.broker, self.session, cold).boxed());
         }
         let answers = self.looking.as_mut().and_then(|looking| looking.now_or_never());
-        answers.map_or(Ok(()), |answers| self.found(answers?))
+        if let Some(filled) = answers {
+            self.found(filled?);
+        }
+        Ok(())
     }
 
     /// These lanes have jobs.
-    fn found(&mut self, filled: Vec<usize>) -> Result<(), Error> {
+    fn found(&mut self, filled: Vec<usize>) {
         let now = Instant::now();
         self.looking = None;
         self.look_pause = match filled.is_empty() {
@@ -188,16 +207,15 @@ impl<'a> Lanes<'a> {
         };
         self.look_at = now + self.look_pause;
         filled.into_iter().for_each(|index| self.lanes[index].warm(now));
-        Ok(())
     }
 
     /// Holds out the hands that are worth it, and says whether those were any.
-    async fn reach_out(&mut self) -> Result<bool, Error> {
+    async fn reach_out(&mut self) -> Result<bool, Failure> {
         let now = Instant::now();
         let idle = self.busy_at + IDLE <= now;
         let empty = self.lanes.iter_mut().filter(|lane| {
             let worth_it = idle || lane.is_warm(now);
-            matches!(lane.hand, Hand::In) && lane.rests(now).is_none() && worth_it
+            matches!(lane.hand, Hand::In) && lane.is_served(now) && worth_it
         });
         let reached = join_all(empty.map(async |lane| {
             let queue = lane.source.queue.as_str();
@@ -207,17 +225,16 @@ impl<'a> Lanes<'a> {
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );
-            let answer = self.broker.answer(format!("consume from queue {queue}"), consume);
-            lane.hand = Hand::Out(answer.await?);
-            Ok::<_, Error>(())
+            lane.hand = Hand::Out(answer(self.broker, "consume from", queue, consume).await?);
+            Ok::<_, Failure>(())
         }))
         .await;
         let count = reached.len();
-        reached.into_iter().collect::<Result<(), _>>()?;
+        first_failure(reached)?;
         Ok(count > 0)
     }
 
-    async fn withdraw(&mut self, which: impl Fn(&Lane, Instant) -> bool) -> Result<(), Error> {
+    async fn withdraw(&mut self, which: impl Fn(&Lane, Instant) -> bool) -> Result<(), Failure> {
         let now = Instant::now();
         let out = self.lanes.iter_mut().filter(|lane| which(lane, now));
         let withdrawn = join_all(out.map(async |lane| {
@@ -230,19 +247,19 @@ impl<'a> Lanes<'a> {
             // consumer, is dropped by the library, and stays unsettled for ever.
             let cancel = BasicCancelOptions { nowait: false };
             let cancel = self.session.channel.basic_cancel(consumer.tag(), cancel);
-            self.broker.answer(format!("stop consuming from {queue}"), cancel).await?;
+            answer(self.broker, "stop consuming from", queue, cancel).await?;
             while let Some(given) = consumer.next().await {
                 lane.held = Some(delivered(self.broker, queue, Some(given))?);
             }
             Ok(())
         }))
         .await;
-        withdrawn.into_iter().collect()
+        first_failure(withdrawn).map(drop)
     }
 
     /// Waits until a hand is given a job, and holds that, or until there is something else to do.
     /// `false` once the worker was stopped.
-    async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Error> {
+    async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Failure> {
         let now = Instant::now();
         let rested = self.lanes.iter().filter_map(|lane| lane.rests(now)).min();
         let looks = self.looking.is_none() && self.lanes.iter().any(|lane| lane.is_cold(now));
@@ -266,8 +283,12 @@ impl<'a> Lanes<'a> {
         let (index, given) = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(false),
             () = alarm(until) => return Ok(true),
+            _ = self.stuck.changed() => {
+                self.leave_alone();
+                return Ok(true);
+            }
             filled = looking => {
-                self.found(filled?)?;
+                self.found(filled?);
                 return Ok(true);
             }
             given = given => given,
@@ -281,11 +302,34 @@ impl<'a> Lanes<'a> {
     }
 }
 
-fn lanes_of(prefix: &str, isolation: Isolation, priority: Priority) -> impl Iterator<Item = Lane> {
-    let shard = move |shard| names::shard_queue(prefix, isolation, priority, shard);
-    let plain = Lane::to(names::job_queue(prefix, isolation, priority), false);
-    let shards = (0..TENANT_SHARDS).map(move |number| Lane::to(shard(number), true));
-    std::iter::once(plain).chain(shards)
+/// The queues of a worker, with their priorities, and whether they are tenants'.
+pub(super) fn queues(config: &AmqpConfig) -> Vec<(Priority, String, bool)> {
+    let (prefix, mut queues) = (&config.prefix, Vec::new());
+    for priority in &config.priorities {
+        for isolation in &config.isolations {
+            queues.push((*priority, names::job_queue(prefix, *isolation, *priority), false));
+            let shard = |number| names::shard_queue(prefix, *isolation, *priority, number);
+            queues.extend((0..TENANT_SHARDS).map(|number| (*priority, shard(number), true)));
+        }
+    }
+    queues
+}
+
+/// Awaits what `queue` answers to being asked what `action` says.
+async fn answer<T>(
+    broker: &Broker,
+    action: &str,
+    queue: &str,
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Failure> {
+    let answer = broker.answer(format!("{action} queue {queue}"), asked).await;
+    answer.map_err(|error| Failure { queue: Some(queue.to_owned()), error })
+}
+
+/// Of what was asked over one channel, in order: a queue that doesn't answer keeps the broker from
+/// all that was asked after it, so the first to fail is the one.
+fn first_failure<T>(answers: Vec<Result<T, Failure>>) -> Result<Vec<T>, Failure> {
+    answers.into_iter().collect()
 }
 
 /// Which of these lanes have jobs.
@@ -293,16 +337,17 @@ async fn filled(
     broker: &Broker,
     session: &Session,
     lanes: Vec<(usize, Arc<Source>)>,
-) -> Result<Vec<usize>, Error> {
+) -> Result<Vec<usize>, Failure> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let answers = join_all(lanes.iter().map(async |(index, source)| {
         let queue = source.queue.as_str();
         let asked = session.looker.queue_declare(queue.into(), passive, FieldTable::default());
-        let answer = broker.answer(format!("look at queue {queue}"), asked).await?;
-        Ok((answer.message_count() > 0).then_some(*index))
+        let length = answer(broker, "look at", queue, asked).await?.message_count();
+        Ok((length > 0).then_some(*index))
     }))
     .await;
-    Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    let lengths = first_failure(answers)?;
+    Ok(lengths.into_iter().flatten().collect())
 }
 
 async fn alarm(at: Option<Instant>) {

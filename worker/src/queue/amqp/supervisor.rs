@@ -15,7 +15,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AmqpConfig, Receipt, lane::Source, lanes::Lanes, receipt::AmqpReceipt};
+use super::{
+    AmqpConfig, Receipt,
+    lane::Source,
+    lanes::Lanes,
+    quarantine::{Failure, Quarantine},
+    receipt::AmqpReceipt,
+};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -55,6 +61,7 @@ pub(super) struct Supervisor {
     pub(super) broker: Broker,
     pub(super) publisher: Arc<Publisher>,
     pub(super) config: AmqpConfig,
+    pub(super) quarantine: Quarantine,
     pub(super) slots: Arc<Semaphore>,
     pub(super) deliveries: mpsc::Sender<(Delivery, AmqpReceipt)>,
     pub(super) reachable: Arc<Mutex<Reachable>>,
@@ -85,30 +92,39 @@ impl Supervisor {
         }
     }
 
-    /// Takes jobs over one connection until the worker is stopped.
+    /// Takes jobs until the worker is stopped: over one connection, and over another when a queue
+    /// got stuck, which only the others are served over.
     async fn serve(&mut self) -> Result<(), Error> {
         let mut stopped = self.stopped.clone();
-        // Stopping doesn't wait for a broker that isn't there.
-        let session = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-            session = self.open() => Arc::new(session?),
-        };
-        let ended = self.feed(&session, &mut stopped).await;
-        if ended.is_err() {
+        loop {
+            // Stopping doesn't wait for a broker that isn't there.
+            let session = tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+                session = self.open() => Arc::new(session?),
+            };
+            let Err(failure) = self.feed(&session, &mut stopped).await else { return Ok(()) };
+            let goes_on = self.quarantine.admit(&failure, &session.connection).await;
             // Jobs that still run keep the session. Closing it makes sure that the broker gets
-            // everything back that came over it, also what was lost on the way.
-            let closed = session.connection.close(200, "starting over".into());
-            let _ = time::timeout(self.broker.timeout(), closed).await;
+            // everything back that came over it, also what was lost on the way. Its answer is not
+            // waited for: a stuck queue keeps that back, too.
+            let timeout = self.broker.timeout();
+            tokio::spawn(async move {
+                let closed = session.connection.close(200, "starting over".into());
+                let _ = time::timeout(timeout, closed).await;
+            });
+            if !goes_on {
+                return Err(failure.error);
+            }
         }
-        ended
     }
 
     async fn feed(
         &self,
         session: &Arc<Session>,
         stopped: &mut watch::Receiver<bool>,
-    ) -> Result<(), Error> {
-        let mut lanes = Lanes::open(&self.broker, session, &self.config).await?;
+    ) -> Result<(), Failure> {
+        let stuck = self.quarantine.stuck();
+        let mut lanes = Lanes::open(&self.broker, session, &self.config, stuck).await?;
         info!(broker = self.broker.shown(), "connected; waiting for jobs");
         self.set(Reachable::Yes(session.clone()));
         loop {
@@ -142,7 +158,7 @@ impl Supervisor {
     }
 
     /// Holds out no hands any more, and returns what they hold for somebody who has a slot.
-    async fn clear(&self, session: &Arc<Session>, lanes: &mut Lanes<'_>) -> Result<(), Error> {
+    async fn clear(&self, session: &Arc<Session>, lanes: &mut Lanes<'_>) -> Result<(), Failure> {
         lanes.withdraw_all().await?;
         for (delivery, source) in lanes.held() {
             let receipt = self.receipt(session, &delivery, source, None);

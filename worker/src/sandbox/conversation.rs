@@ -38,7 +38,8 @@ const MAX_SENTENCE: usize = 4096;
 /// What was heard, complete or not.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    pub(crate) landlock: Option<u32>,
+    /// Of a container that was [`greet`]ed before, too.
+    pub(crate) hello: Option<Hello>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<(Ended, Instant)>,
     pub(crate) stdout: Captured,
@@ -78,21 +79,6 @@ pub(crate) async fn hold(
     let start_by = Deadline::now() + START_DEADLINE;
     let key = hand_over(to, plan, policy, isolation, start_by).await?;
     hear(from, key, plan, policy, heard, watcher, start_by).await
-}
-
-/// As [`hold`], with a container that has been [`greet`]ed.
-pub(crate) async fn hold_greeted(
-    from: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin,
-    plan: &Plan,
-    policy: &Policy,
-    isolation: Isolation,
-    heard: &mut Heard,
-    watcher: &Watcher<'_>,
-) -> Result<(), Broken> {
-    let start_by = Deadline::now() + START_DEADLINE;
-    let key = hand_over(to, plan, policy, isolation, start_by).await?;
-    listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
 }
 
 /// Sends everything that a program needs, with a key that nobody else has.
@@ -175,7 +161,7 @@ pub(crate) fn conclude(
         stderr: heard.stderr,
         artifacts: heard.artifacts,
         artifacts_refused,
-        landlock: heard.landlock,
+        landlock: heard.hello.and_then(|hello| hello.landlock),
         warm: false,
         setup: started.duration_since(begun),
         collect: now.duration_since(ended_at),
@@ -241,7 +227,9 @@ async fn hear(
     watcher: &Watcher<'_>,
     start_by: Deadline,
 ) -> Result<(), Broken> {
-    heard.landlock = greet(&mut from, start_by).await?.landlock;
+    if heard.hello.is_none() {
+        heard.hello = Some(greet(&mut from, start_by).await?);
+    }
     listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
 }
 

@@ -60,7 +60,7 @@ async fn of_worker(program: &Path, warm: bool) -> Result<(f64, f64, bool)> {
         let id = client.submit(&Job::new("python", code)).await?;
         let result = client.wait(&id, GETS_WARM).await?;
         anyhow::ensure!(result.verdict == Some(Verdict::Accepted), "{}", result.message);
-        if !warm || is_warm(&result)? || began.elapsed() > GETS_WARM {
+        if !warm || is_warm(&result) || began.elapsed() > GETS_WARM {
             break result;
         }
     };
@@ -71,7 +71,7 @@ async fn of_worker(program: &Path, warm: bool) -> Result<(f64, f64, bool)> {
         // It may have ended since it was listed.
         proportional += field(&format!("/proc/{process}/smaps_rollup"), "Pss:").unwrap_or(0.0);
     }
-    Ok((resident, proportional, is_warm(&result)?))
+    Ok((resident, proportional, is_warm(&result)))
 }
 
 /// A figure in kB of a file of /proc, in MiB.

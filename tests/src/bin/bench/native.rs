@@ -72,7 +72,7 @@ impl Single for Sandboxed {
         let bytes = encode(&result);
         ensure!(!bytes.is_empty(), "an empty result of {}", self.job.job_id);
         check(&result, &self.prints)?;
-        is_warm(&result)
+        Ok(is_warm(&result))
     }
 }
 
@@ -90,11 +90,9 @@ pub(crate) fn check(result: &JobResult, prints: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the result says that its interpreter was warm. Looked for in the JSON, since builds
-/// without warm interpreters have no such field.
-pub(crate) fn is_warm(result: &JobResult) -> Result<bool> {
-    let value = serde_json::to_value(&result.sandbox)?;
-    Ok(value["warm"] == true)
+/// Whether the result says that its interpreter was warm.
+pub(crate) fn is_warm(result: &JobResult) -> bool {
+    result.sandbox.as_ref().is_some_and(|report| report.warm)
 }
 
 /// The catalogue with Python as the bare process has it: isolated and without `site`.

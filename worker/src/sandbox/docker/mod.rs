@@ -131,7 +131,7 @@ impl DockerSandbox {
             let mut heard = Heard::default();
             let mut running = match waiting.take() {
                 Some(waiting) => {
-                    heard.landlock = waiting.hello.landlock;
+                    heard.hello = Some(waiting.hello);
                     waiting.running
                 }
                 None => self.engine.start(shape).await?,
@@ -141,11 +141,7 @@ impl DockerSandbox {
             let (from, to) = (&mut running.from, &mut running.to);
             let (policy, isolation) = (&self.engine.policy, self.description.isolation);
             let said = &mut heard;
-            let held = if was_waiting {
-                conversation::hold_greeted(from, to, plan, policy, isolation, said, watcher).await
-            } else {
-                conversation::hold(from, to, plan, policy, isolation, said, watcher).await
-            };
+            let held = conversation::hold(from, to, plan, policy, isolation, said, watcher).await;
             let mut container = running.container;
             if held.is_ok() {
                 container.leave().await;

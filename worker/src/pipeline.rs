@@ -1,5 +1,8 @@
 //! The path of a job: from a delivery to its settlement, in one function.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -90,8 +93,7 @@ impl Pipeline {
         }
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {
-                // Its delivery was dropped with it and goes back to the queue; the slot must not be
-                // lost with it.
+                // Its delivery went back to the queue; the slot must not be lost with it.
                 error!(%error, "a slot's task ended abnormally; it is started again");
                 workers.spawn(Arc::clone(&self).work());
             }
@@ -234,6 +236,8 @@ impl Pipeline {
         loop {
             // Before the claim: who waits for his turn with a claim could lose it to a neighbour.
             let seat = tokio::select! {
+                // In this order: what was taken before the worker was told to stop is run.
+                biased;
                 seat = self.company.join(claim.alone) => seat,
                 () = self.shutdown.drained() => return None,
             };

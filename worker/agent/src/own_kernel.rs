@@ -2,11 +2,9 @@
 //! nothing but this container, so that what it says of all memory and all processes is said of
 //! the program. On a shared kernel the same files would tell of the host.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
+
+use rustix::system::{Sysinfo, sysinfo};
 
 use crate::{
     counters::Reading,
@@ -17,46 +15,34 @@ use crate::{
 /// A clock tick of /proc, in microseconds: 100 a second, everywhere.
 const TICK_US: u64 = 10_000;
 
-#[derive(Debug)]
-pub(crate) struct OwnKernel {
-    memory: File,
+/// Whether it has to be asked, and may be.
+pub(crate) fn is_witness(bounds: &Bounds, counted: &Reading) -> bool {
+    bounds.own_kernel && counted.memory_kills.is_none()
 }
 
-impl OwnKernel {
-    /// The witness, if there is one and it is needed.
-    pub(crate) fn to_ask(bounds: &Bounds, counted: &Reading) -> Option<Self> {
-        if !bounds.own_kernel || counted.memory_kills.is_some() {
-            return None;
-        }
-        Some(Self { memory: File::open("/proc/meminfo").ok()? })
+/// Which bound the program is beyond now. Such a kernel refuses neither memory nor processes on its
+/// own, so it is ended.
+pub(crate) fn exceeded(bounds: &Bounds) -> Option<Cause> {
+    // One system call for both. Whoever forks without end makes every call of PID 1 wait for its
+    // turn, so that a look into each process would come too late.
+    let now = sysinfo();
+    if memory_in_use(&now) > bounds.memory_bytes {
+        return Some(Cause::Memory);
     }
-
-    /// Which bound the program is beyond now. Such a kernel refuses neither memory nor processes
-    /// on its own, so it is ended.
-    pub(crate) fn exceeded(&self, bounds: &Bounds) -> Option<Cause> {
-        if self.memory_in_use()? > bounds.memory_bytes {
-            return Some(Cause::Memory);
-        }
-        if threads() > bounds.processes {
-            return Some(Cause::Processes);
-        }
-        (cpu_time_us() >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
+    if threads(&now) > bounds.processes {
+        return Some(Cause::Processes);
     }
-
-    fn memory_in_use(&self) -> Option<u64> {
-        let mut buffer = [0; 1024];
-        let length = self.memory.read_at(&mut buffer, 0).ok()?;
-        memory_in_use(std::str::from_utf8(&buffer[..length]).ok()?)
-    }
+    (cpu_time_us() >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
 }
 
-/// What `/proc/meminfo` says is not free, in bytes.
-fn memory_in_use(text: &str) -> Option<u64> {
-    let kibibytes = |name| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    };
-    Some(kibibytes("MemTotal")?.saturating_sub(kibibytes("MemFree")?) * 1024)
+/// What is not free, in bytes.
+fn memory_in_use(now: &Sysinfo) -> u64 {
+    now.totalram.saturating_sub(now.freeram) * u64::from(now.mem_unit)
+}
+
+/// All processes and threads but for the agent's own one.
+fn threads(now: &Sysinfo) -> u64 {
+    u64::from(now.procs).saturating_sub(1)
 }
 
 /// Directories of /proc that are processes, but for the agent.
@@ -86,21 +72,9 @@ fn ticks(line: &str) -> Option<u64> {
     (times.len() == 4).then(|| times.iter().sum())
 }
 
-/// Processes and threads but for the agent's own, by what /proc shows.
-fn threads() -> u64 {
-    let count = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().count() as u64;
-    programs().map(|directory| count(directory.join("task"))).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_in_use_is_what_is_not_free() {
-        assert_eq!(memory_in_use("MemTotal:  100 kB\nMemFree:  40 kB\n"), Some(60 * 1024));
-        assert_eq!(memory_in_use("MemTotal: lots\n"), None);
-    }
 
     #[test]
     fn a_name_can_not_forge_the_times() {

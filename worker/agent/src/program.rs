@@ -23,7 +23,7 @@ use crate::{
     frame::{Kind, Sender},
     message::{Bounds, Cause, Ended, Order},
     output::Output,
-    own_kernel::OwnKernel,
+    own_kernel,
     refusals::Refusals,
     session::WORKING_DIRECTORY,
     system,
@@ -32,6 +32,9 @@ use crate::{
 /// How often the counters are looked at while the program runs. A limit is noticed at most this
 /// late; most programs end before the first look.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long after a kill it is tried again on what lives on.
+const KILL_AGAIN: Duration = Duration::from_millis(20);
 
 /// CPU time for the agent's own work, in seconds: more than the worker waits for it.
 const OWN_CPU_SECONDS: u64 = 60;
@@ -166,14 +169,14 @@ impl Program {
         let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
         let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
         let before = counters.read();
-        let own_kernel = OwnKernel::to_ask(bounds, &before);
+        let asks_own_kernel = own_kernel::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut next_look = self.started + TICK;
         let mut buffer = vec![0; 64 << 10];
         let mut status = None;
         let mut refusals = Refusals::default();
         // It may have ended while no signal was blocked, which then nobody heard.
-        reap(self.pid, &mut status, WaitOptions::NOHANG)?;
+        reap(self.pid, &mut status)?;
 
         let cause = loop {
             if status.is_some() {
@@ -191,8 +194,10 @@ impl Program {
             }
             if ready[3] {
                 drain(signals);
-                reap(self.pid, &mut status, WaitOptions::NOHANG)?;
-                continue;
+                reap(self.pid, &mut status)?;
+                if status.is_some() {
+                    break Cause::Itself;
+                }
             }
             if ready[0] {
                 if input.read(&mut buffer)? > 0 {
@@ -213,17 +218,17 @@ impl Program {
             if now >= next_look {
                 next_look = now + TICK;
                 refusals.look(bounds);
-                let cause = exceeded(&before, &counters.read(), bounds)
-                    .or_else(|| own_kernel.as_ref()?.exceeded(bounds));
-                if let Some(cause) = cause {
+                if let Some(cause) = exceeded(&before, &counters.read(), bounds) {
+                    break cause;
+                }
+                if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
                     break cause;
                 }
             }
         };
 
         let wall_time = self.started.elapsed();
-        kill_all()?;
-        reap(self.pid, &mut status, WaitOptions::empty())?;
+        end_all(self.pid, &mut status, signals)?;
         // Nobody writes any more, so what is in the pipes now is all there is. Their end is not
         // waited for: a descriptor that was sent over a socket and never received keeps a pipe open
         // until the kernel gets round to collecting it.
@@ -295,25 +300,46 @@ fn drain(signals: &OwnedFd) {
     while rustix::io::read(signals, &mut buffer).is_ok_and(|length| length > 0) {}
 }
 
-/// Collects children that ended, ours and orphans, and keeps the status of `main`.
-fn reap(main: Pid, status: &mut Option<WaitStatus>, options: WaitOptions) -> io::Result<()> {
+/// Ends every process of the namespace but this one, and collects them all.
+fn end_all(main: Pid, status: &mut Option<WaitStatus>, signals: &OwnedFd) -> io::Result<()> {
     loop {
-        match wait(options) {
-            Ok(Some((pid, ended))) if pid == main => *status = Some(ended),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        kill_all()?;
+        if reap(main, status)? == Children::None {
+            return Ok(());
         }
+        // Linux kills them in one step: a process that forks meanwhile is either seen or sees the
+        // signal before its child exists. In gVisor the child of such a process lives on, and has
+        // children of its own: once isn't enough there.
+        await_events([Some(signals.as_fd())], Instant::now() + KILL_AGAIN)?;
+        drain(signals);
     }
 }
 
-/// Kills every process of the namespace but this one. The kernel does it in one step: a process
-/// that forks meanwhile is either seen or sees the signal before its child exists.
 fn kill_all() -> io::Result<()> {
     // "Process group 1" is -1 for kill(2): everybody.
     match kill_process_group(Pid::INIT, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there are any that have not been collected.
+#[derive(Debug, PartialEq, Eq)]
+enum Children {
+    Some,
+    None,
+}
+
+/// Collects children that ended, ours and orphans, and keeps the status of `main`.
+fn reap(main: Pid, status: &mut Option<WaitStatus>) -> io::Result<Children> {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, ended))) if pid == main => *status = Some(ended),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Children::Some),
+            Err(rustix::io::Errno::CHILD) => return Ok(Children::None),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }

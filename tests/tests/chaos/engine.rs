@@ -15,8 +15,8 @@ use crate::{
 
 /// So many jobs.
 const JOBS: usize = 12;
-/// How long it doesn't answer.
-const SILENCE: Duration = Duration::from_secs(10);
+/// How long it doesn't answer: longer than a worker waits for an answer of it.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// The tests' own engine while it is stopped.
 struct Stopped(Pid);
@@ -57,7 +57,7 @@ async fn an_engine_that_does_not_answer_makes_no_verdicts() {
     drop(stopped);
     let again = Instant::now();
     let recovery = load.recovers(again, None).await;
-    let fault = "dockerd stops for 10 s";
+    let fault = "dockerd stops for 20 s";
     let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
     assert_eq!(row.jobs, JOBS);
 }

@@ -42,6 +42,8 @@ pub(crate) struct Heard {
     pub(crate) hello: Option<Hello>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<(Ended, Instant)>,
+    /// When nothing more was to be heard.
+    over: Option<Instant>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     pub(crate) artifacts: Vec<(String, Vec<u8>)>,
@@ -77,8 +79,13 @@ pub(crate) async fn hold(
     watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
-    let key = hand_over(to, plan, policy, isolation, start_by).await?;
-    hear(from, key, plan, policy, heard, watcher, start_by).await
+    let held = async {
+        let key = hand_over(to, plan, policy, isolation, start_by).await?;
+        hear(from, key, plan, policy, heard, watcher, start_by).await
+    };
+    let held = held.await;
+    heard.over = Some(Instant::now());
+    held
 }
 
 /// Sends everything that a program needs, with a key that nobody else has.
@@ -126,11 +133,12 @@ pub(crate) fn conclude(
     if let Err(Broken::Barrier(barrier)) = held {
         return Err(barrier.into());
     }
-    let now = Instant::now();
+    // Taking a container down may take longer than all of its job.
+    let over = heard.over.unwrap_or_else(Instant::now);
     // Before the start, memory can only run out over what the job brought along.
     let has_started = heard.started.is_some();
-    let started = heard.started.unwrap_or(now);
-    let ended_at = heard.ended.as_ref().map_or(now, |(_, at)| *at);
+    let started = heard.started.unwrap_or(over);
+    let ended_at = heard.ended.as_ref().map_or(over, |(_, at)| *at);
     let wall_time = ended_at.duration_since(started);
     let mut artifacts_refused = heard.artifacts_refused;
     let end = match (held, heard.ended) {
@@ -164,7 +172,7 @@ pub(crate) fn conclude(
         landlock: heard.hello.and_then(|hello| hello.landlock),
         warm: false,
         setup: started.duration_since(begun),
-        collect: now.duration_since(ended_at),
+        collect: over.duration_since(ended_at),
     })
 }
 

@@ -5,10 +5,11 @@ use std::{io, ops::RangeInclusive, pin::Pin, sync::Arc, time::Duration};
 use bollard::{
     Docker,
     container::{AttachContainerResults, LogOutput},
+    errors::Error,
     models::ContainerCreateBody,
     query_parameters::{
         AttachContainerOptions, CreateContainerOptions, InspectContainerOptions,
-        RemoveContainerOptions, StartContainerOptions,
+        RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
     },
 };
 use futures_util::StreamExt;
@@ -16,7 +17,7 @@ use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
@@ -31,6 +32,12 @@ const REMOVAL_TRIES: u32 = 5;
 /// tens of milliseconds, and a worker that ends jobs faster than that waits for places here.
 const REMOVALS_AT_A_TIME: usize = 32;
 
+/// For how long a container of gVisor's may take to end by itself.
+const OWN_END: Duration = Duration::from_secs(5);
+
+/// For how long a container may turn up whose making was not answered.
+const LATE_MAKING: Duration = Duration::from_secs(60);
+
 /// Exit codes of containers whose PID 1 was ended by a signal, plus its number.
 const SIGNALLED: RangeInclusive<i64> = 129..=192;
 
@@ -42,19 +49,25 @@ pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 pub(super) struct Removals {
     pub(super) tasks: TaskTracker,
     places: Arc<Semaphore>,
+    /// Whether containers get a moment to end by themselves before they are ended.
+    may_end_first: bool,
 }
 
 impl Removals {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(isolation: Isolation) -> Self {
         let places = Arc::new(Semaphore::new(REMOVALS_AT_A_TIME));
-        Self { tasks: TaskTracker::new(), places }
+        let may_end_first = isolation == Isolation::GVisor;
+        Self { tasks: TaskTracker::new(), places, may_end_first }
     }
 }
 
 /// A container that is removed when this goes, whichever way.
 pub(super) struct Container {
     docker: Docker,
+    /// The engine's, or before its answer the name that it was told.
     id: String,
+    /// Whether the engine has said that it made it, or didn't.
+    is_answered: bool,
     removed: bool,
     removals: Removals,
     /// Nobody else's until the container is gone.
@@ -84,6 +97,7 @@ impl Container {
         let mut container = Self {
             docker: docker.clone(),
             id: name.clone(),
+            is_answered: false,
             removed: false,
             removals: removals.clone(),
             user: Some(user),
@@ -91,8 +105,15 @@ impl Container {
         };
         let options =
             CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
-        let created = docker.create_container(Some(options), body);
-        container.id = ask("creating a container", created).await?.id;
+        let is_answered = &mut container.is_answered;
+        let created = async {
+            let answer = docker.create_container(Some(options), body).await;
+            // Anything else is a lost connection, and no answer.
+            *is_answered = matches!(answer, Ok(_) | Err(Error::DockerResponseServerError { .. }));
+            answer
+        };
+        let created = ask("creating a container", created).await?;
+        container.id = created.id;
         Ok(container)
     }
 
@@ -160,10 +181,13 @@ impl Container {
         Ok(Loss::Unexplained)
     }
 
-    /// Ends and removes it.
-    pub(super) async fn remove(&mut self) {
-        remove(&self.docker, &self.id).await;
-        self.removed = true;
+    /// Ends and removes it, if the engine does that when it is told to. An engine that has to be told
+    /// again is told behind the job's back: it must not keep a verdict from its job.
+    pub(super) async fn remove(mut self) {
+        if self.removals.may_end_first {
+            wait_until_ended(&self.docker, &self.id).await;
+        }
+        self.removed = try_to_remove(&self.docker, &self.id).await.is_ok();
     }
 
     /// Lets it be removed while the next job runs. Nothing of this one runs in it any more; its user
@@ -180,11 +204,42 @@ impl Drop for Container {
         if !self.removed {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
             let held = (self.user.take(), self.place.take());
+            let (is_answered, may_end_first) = (self.is_answered, self.removals.may_end_first);
             self.removals.tasks.spawn(async move {
+                if !is_answered {
+                    wait_until_made(&docker, &id).await;
+                }
+                if may_end_first {
+                    wait_until_ended(&docker, &id).await;
+                }
                 remove(&docker, &id).await;
                 drop(held);
             });
         }
+    }
+}
+
+/// Waits for a container's own end, for a moment.
+///
+/// In gVisor every process is one of the host, which its shim collects when the container ends. A
+/// shim of containerd's that is told to end the container while it collects them waits for itself
+/// for ever, and its container can't be removed any more. One that has ended needn't be ended.
+async fn wait_until_ended(docker: &Docker, id: &str) {
+    let mut ends = docker.wait_container(id, None::<WaitContainerOptions>);
+    // Whatever the answer is, it is removed next.
+    let _ = timeout(OWN_END, ends.next()).await;
+}
+
+/// Waits for a container that the engine was told to make and said nothing of: one that was stopped
+/// goes on with what it was told before. What comes even later is left for the reaper.
+async fn wait_until_made(docker: &Docker, name: &str) {
+    let give_up = Instant::now() + LATE_MAKING;
+    while Instant::now() < give_up {
+        let inspect = docker.inspect_container(name, None::<InspectContainerOptions>);
+        if let Ok(Some(_)) = unless_gone("inspecting a container", inspect).await {
+            return;
+        }
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -193,14 +248,18 @@ impl Drop for Container {
 pub(super) async fn remove(docker: &Docker, id: &str) -> bool {
     let mut last = String::new();
     for attempt in 0..REMOVAL_TRIES {
-        let options = RemoveContainerOptions { force: true, v: true, link: false };
-        let removal = docker.remove_container(id, Some(options));
-        match unless_gone("removing a container", removal).await {
-            Ok(_) => return true,
+        match try_to_remove(docker, id).await {
+            Ok(()) => return true,
             Err(error) => last = error.to_string(),
         }
         sleep(Duration::from_millis(100 << attempt)).await;
     }
     warn!(container = id, reason = %last, "a container could not be removed; the reaper will try again");
     false
+}
+
+async fn try_to_remove(docker: &Docker, id: &str) -> Result<(), SandboxError> {
+    let options = RemoveContainerOptions { force: true, v: true, link: false };
+    let removal = docker.remove_container(id, Some(options));
+    unless_gone("removing a container", removal).await.map(drop)
 }

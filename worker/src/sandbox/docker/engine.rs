@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     DEADLINE, DockerConfig, confinement,
     container::{self, Container, Removals, Running},
-    label,
+    isolation_of, label,
     pool::LONGEST_WAIT,
     spec::{self, Shape},
 };
@@ -70,7 +70,8 @@ impl Engine {
     pub(super) fn new(docker: Docker, config: DockerConfig, policy: Policy) -> Self {
         // Other workers of the same engine count too; they begin somewhere else.
         let made = AtomicU32::new(uuid::Uuid::now_v7().as_fields().0 ^ std::process::id());
-        Self { docker, config, policy, removals: Removals::new(), made }
+        let removals = Removals::new(isolation_of(&config.runtime));
+        Self { docker, config, policy, removals, made }
     }
 
     /// Makes a container and starts it.

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use self::{
+    container::Running,
     engine::{Engine, ask},
     pool::Pool,
     spec::Shape,
@@ -142,7 +143,9 @@ impl DockerSandbox {
             let (policy, isolation) = (&self.engine.policy, self.description.isolation);
             let said = &mut heard;
             let held = conversation::hold(from, to, plan, policy, isolation, said, watcher).await;
-            let mut container = running.container;
+            let Running { container, from, to } = running;
+            // Whoever hears nobody any more ends.
+            drop((from, to));
             if held.is_ok() {
                 container.leave().await;
                 if !was_waiting {

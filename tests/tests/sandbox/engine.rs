@@ -21,7 +21,7 @@ fn worker() -> String {
     format!("engine-{}", JobId::generate())
 }
 
-async fn connect(config: &DockerConfig) -> Docker {
+pub(crate) async fn connect(config: &DockerConfig) -> Docker {
     let docker = Docker::connect_with_host(&config.host).expect("a valid address");
     docker.negotiate_version().await.expect("the engine runs")
 }
@@ -40,7 +40,7 @@ async fn left_behind(docker: &Docker, config: &DockerConfig, deadline: i64) -> S
     made.expect("the engine has the image").id
 }
 
-async fn containers_of(docker: &Docker, config: &DockerConfig) -> usize {
+pub(crate) async fn containers_of(docker: &Docker, config: &DockerConfig) -> usize {
     let label = format!("sandfleet.worker={}", config.worker_id);
     let options = ListContainersOptions {
         all: true,

@@ -6,6 +6,7 @@ mod conformance;
 mod engine;
 mod input;
 mod isolation;
+mod late;
 mod lifetime;
 mod limits;
 mod memory;

@@ -8,6 +8,16 @@ use std::{
 
 use crate::frame::{Kind, Sender};
 
+/// What is read at a time. Most programs print a line or two, and every page of a buffer costs its
+/// first use something: only who prints much gets the large one.
+const SMALL_READ: usize = 4 << 10;
+const LARGE_READ: usize = 64 << 10;
+
+/// A buffer for [`Output::pump`].
+pub(crate) fn buffer() -> Vec<u8> {
+    vec![0; SMALL_READ]
+}
+
 /// A stream that is read until its last writer is gone.
 pub(crate) struct Output<R> {
     source: R,
@@ -39,7 +49,7 @@ impl<R: Read + AsFd> Output<R> {
     pub(crate) fn drain(
         &mut self,
         worker: &mut Sender<impl Write>,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
     ) -> io::Result<()> {
         while self.open && self.pump(worker, buffer)? {}
         Ok(())
@@ -50,7 +60,7 @@ impl<R: Read + AsFd> Output<R> {
     pub(crate) fn pump(
         &mut self,
         worker: &mut Sender<impl Write>,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
     ) -> io::Result<bool> {
         let length = match self.source.read(buffer) {
             Ok(0) => {
@@ -72,6 +82,9 @@ impl<R: Read + AsFd> Output<R> {
         let excess = (self.tail.len() + kept.len()).saturating_sub(self.tail_cap);
         self.tail.drain(..excess);
         self.tail.extend(kept);
+        if length == buffer.len() {
+            buffer.resize(LARGE_READ, 0);
+        }
         Ok(true)
     }
 
@@ -92,12 +105,13 @@ mod tests {
         let mut output = Output::new(reader, Kind::Stderr, 4, 3);
         let mut bytes = Vec::new();
         let mut sent = Sender::new(&mut bytes);
+        let mut buffer = buffer();
         for part in [b"abcdef".as_slice(), b"gh", b"ij"] {
             writer.write_all(part).expect("room");
-            output.pump(&mut sent, &mut [0; 64]).expect("readable");
+            output.pump(&mut sent, &mut buffer).expect("readable");
         }
         drop(writer);
-        output.drain(&mut sent, &mut [0; 64]).expect("readable");
+        output.drain(&mut sent, &mut buffer).expect("readable");
         assert!(output.pending().is_none());
         assert_eq!(output.seen(), 10);
         let frames = frame::read(&mut bytes.as_slice()).expect("a frame");

@@ -22,7 +22,7 @@ use crate::{
     counters::{Counters, Reading},
     frame::{Kind, Sender},
     message::{Bounds, Cause, Ended, Order},
-    output::Output,
+    output::{self, Output},
     own_kernel,
     refusals::Refusals,
     session::WORKING_DIRECTORY,
@@ -172,7 +172,7 @@ impl Program {
         let asks_own_kernel = own_kernel::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut next_look = self.started + TICK;
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();
         // It may have ended while no signal was blocked, which then nobody heard.

@@ -1,6 +1,9 @@
 //! The Docker engine: how it is asked, and how containers are started with it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use bollard::{
     Docker,
@@ -26,6 +29,9 @@ const SLACK_SECONDS: u64 = 120;
 /// For how long a container has to be made and not started, or ended and not removed, to be taken
 /// for left behind, in seconds. Its worker needs moments for either.
 const IDLE_SECONDS: i64 = 60;
+
+/// How long an engine that isn't stuck may take to say that it is there, however busy its host is.
+const AWAKE: Duration = Duration::from_secs(5);
 
 /// Waits for the engine, but not for ever.
 pub(super) async fn ask<T>(
@@ -87,6 +93,18 @@ impl Engine {
         let container = Container::create(&self.docker, &self.removals, worker, user, body).await?;
         let started = container.start().await;
         started.map_err(|error| confinement::explain(error, &self.config))
+    }
+
+    /// An error if the engine answers nothing in a moment.
+    pub(super) async fn is_awake(&self) -> Result<(), SandboxError> {
+        match timeout(AWAKE, self.docker.ping()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(SandboxError::failed("hearing a container", error)),
+            Err(_) => Err(SandboxError::failed(
+                "hearing a container",
+                "it said nothing, and the Docker engine between it and this worker doesn't answer",
+            )),
+        }
     }
 
     /// Removes what dead workers have left behind; gives back how much that was.

@@ -153,9 +153,15 @@ impl DockerSandbox {
                 }
                 return conversation::conclude(held, heard, begun, Loss::Unexplained);
             }
-            // The agent may have been killed with the program: then the engine has to know why.
             let loss = match held {
+                // The agent may have been killed with the program: then the engine has to know why.
                 Err(Broken::Lost) => container.explain_loss(isolation).await?,
+                // What the agent said may be stuck in an engine that stands still: no verdict on the
+                // program follows from that.
+                Err(Broken::Overdue) => {
+                    self.engine.is_awake().await?;
+                    Loss::Unexplained
+                }
                 _ => Loss::Unexplained,
             };
             container.remove().await;

@@ -9,16 +9,19 @@ use lapin::{
     types::AMQPValue,
 };
 use redis::aio::MultiplexedConnection;
-use sandfleet_common::{Isolation, Priority, names};
+use sandfleet_common::{Isolation, Job, Priority, decode_job, names};
 use sandfleet_sdk::{Broker, Client, ClientConfig, Message, Publisher, QueueLimits, Tls, Topology};
 use sandfleet_worker::{
-    queue::{AmqpConfig, AmqpQueue},
+    queue::{
+        AmqpConfig, AmqpQueue, Queue,
+        settle::{Settlement, settle},
+    },
     store::{RedisConfig, RedisStore},
 };
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
-use crate::Relay;
+use crate::{Relay, soon};
 
 /// RabbitMQ and Redis, and a prefix that only this test uses. What bears it is deleted at the
 /// end, also when the test fails.
@@ -145,6 +148,21 @@ impl Services {
     /// If it can't connect.
     pub async fn client(&self) -> Client {
         Client::connect(self.client_config()).await.expect("the services run")
+    }
+
+    /// The jobs that a worker finds, until it has so many.
+    ///
+    /// # Panics
+    /// If they don't come, or one is no job.
+    pub async fn jobs_in_queue(&self, count: usize) -> Vec<Job> {
+        let queue = self.queue(&self.amqp_url, 1);
+        let mut jobs = Vec::new();
+        while jobs.len() < count {
+            let delivery = soon("a job", queue.next()).await.expect("the queue goes on");
+            jobs.push(decode_job(&delivery.body, 8 << 20).expect("a valid job"));
+            settle(delivery, Settlement::Done).await;
+        }
+        jobs
     }
 
     /// Puts a message into the queue of plain containers, whatever it holds.

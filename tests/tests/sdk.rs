@@ -17,18 +17,6 @@ use sandfleet_worker::{
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// The jobs that a worker finds, until it has so many.
-async fn jobs_in_queue(services: &Services, count: usize) -> Vec<Job> {
-    let queue = services.queue(&services.amqp_url, 1);
-    let mut jobs = Vec::new();
-    while jobs.len() < count {
-        let delivery = soon("a job", queue.next()).await.expect("the queue goes on");
-        jobs.push(decode_job(&delivery.body, 8 << 20).expect("a valid job"));
-        settle(delivery, Settlement::Done).await;
-    }
-    jobs
-}
-
 #[tokio::test]
 async fn a_submitted_job_arrives_as_it_was_with_the_time_it_was_handed_over() {
     let services = Services::fresh();
@@ -37,7 +25,7 @@ async fn a_submitted_job_arrives_as_it_was_with_the_time_it_was_handed_over() {
     job.priority = Priority::Batch;
     let id = client.submit(&job).await.expect("accepted");
     assert_eq!(id, job.job_id);
-    let mut arrived = jobs_in_queue(&services, 1).await.remove(0);
+    let mut arrived = services.jobs_in_queue(1).await.remove(0);
     let queued_at = arrived.queued_at.take().expect("it was stamped");
     assert!(queued_at.duration_until(jiff::Timestamp::now()).as_secs() < 60);
     assert_eq!(arrived, job);
@@ -50,7 +38,7 @@ async fn a_time_stamp_that_is_there_stays() {
     let mut job = Job::new("python", "1");
     job.queued_at = Some(jiff::Timestamp::UNIX_EPOCH);
     client.submit(&job).await.expect("accepted");
-    assert_eq!(jobs_in_queue(&services, 1).await, [job]);
+    assert_eq!(services.jobs_in_queue(1).await, [job]);
 }
 
 #[tokio::test]
@@ -64,7 +52,7 @@ async fn a_too_large_job_is_refused_before_it_is_sent() {
     assert!(error.to_string().contains("max_job_bytes"), "{error}");
     let small = Job::new("python", "1");
     client.submit(&small).await.expect("accepted");
-    assert_eq!(jobs_in_queue(&services, 1).await[0].job_id, small.job_id);
+    assert_eq!(services.jobs_in_queue(1).await[0].job_id, small.job_id);
 }
 
 #[tokio::test]
@@ -114,7 +102,7 @@ async fn a_batch_tells_of_each_job_what_became_of_it() {
             (_, _, outcome) => panic!("{outcome:?} of {job:?}"),
         }
     }
-    let arrived = jobs_in_queue(&services, accepted.len()).await;
+    let arrived = services.jobs_in_queue(accepted.len()).await;
     assert_eq!(arrived.into_iter().map(|job| job.job_id).collect::<BTreeSet<_>>(), accepted);
 }
 

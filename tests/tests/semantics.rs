@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use sandfleet_common::{
-    Isolation, Job, JobId, JobState, Priority, RunOutput, Status, WorkerInfo, decode_job, names,
+    Isolation, Job, JobId, JobState, Priority, RunOutput, Status, WorkerInfo, names,
 };
 use sandfleet_sdk::{Error, OutputEvent, OutputKind};
 use sandfleet_tests::{Services, claim, eventually, result, soon};
@@ -15,18 +15,6 @@ use sandfleet_worker::{
 };
 
 const LONG: Duration = Duration::from_secs(600);
-
-/// The jobs that a worker finds, until it has so many.
-async fn jobs_in_queue(services: &Services, count: usize) -> Vec<Job> {
-    let queue = services.queue(&services.amqp_url, 1);
-    let mut jobs = Vec::new();
-    while jobs.len() < count {
-        let delivery = soon("a job", queue.next()).await.expect("the queue goes on");
-        jobs.push(decode_job(&delivery.body, 8 << 20).expect("a valid job"));
-        settle(delivery, Settlement::Done).await;
-    }
-    jobs
-}
 
 /// How many messages of plain interactive jobs wait.
 async fn waiting(services: &Services) -> u32 {
@@ -116,7 +104,7 @@ async fn a_job_whose_producer_died_before_publishing_is_published_by_the_next() 
     services.store(&services.redis_url).register(&job).await.expect("written down");
     assert_eq!(waiting(&services).await, 0);
     let id = client.submit(&job).await.expect("accepted");
-    assert_eq!(jobs_in_queue(&services, 1).await[0].job_id, id);
+    assert_eq!(services.jobs_in_queue(1).await[0].job_id, id);
 }
 
 #[tokio::test]

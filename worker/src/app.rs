@@ -7,7 +7,6 @@ use sandfleet_common::{Isolation, Priority, WorkerInfo};
 use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -285,7 +284,8 @@ pub async fn work(
             () = after(until.time) => {}
         }
     };
-    let stopped = stop_in_order(serving, queue.as_ref(), &shutdown, settings, enough).await;
+    let grace = Duration::from_millis(settings.worker.grace_ms);
+    let stopped = shutdown.in_order(serving, queue.as_ref(), grace, enough).await;
     sandbox.close().await;
     for task in [reaper, finaliser, presence].into_iter().chain(admin) {
         if let Err(error) = task.await {
@@ -293,74 +293,13 @@ pub async fn work(
         }
     }
     info!("stopped");
-    stopped
-}
-
-/// Waits for a signal, takes nothing new, lets what runs finish within the grace period, and
-/// gives the rest back. A second signal ends the grace period. An error if serving ended unasked.
-async fn stop_in_order(
-    mut serving: JoinHandle<()>,
-    queue: &dyn Queue,
-    shutdown: &Shutdown,
-    settings: &Settings,
-    enough: impl Future<Output = ()>,
-) -> Result<(), StartError> {
-    tokio::select! {
-        biased;
-        () = enough => info!("enough: this worker was to stop by itself now"),
-        () = stop_signal() => {}
-        ended = &mut serving => {
-            shutdown.abort();
-            return Err(StartError::Unavailable(format!("the queue ended unasked: {ended:?}")));
-        }
-    }
-    let grace = Duration::from_millis(settings.worker.grace_ms);
-    info!(grace_ms = settings.worker.grace_ms, "stopping: no new jobs, running ones may finish");
-    shutdown.drain();
-    let finish = async {
-        // A broker that doesn't answer must not use up more than the grace period.
-        queue.stop().await;
-        (&mut serving).await
-    };
-    let finished = tokio::select! {
-        ended = finish => Some(ended),
-        () = sleep(grace) => None,
-        () = stop_signal() => None,
-    };
-    let ended = match finished {
-        Some(ended) => ended,
-        None => {
-            info!("stopping: running jobs go back to the queue");
-            shutdown.abort();
-            queue.stop().await;
-            serving.await
-        }
-    };
-    shutdown.abort();
-    if let Err(error) = ended {
-        warn!(%error, "serving ended abnormally");
-    }
-    Ok(())
+    stopped.map_err(StartError::Unavailable)
 }
 
 async fn after(time: Option<Duration>) {
     match time {
         Some(time) => sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Waits until somebody wants this process to end: SIGTERM or SIGINT.
-pub async fn stop_signal() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }
 

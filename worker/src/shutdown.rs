@@ -1,6 +1,16 @@
 //! The end of a process, in two steps: first nothing new is begun, then what runs is given up.
 
-use tokio::sync::watch;
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+use tracing::{info, warn};
+
+use crate::queue::Queue;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -42,6 +52,55 @@ impl Shutdown {
         self.wait(Phase::Aborting).await;
     }
 
+    /// Waits for a signal, takes nothing new, lets what runs finish within the grace period, and
+    /// gives the rest back. A second signal ends the grace period.
+    ///
+    /// # Errors
+    /// One sentence if serving ended unasked.
+    pub async fn in_order(
+        &self,
+        mut serving: JoinHandle<()>,
+        queue: &dyn Queue,
+        grace: Duration,
+        enough: impl Future<Output = ()>,
+    ) -> Result<(), String> {
+        tokio::select! {
+            biased;
+            () = enough => info!("enough: this worker was to stop by itself now"),
+            () = stop_signal() => {}
+            ended = &mut serving => {
+                self.abort();
+                return Err(format!("the queue ended unasked: {ended:?}"));
+            }
+        }
+        info!(grace_ms = grace.as_millis(), "stopping: no new jobs, running ones may finish");
+        self.drain();
+        let finish = async {
+            // A broker that doesn't answer must not use up more than the grace period.
+            queue.stop().await;
+            (&mut serving).await
+        };
+        let finished = tokio::select! {
+            ended = finish => Some(ended),
+            () = sleep(grace) => None,
+            () = stop_signal() => None,
+        };
+        let ended = match finished {
+            Some(ended) => ended,
+            None => {
+                info!("stopping: running jobs go back to the queue");
+                self.abort();
+                queue.stop().await;
+                serving.await
+            }
+        };
+        self.abort();
+        if let Err(error) = ended {
+            warn!(%error, "serving ended abnormally");
+        }
+        Ok(())
+    }
+
     fn reach(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let later = *now < phase;
@@ -53,5 +112,19 @@ impl Shutdown {
     async fn wait(&self, phase: Phase) {
         // The sender is part of self, so that the channel can't be closed.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+}
+
+/// Waits until somebody wants this process to end: SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }

@@ -1,4 +1,4 @@
-/* orphans that end, one after the other, each a signal to PID 1; bounded: 20 s, 8 processes at a time */
+/* orphans that end, one after the other, each a signal to PID 1; bounded: 20 s, four that fork, each one child at a time */
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>

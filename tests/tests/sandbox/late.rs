@@ -28,30 +28,26 @@ struct Keeper {
     released: watch::Sender<bool>,
     /// How many containers the engine says it has made.
     made: watch::Sender<usize>,
-    listening: Option<JoinHandle<()>>,
+    listening: JoinHandle<()>,
 }
 
 impl Keeper {
     fn before(engine: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let listener = UnixListener::bind(directory.path().join("engine")).expect("a socket");
-        let mut keeper = Self {
-            directory,
-            kept: watch::Sender::new(0),
-            released: watch::Sender::new(false),
-            made: watch::Sender::new(0),
-            listening: None,
-        };
         let engine = Path::new(engine.strip_prefix("unix://").expect("a socket")).to_path_buf();
-        let (kept, made) = (keeper.kept.clone(), keeper.made.clone());
-        let released = keeper.released.subscribe();
-        keeper.listening = Some(tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let (kept, made) = (kept.clone(), made.clone());
-                tokio::spawn(pass(near, engine.clone(), kept, released.clone(), made));
+        let (kept, released, made) =
+            (watch::Sender::new(0), watch::Sender::new(false), watch::Sender::new(0));
+        let listening = tokio::spawn({
+            let (kept, released, made) = (kept.clone(), released.subscribe(), made.clone());
+            async move {
+                while let Ok((near, _)) = listener.accept().await {
+                    let (kept, made) = (kept.clone(), made.clone());
+                    tokio::spawn(pass(near, engine.clone(), kept, released.clone(), made));
+                }
             }
-        }));
-        keeper
+        });
+        Self { directory, kept, released, made, listening }
     }
 
     fn address(&self) -> String {
@@ -61,9 +57,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if let Some(listening) = &self.listening {
-            listening.abort();
-        }
+        self.listening.abort();
     }
 }
 

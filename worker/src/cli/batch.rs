@@ -28,6 +28,7 @@ use crate::{
     config::{Backend, Settings},
     embedded::Embedded,
     hooks::Hooks,
+    shutdown::stop_signal,
 };
 
 /// Jobs that wait in memory for each that runs.
@@ -73,7 +74,7 @@ pub(super) async fn run(
     let mut stopped = false;
     let (read, (), written) = tokio::select! {
         all = &mut work => all,
-        () = app::stop_signal() => {
+        () = stop_signal() => {
             stopped = true;
             embedded.stop().await;
             // The rest of the input is not wanted any more, and may never end.

@@ -17,6 +17,7 @@ use crate::{
         self,
         attack::{self, Tried},
     },
+    shutdown::stop_signal,
 };
 
 #[derive(Args)]
@@ -66,7 +67,7 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
     };
     let tried = tokio::select! {
         tried = attack::attack(Arc::clone(&sandbox), settings, is_local, watch) => Some(tried),
-        () = app::stop_signal() => None,
+        () = stop_signal() => None,
     };
     sandbox.close().await;
     let Some(tried) = tried else {

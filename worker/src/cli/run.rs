@@ -17,6 +17,7 @@ use crate::{
     embedded::Embedded,
     hooks::{Hooks, NoHooks, Stream},
     sandbox::{SandboxError, self_test},
+    shutdown::stop_signal,
 };
 
 #[derive(Args)]
@@ -109,7 +110,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         tokio::pin!(run);
         tokio::select! {
             result = &mut run => result,
-            () = app::stop_signal() => {
+            () = stop_signal() => {
                 stopped = true;
                 embedded.stop().await;
                 run.await

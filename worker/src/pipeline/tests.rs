@@ -2,41 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use sandfleet_common::{Isolation, encode};
 
 use super::*;
 use crate::{
-    app,
-    config::Settings,
-    queue::MemoryQueue,
-    sandbox::{Description, Watcher},
-    store::MemoryStore,
+    app, config::Settings, queue::MemoryQueue, sandbox::fragile::Fragile, store::MemoryStore,
 };
-
-/// Where nothing can be started.
-struct Nowhere(Description);
-
-#[async_trait]
-impl Sandbox for Nowhere {
-    async fn run(&self, _: &Plan, _: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-        Err(SandboxError::failed("starting", "there is no place"))
-    }
-
-    async fn check(&self) -> Result<(), SandboxError> {
-        Ok(())
-    }
-
-    fn description(&self) -> &Description {
-        &self.0
-    }
-
-    async fn reap(&self) -> Result<usize, SandboxError> {
-        Ok(0)
-    }
-
-    async fn close(&self) {}
-}
 
 /// Has the worker told to stop the moment it takes a job.
 struct StopOnceTaken {
@@ -69,19 +40,11 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         taken: AtomicUsize::new(0),
         stored: AtomicUsize::new(0),
     });
-    let sandbox = Nowhere(Description {
-        backend: "nowhere",
-        runtime: String::new(),
-        isolation: Isolation::Container,
-        image: String::new(),
-        image_digest: None,
-        policy_hash: String::new(),
-    });
     let pipeline = Pipeline {
         queue: Arc::new(queue),
         store: Arc::new(MemoryStore::new()),
-        admission: app::admission(&settings, sandbox.0.isolation),
-        sandbox: Arc::new(sandbox),
+        admission: app::admission(&settings, Isolation::Container),
+        sandbox: Arc::new(Fragile::default()),
         hooks: hooks.clone(),
         places: None,
         policy: Policy::strict(),

@@ -70,83 +70,14 @@ impl Sandbox for Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    use sandfleet_agent::message::{Cause, Ended};
-    use sandfleet_common::Isolation;
+    use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::sandbox::{End, capture::Captured, smallest_plan};
-
-    /// Answers every question, and starts programs only while it isn't broken.
-    struct Fragile {
-        is_broken: AtomicBool,
-        runs: AtomicUsize,
-        description: Description,
-    }
-
-    #[async_trait]
-    impl Sandbox for Fragile {
-        async fn run(&self, _: &Plan, _: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-            self.runs.fetch_add(1, Ordering::Relaxed);
-            if self.is_broken.load(Ordering::Relaxed) {
-                return Err(SandboxError::failed("starting", "stuck"));
-            }
-            Ok(Outcome {
-                warm: false,
-                end: End::Seen(Ended {
-                    cause: Cause::Itself,
-                    exit_code: Some(0),
-                    signal: None,
-                    wall_time_us: 1,
-                    cpu_time_us: 1,
-                    memory_peak_bytes: 1,
-                    memory_kills: Some(0),
-                    processes_refused: 0,
-                    scratch_full: false,
-                    open_files_used_up: false,
-                    stdout_bytes: 0,
-                    stderr_bytes: 0,
-                }),
-                stdout: Captured::default(),
-                stderr: Captured::default(),
-                artifacts: Vec::new(),
-                artifacts_refused: Vec::new(),
-                landlock: None,
-                setup: Default::default(),
-                collect: Default::default(),
-            })
-        }
-
-        async fn check(&self) -> Result<(), SandboxError> {
-            Ok(())
-        }
-
-        fn description(&self) -> &Description {
-            &self.description
-        }
-
-        async fn reap(&self) -> Result<usize, SandboxError> {
-            Ok(0)
-        }
-
-        async fn close(&self) {}
-    }
+    use crate::sandbox::{fragile::Fragile, smallest_plan};
 
     #[tokio::test]
     async fn a_sandbox_that_failed_is_away_until_a_program_has_run_in_it() {
-        let fragile = Arc::new(Fragile {
-            is_broken: AtomicBool::new(false),
-            runs: AtomicUsize::new(0),
-            description: Description {
-                backend: "fragile",
-                runtime: String::new(),
-                isolation: Isolation::Container,
-                image: String::new(),
-                image_digest: None,
-                policy_hash: String::new(),
-            },
-        });
+        let fragile = Arc::new(Fragile::default());
         let watched = Watched::new(fragile.clone());
         let run = async || watched.run(&smallest_plan(), &|_, _| ()).await.is_ok();
         assert!(run().await);

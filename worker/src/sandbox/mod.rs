@@ -10,6 +10,8 @@ pub mod capture;
 pub mod classify;
 mod conversation;
 pub mod docker;
+#[cfg(test)]
+pub(crate) mod fragile;
 pub mod health;
 pub mod native;
 pub mod policy;

@@ -23,7 +23,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use sandfleet_tests::Ground;
-use sandfleet_worker::app;
+use sandfleet_worker::shutdown;
 
 use machine::Machine;
 use report::Report;
@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
     // Dropping the run takes away all that it has made.
     let ended = tokio::select! {
         ended = run() => ended,
-        () = app::stop_signal() => Err(anyhow::anyhow!("interrupted")),
+        () = shutdown::stop_signal() => Err(anyhow::anyhow!("interrupted")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,11 +38,19 @@ pub(super) async fn ask<T>(
     operation: &'static str,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, SandboxError> {
-    match timeout(DEADLINE, answer).await {
+    ask_within(DEADLINE, operation, answer).await
+}
+
+async fn ask_within<T>(
+    deadline: Duration,
+    operation: &'static str,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, SandboxError> {
+    match timeout(deadline, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(SandboxError::failed(operation, error)),
         Err(_) => {
-            let reason = format!("the Docker engine did not answer in {} s", DEADLINE.as_secs());
+            let reason = format!("the Docker engine did not answer in {} s", deadline.as_secs());
             Err(SandboxError::failed(operation, reason))
         }
     }
@@ -97,14 +105,7 @@ impl Engine {
 
     /// An error if the engine answers nothing in a moment.
     pub(super) async fn is_awake(&self) -> Result<(), SandboxError> {
-        match timeout(AWAKE, self.docker.ping()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(SandboxError::failed("hearing a container", error)),
-            Err(_) => Err(SandboxError::failed(
-                "hearing a container",
-                "it said nothing, and the Docker engine between it and this worker doesn't answer",
-            )),
-        }
+        ask_within(AWAKE, "hearing a container", self.docker.ping()).await.map(drop)
     }
 
     /// Removes what dead workers have left behind; gives back how much that was.

@@ -49,6 +49,9 @@ struct Warm {
     /// What it loads.
     #[serde(default)]
     imports: Vec<String>,
+    /// What it runs once after that, as a program would, so that the first time is behind it.
+    #[serde(default)]
+    rehearsal: String,
     /// Environment variables while it loads that.
     #[serde(default)]
     environment: BTreeMap<String, String>,
@@ -63,8 +66,12 @@ pub struct WarmStart {
     pub command: Vec<String>,
     /// The whole environment while it starts.
     pub environment: Vec<(String, String)>,
+    /// Those variables that programs don't have.
+    pub own_variables: Vec<String>,
     /// What it loads.
     pub imports: Vec<String>,
+    /// What it runs after that.
+    pub rehearsal: String,
 }
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
@@ -159,7 +166,9 @@ impl Language {
             name: format!("{language}/{}", warm.name),
             command: self.command(&self.file, &[]),
             environment: self.environment(&warm.environment),
+            own_variables: warm.environment.keys().cloned().collect(),
             imports: warm.imports.clone(),
+            rehearsal: warm.rehearsal.clone(),
         }
     }
 

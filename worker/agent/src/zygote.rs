@@ -1,12 +1,14 @@
 //! A zygote: an interpreter that has loaded what programs ask for before there is any program.
 //!
-//! It starts as the agent, builds a root tree in namespaces of its own and becomes the interpreter, which loads a module that is this code again and calls [`serve`]. For every slot it
-//! makes a copy of itself, a [launcher](crate::launch). The launcher's copies become the agents of
-//! containers, with every barrier of a cold start, and only then such an agent takes its order and
+//! It starts as the agent, builds a root tree in namespaces of its own and becomes the interpreter,
+//! which loads a module that is this code again and calls [`serve`]. For every slot it makes a copy of
+//! itself, a [launcher](crate::launch). The launcher's copies become the agents of containers, with every barrier of a cold start, and only then such an agent takes its order and
 //! makes the last copy, the program. So no byte of a job is ever read where another job could see it,
 //! and the zygote itself runs nothing but what is installed on the host.
 
 use std::{
+    env,
+    ffi::OsString,
     fs::{self, File},
     io::{self, Read},
     os::{
@@ -136,14 +138,47 @@ fn replace<'a>(
     }
 }
 
-/// Makes copies, in the interpreter, for as long as there is a worker; comes back in each program,
-/// with its order.
+/// What a program has that is different from what its zygote was started with.
+#[derive(Debug)]
+pub struct Changes {
+    /// Its command, if that is another.
+    pub command: Option<Vec<String>>,
+    /// Its whole environment, if that is another.
+    pub environment: Option<Vec<(String, String)>>,
+}
+
+/// What a process was started with.
+struct Start {
+    command: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Start {
+    /// This process's own, as its environment is now.
+    fn own() -> io::Result<Self> {
+        let line = fs::read_to_string("/proc/self/cmdline")?;
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        Ok(Self {
+            command: line.split_terminator('\0').map(str::to_owned).collect(),
+            environment: env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+        })
+    }
+
+    fn changes(&self, order: Order) -> Changes {
+        Changes {
+            command: Some(order.command).filter(|command| *command != self.command),
+            environment: Some(order.environment).filter(|all| *all != self.environment),
+        }
+    }
+}
+
+/// Makes copies, in the interpreter, for as long as there is a worker; comes back in each program.
 ///
 /// `fork` has to do what the interpreter does about forks of its own; it gives `None` in the child.
 ///
 /// # Errors
 /// What keeps the interpreter from being copied; the worker was told.
-pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Order> {
+pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Changes> {
     let worker = system::inherited(CHANNEL)?;
     let refuse = |error: io::Error| {
         report(worker.as_fd(), &Report::Failed { reason: error.to_string() })?;
@@ -154,8 +189,12 @@ pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Order> {
         // A copy has one thread, and finds locked for ever what the others held.
         return refuse(io::Error::other(format!("{threads} threads run after the start, not one")));
     }
-    let mut copies = Copies { fork, effects: SignalEffects::read() };
+    let start = Start::own()?;
+    // What most programs are started with, so that they needn't see to it.
+    system::show_start(&start.command, &start.environment)?;
+    let mut copies = Copies { fork, start, effects: SignalEffects::read() };
     system::forget_signal_effects();
+    system::collapse_memory()?;
     system::block_stop_signals()?;
     report(worker.as_fd(), &Report::Ready)?;
     while let Some((command, descriptors)) = receive::<Command>(worker.as_fd())? {
@@ -170,7 +209,10 @@ pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Order> {
                 let process = process.as_raw_nonzero().get().unsigned_abs();
                 report(worker.as_fd(), &Report::Copied { process })?;
             }
-            Ok(None) => return launch(socket, &mut copies),
+            Ok(None) => {
+                let order = launch(socket, &mut copies)?;
+                return Ok(copies.start.changes(order));
+            }
             Err(error) => return refuse(error),
         }
     }
@@ -194,6 +236,7 @@ fn launch(socket: OwnedFd, copies: &mut Copies) -> io::Result<Order> {
 /// Programs that are copies of their agent.
 struct Copies {
     fork: fn() -> io::Result<Option<Pid>>,
+    start: Start,
     effects: SignalEffects,
 }
 
@@ -224,7 +267,9 @@ impl Copies {
         // What it was in so far is hidden by the container's own.
         chdir(WORKING_DIRECTORY)?;
         set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-        system::show_start(&order.command, &order.environment)?;
+        if (&order.command, &order.environment) != (&self.start.command, &self.start.environment) {
+            system::show_start(&order.command, &order.environment)?;
+        }
         self.effects.restore()
     }
 }

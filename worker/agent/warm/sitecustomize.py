@@ -1,7 +1,9 @@
 """Makes the interpreter that imports this at its start a zygote; see sandfleet_agent::zygote.
 
 Imported in place of the host's own module of this name, which is imported by it. Everything that a
-program could tell a warm start from a cold one by is put right here.
+program could tell a warm start from a cold one by is put right here. A program pays for each page of
+memory that it writes to, and Python writes to whatever it looks at: so all that can be done before the
+copy is made is done before.
 """
 
 
@@ -9,58 +11,59 @@ def _become_zygote():
     import os
     import sys
 
-    loaded = set(sys.modules)
-    loaded.discard(__name__)
     here = os.path.dirname(__file__)
+    loaded = set(sys.modules)
+    import _thread
     import _warm
+    import _weakref
+    import atexit
     import gc
+    import io
 
-    with open(os.path.join(here, "imports")) as listed:
-        wanted = listed.read().split()
+    for name in {"_thread", "_warm", "_weakref", "atexit", "gc", "io"} - loaded:
+        # Ours, and nothing that a program would find.
+        del sys.modules[name]
+
+    def read(name):
+        with open(os.path.join(here, name)) as file:
+            return file.read()
+
+    imports, variables = read("imports").split(), read("variables").split()
+    rehearsal = read("rehearsal")
     sys.path.remove(here)
     sys.path_importer_cache.pop(here, None)
     ours = sys.modules.pop(__name__)
     try:
         __import__(__name__)
         has_own = True
-        loaded.update(set(sys.modules) - {"_warm", "gc"})
     except ImportError:
         sys.modules[__name__] = ours
         has_own = False
-    for name in wanted:
+    for name in imports:
         try:
             __import__(name)
         except ImportError:
             # Not installed on this host; a program that wants it is told so.
             pass
-    for name in ("_warm", "gc"):
-        if name not in loaded:
-            del sys.modules[name]
-    baseline = set(sys.modules)
-    gc.collect()
-    gc.freeze()
-
-    command, environment = _warm.serve()
-
-    # A program, from here on.
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv[:] = command[1:]
-    sys.orig_argv = command
-    if "numpy.random" in sys.modules:
-        # The interpreter's own generator does this by itself after a fork.
-        sys.modules["numpy.random"].seed()
+    try:
+        exec(rehearsal, {"__name__": "rehearsal"})
+    except ImportError:
+        pass
+    modules = sys.modules
+    baseline = frozenset(modules) - {"__main__"}
+    for name in variables:
+        os.environ.pop(name, None)
+    path = os.path.abspath(sys.argv[0])
+    loader = modules["_frozen_importlib_external"].SourceFileLoader("__main__", path)
 
     def begin():
         if not has_own:
-            sys.modules.pop(__name__, None)
+            modules.pop(__name__, None)
         # A new one: the collector doesn't look at what was there before the copy was made.
         main = type(sys)("__main__")
-        main.__dict__.update(sys.modules["__main__"].__dict__)
-        sys.modules["__main__"] = main
-        path = os.path.abspath(sys.argv[0])
-        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
-        main.__dict__.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
+        main.__dict__.update(modules["__main__"].__dict__)
+        modules["__main__"] = main
+        main.__dict__.update(__file__=path, __cached__=None, __loader__=loader)
 
     def exit_code(end):
         code = end.code
@@ -74,16 +77,12 @@ def _become_zygote():
 
     def leave(code):
         """The steps of the interpreter's own end, for what the program has brought along."""
-        import _thread
-        import _weakref
-        import atexit
-
-        main = sys.modules.get("__main__")
+        main = modules.get("__main__")
         for name in ("__file__", "__cached__"):
             getattr(main, "__dict__", {}).pop(name, None)
         del main
-        if "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()
+        if "threading" in modules:
+            modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         if _thread._count() or not flush():
             return -1 - code
@@ -98,20 +97,23 @@ def _become_zygote():
             setattr(sys, name, None)
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, getattr(sys, f"__{name}__", None))
-        added = [name for name in sys.modules if name not in baseline or name == "__main__"]
         left = []
-        for name in reversed(added):
+        for name in reversed(_warm.added(modules, baseline)):
             try:
-                left.append(_weakref.ref(sys.modules.pop(name)))
+                left.append(_weakref.ref(modules.pop(name)))
             except TypeError:
                 # Not everything that stands for a module is one.
                 pass
-        gc.collect()
+        collect()
         for module in left:
             clear(getattr(module(), "__dict__", None))
-        gc.collect()
+        collect()
         flush()
         return code
+
+    def collect():
+        # Of the oldest too only if there are any: that also empties every list of free objects.
+        gc.collect() if gc.get_objects(2) else gc.collect(1)
 
     def clear(names):
         """As the interpreter empties modules: first what is private, then the rest."""
@@ -131,12 +133,37 @@ def _become_zygote():
         except Exception:
             return False
 
-    import io
+    def numpy_reseed():
+        """Does for numpy's generator what the interpreter does for its own one after a fork."""
+        state["state"]["key"] = numpy.frombuffer(os.urandom(4 * WORDS), "u4")
+        generator.state = state
 
+    has_numpy = "numpy.random" in modules
+    if has_numpy:
+        numpy = modules["numpy"]
+        generator = numpy.random.mtrand._rand._bit_generator
+        state, WORDS = generator.state, 624
+        # As after any seeding: all words are used up.
+        state["state"]["pos"] = WORDS
+        numpy_reseed()
     FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     SPECIAL = ("path", "argv", "last_type", "last_value", "last_traceback")
     SPECIAL += ("path_hooks", "path_importer_cache", "meta_path")
     _warm.run_with(begin, exit_code, leave)
+    gc.collect()
+    gc.freeze()
+
+    command, environment = _warm.serve()
+
+    # A program, from here on.
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
+    if command is not None:
+        sys.argv[:] = command[1:]
+        sys.orig_argv = command
+    if has_numpy:
+        numpy_reseed()
 
 
 _become_zygote()

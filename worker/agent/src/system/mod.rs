@@ -1,10 +1,12 @@
 //! The few system calls that no safe wrapper offers: the one home of `unsafe`.
 #![allow(unsafe_code)]
 
+mod memory;
 mod signals;
 mod start;
 
 pub(crate) use self::{
+    memory::collapse_memory,
     signals::{
         SignalEffects, block_stop_signals, child_signals, forget_signal_effects,
         with_no_signal_blocked,

@@ -1,8 +1,8 @@
 //! The agent as a module of CPython, which makes an interpreter a zygote: `sitecustomize.py` beside
 //! this crate imports it when everything else is loaded.
 //!
-//! `serve()` comes back once in every program, with its command and environment. `run_with(…)`
-//! then has the interpreter run the program's file as it always does, except that it leaves at
+//! `serve()` comes back once in every program, with what its command and environment have that the
+//! zygote's don't. `run_with(…)` has the interpreter run the program's file as it always does, except that it leaves at
 //! the end without taking everything down that the zygote had loaded, which would take longer than
 //! most programs. No frame of Python's is below the program's, so tracebacks are what they are in a
 //! cold start.
@@ -12,10 +12,10 @@ mod python;
 use std::io;
 
 use rustix::process::Pid;
-use sandfleet_agent::{message::Order, zygote};
+use sandfleet_agent::zygote::{self, Changes};
 
 /// Becomes a zygote; comes back in its programs.
-fn serve() -> io::Result<Order> {
+fn serve() -> io::Result<Changes> {
     zygote::serve(fork)
 }
 

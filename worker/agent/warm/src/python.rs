@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use sandfleet_agent::message::Order;
+use sandfleet_agent::zygote::Changes;
 
 /// An object of the interpreter's.
 #[repr(C)]
@@ -59,7 +59,15 @@ unsafe extern "C" {
     static PyExc_KeyboardInterrupt: *mut Object;
     static PyExc_OSError: *mut Object;
     static PyExc_SystemExit: *mut Object;
+    /// `None` itself.
+    static mut _Py_NoneStruct: Object;
 
+    fn PyDict_Next(
+        dictionary: *mut Object,
+        position: *mut isize,
+        key: *mut *mut Object,
+        value: *mut *mut Object,
+    ) -> c_int;
     fn PyErr_ExceptionMatches(kind: *mut Object) -> c_int;
     fn PyErr_Fetch(kind: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_NormalizeException(
@@ -70,6 +78,7 @@ unsafe extern "C" {
     fn PyErr_Print();
     fn PyErr_SetString(kind: *mut Object, text: *const c_char);
     fn PyImport_AddModule(name: *const c_char) -> *mut Object;
+    fn PyList_Append(list: *mut Object, item: *mut Object) -> c_int;
     fn PyList_New(length: isize) -> *mut Object;
     fn PyList_SetItem(list: *mut Object, index: isize, item: *mut Object) -> c_int;
     fn PyLong_AsLong(number: *mut Object) -> c_long;
@@ -89,6 +98,7 @@ unsafe extern "C" {
         close: c_int,
         flags: *mut c_void,
     ) -> *mut Object;
+    fn PySet_Contains(set: *mut Object, key: *mut Object) -> c_int;
     fn PySys_AddAuditHook(
         hook: unsafe extern "C" fn(*const c_char, *mut Object, *mut c_void) -> c_int,
         data: *mut c_void,
@@ -104,7 +114,7 @@ unsafe extern "C" {
     fn Py_IncRef(object: *mut Object);
 }
 
-static METHODS: Given<[Method; 3]> = Given(UnsafeCell::new([
+static METHODS: Given<[Method; 4]> = Given(UnsafeCell::new([
     Method {
         name: c"serve".as_ptr(),
         function: Some(serve),
@@ -114,6 +124,12 @@ static METHODS: Given<[Method; 3]> = Given(UnsafeCell::new([
     Method {
         name: c"run_with".as_ptr(),
         function: Some(run_with),
+        flags: POSITIONAL_ARGUMENTS,
+        doc: ptr::null(),
+    },
+    Method {
+        name: c"added".as_ptr(),
+        function: Some(added),
         flags: POSITIONAL_ARGUMENTS,
         doc: ptr::null(),
     },
@@ -156,11 +172,11 @@ pub(crate) fn fork() -> io::Result<c_int> {
     }
 }
 
-/// `serve()`: the command and the environment, as pairs.
+/// `serve()`: the command and the environment, as pairs; `None` for what is as it was.
 unsafe extern "C" fn serve(_: *mut Object, _: *mut Object) -> *mut Object {
     match crate::serve() {
         // SAFETY: the lock is held; see `given`.
-        Ok(order) => unsafe { given(&order) },
+        Ok(changes) => unsafe { given(&changes) },
         Err(error) => {
             let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
             // SAFETY: the text lives through the call, which copies it.
@@ -170,25 +186,35 @@ unsafe extern "C" fn serve(_: *mut Object, _: *mut Object) -> *mut Object {
     }
 }
 
-/// The part of `order` that is the program's to know.
+/// `changes` as objects.
 ///
 /// # Safety
 /// The lock is held. Every new object is given to the list or tuple that it is put into.
-unsafe fn given(order: &Order) -> *mut Object {
+unsafe fn given(changes: &Changes) -> *mut Object {
     // SAFETY: pointers and lengths are those of living strings, which are copied.
     let text = |text: &str| unsafe {
         PyUnicode_DecodeFSDefaultAndSize(text.as_ptr().cast(), text.len() as isize)
     };
-    // SAFETY: as the function says; indexes are below the lengths.
+    // SAFETY: as the function says; the list has room for as many items as there are.
+    let list = |items: &mut dyn ExactSizeIterator<Item = *mut Object>| unsafe {
+        let list = PyList_New(items.len() as isize);
+        for (index, item) in items.enumerate() {
+            PyList_SetItem(list, index as isize, item);
+        }
+        list
+    };
+    // SAFETY: as the function says; `None` is counted like any other object.
     unsafe {
-        let command = PyList_New(order.command.len() as isize);
-        for (index, part) in order.command.iter().enumerate() {
-            PyList_SetItem(command, index as isize, text(part));
-        }
-        let environment = PyList_New(order.environment.len() as isize);
-        for (index, (name, value)) in order.environment.iter().enumerate() {
-            PyList_SetItem(environment, index as isize, pair(text(name), text(value)));
-        }
+        let none = &raw mut _Py_NoneStruct;
+        Py_IncRef(none);
+        Py_IncRef(none);
+        let command = changes
+            .command
+            .as_ref()
+            .map_or(none, |command| list(&mut command.iter().map(|part| text(part))));
+        let environment = changes.environment.as_ref().map_or(none, |environment| {
+            list(&mut environment.iter().map(|(name, value)| pair(text(name), text(value))))
+        });
         pair(command, environment)
     }
 }
@@ -202,6 +228,31 @@ unsafe fn pair(one: *mut Object, other: *mut Object) -> *mut Object {
         PyTuple_SetItem(pair, 0, one);
         PyTuple_SetItem(pair, 1, other);
         pair
+    }
+}
+
+/// `added(dictionary, known)`: its keys that aren't in the set `known`. A loop in Python would count
+/// itself a user of every key, and so write to every page that one is on.
+unsafe extern "C" fn added(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    // SAFETY: the lock is held; the arguments are a tuple with a dictionary and a set, and what they
+    // and the dictionary hold is borrowed. Keys are strings, unless the program has put something else
+    // there, and then it is its own memory that it may put into disorder.
+    unsafe {
+        let (dictionary, known) = (PyTuple_GetItem(arguments, 0), PyTuple_GetItem(arguments, 1));
+        let found = PyList_New(0);
+        let mut position = 0;
+        let [mut key, mut value] = [ptr::null_mut(); 2];
+        while PyDict_Next(dictionary, &mut position, &mut key, &mut value) != 0 {
+            let is_found = match PySet_Contains(known, key) {
+                0 => PyList_Append(found, key),
+                known => known.min(0),
+            };
+            if is_found < 0 {
+                Py_DecRef(found);
+                return ptr::null_mut();
+            }
+        }
+        found
     }
 }
 

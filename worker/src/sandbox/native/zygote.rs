@@ -34,6 +34,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The agent as a module of CPython, for this machine's architecture.
 const MODULE: &[u8] = include_bytes!(env!("WARM_MODULE"));
+/// The variable by which the interpreter finds them.
+const MODULES: &str = "PYTHONPATH";
 const STARTER: &[u8] = include_bytes!("../../../agent/warm/sitecustomize.py");
 
 /// An interpreter that has loaded everything. Dropping it ends it; its copies go on.
@@ -55,15 +57,18 @@ impl Zygote {
         if let Some(errors) = process.stderr.take() {
             tokio::spawn(pass_on(errors));
         }
+        let variables = [warm.own_variables.join("\n"), MODULES.into()].join("\n");
         let files = [
             ("_warm.so", MODULE),
             ("sitecustomize.py", STARTER),
             ("imports", warm.imports.join("\n").as_bytes()),
+            ("rehearsal", warm.rehearsal.as_bytes()),
+            ("variables", variables.as_bytes()),
         ]
         .map(|(name, content)| Ok::<_, io::Error>((name.to_owned(), agent::file(name, content)?)));
         let files: Vec<(String, OwnedFd)> = files.into_iter().collect::<Result<_, _>>()?;
         let mut environment = warm.environment.clone();
-        environment.push(("PYTHONPATH".into(), DIRECTORY.into()));
+        environment.push((MODULES.into(), DIRECTORY.into()));
         let (names, descriptors): (Vec<_>, Vec<_>) = files.into_iter().unzip();
         let command = Command::Become { command: warm.command.clone(), environment, files: names };
         let descriptors: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();

@@ -21,7 +21,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandfleet_common::Isolation;
+use sandfleet_common::{Isolation, Limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -35,12 +35,15 @@ use self::{
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
-    conversation::{self, Heard, Loss},
+    conversation::{self, Carrier, Heard, Loss, Talk},
     policy::Policy,
     users::ReservedUser,
     wait_for_cleanups,
 };
 use crate::catalogue::WarmStart;
+
+/// How many containers may be on their way out while further jobs begin.
+const MAX_CLEANUPS: usize = 64;
 
 /// The barrier that is the host's alone to give.
 pub(crate) use cgroup::BARRIER as CGROUPS;
@@ -205,7 +208,8 @@ impl Shared {
 
     fn idle_slot(&self, zygote: Option<&Arc<Zygote>>) -> Option<Slot> {
         let mut idle = self.lock();
-        let place = idle.iter().rposition(|slot| slot.is_of(zygote))?;
+        // The one that is idle for longest: its next container is the likeliest to be there already.
+        let place = idle.iter().position(|slot| slot.is_of(zygote))?;
         Some(idle.remove(place))
     }
 
@@ -229,6 +233,8 @@ impl Shared {
 struct Lease {
     shared: Arc<Shared>,
     slot: Option<Slot>,
+    /// What its program may use.
+    limits: Limits,
     /// Given back only when the container is gone.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -238,37 +244,57 @@ impl Lease {
         self.slot.as_mut().ok_or_else(|| SandboxError::failed("using a slot", "it is gone"))
     }
 
-    /// Ends the use; the slot goes back if it is fit for another container.
+    /// Ends the use; gives back the slot's kills for want of memory, ever.
     async fn end(mut self, kill: bool) -> Result<Option<u64>, SandboxError> {
         let Some(slot) = self.slot.take() else { return Ok(None) };
-        end_container(&self.shared, slot, kill).await.map(Some)
+        end_container(&self.shared, slot, &self.limits, kill).await.map(Some)
+    }
+
+    /// Ends the use of a container whose processes are gone but for the first, which is about to go:
+    /// nobody has to wait for that, unless many are in the same place.
+    async fn leave(mut self) -> Result<(), SandboxError> {
+        if self.shared.cleanups.len() >= MAX_CLEANUPS {
+            return self.end(false).await.map(drop);
+        }
+        self.end_later(false);
+        Ok(())
+    }
+
+    fn end_later(&mut self, kill: bool) {
+        let Some(slot) = self.slot.take() else { return };
+        let (shared, limits, turn) =
+            (Arc::clone(&self.shared), self.limits.clone(), self.turn.take());
+        self.shared.cleanups.spawn(async move {
+            if let Err(error) = end_container(&shared, slot, &limits, kill).await {
+                warn!(%error, "a container could not be ended in order");
+            }
+            drop(turn);
+        });
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            let (shared, turn) = (Arc::clone(&self.shared), self.turn.take());
-            self.shared.cleanups.spawn(async move {
-                if let Err(error) = end_container(&shared, slot, true).await {
-                    warn!(%error, "a container could not be ended in order");
-                }
-                drop(turn);
-            });
-        }
+        self.end_later(true);
     }
 }
 
 /// Waits for a slot's container to be gone, after ending it if `kill` says so, and puts the slot
-/// back if it is fit for another one; gives back its kills for want of memory, ever.
+/// back if it is fit for another one like that, which had `limits`; gives back its kills for want of
+/// memory, ever.
 async fn end_container(
     shared: &Arc<Shared>,
     mut slot: Slot,
+    limits: &Limits,
     kill: bool,
 ) -> Result<u64, SandboxError> {
     let cleared = slot.clear(kill).await;
     let memory_kills = slot.memory_kills();
-    let Err(error) = cleared else {
+    let ready = match cleared {
+        Ok(()) => slot.launch_ahead(limits, &shared.policy).await,
+        Err(error) => Err(error),
+    };
+    let Err(error) = ready else {
         shared.put_back(slot);
         return Ok(memory_kills);
     };
@@ -283,6 +309,16 @@ async fn end_container(
     }
 }
 
+/// Nobody is between a container and the worker.
+struct Kernel;
+
+#[async_trait]
+impl Carrier for Kernel {
+    async fn is_awake(&self) -> Result<(), SandboxError> {
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Sandbox for NativeSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
@@ -290,19 +326,26 @@ impl Sandbox for NativeSandbox {
         let policy = &self.shared.policy;
         let turn = Arc::clone(&self.shared.turns).acquire_owned().await.ok();
         let slot = self.shared.take_slot(plan.warm.as_deref()).await?;
-        let mut lease = Lease { shared: Arc::clone(&self.shared), slot: Some(slot), turn };
+        let (shared, limits) = (Arc::clone(&self.shared), plan.limits.clone());
+        let mut lease = Lease { shared, slot: Some(slot), limits, turn };
         let warm = lease.slot()?.is_warm();
         let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
 
         let mut heard = Heard::default();
         let (from, to) = running.stream.split();
         let isolation = self.description.isolation;
-        let held = conversation::hold(from, to, plan, policy, isolation, &mut heard, watcher).await;
+        let talk = Talk { plan, policy, isolation, watcher, carrier: &Kernel };
+        let held = conversation::hold(from, to, &talk, &mut heard).await;
         drop(running.stream);
-        let memory_kills = lease.end(held.is_err()).await?;
-        let loss = match memory_kills {
-            Some(kills) if kills > running.memory_kills_before => Loss::OutOfMemory,
-            _ => Loss::Unexplained,
+        let loss = match &held {
+            Ok(()) => {
+                lease.leave().await?;
+                Loss::Unexplained
+            }
+            Err(_) => match lease.end(true).await? {
+                Some(kills) if kills > running.memory_kills_before => Loss::OutOfMemory,
+                _ => Loss::Unexplained,
+            },
         };
 
         let mut outcome = conversation::conclude(held, heard, begun, loss)?;

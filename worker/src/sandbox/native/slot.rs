@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{RecvFlags, recv};
 use sandfleet_agent::launch::{Command, Report};
 use sandfleet_common::Limits;
 use tokio::{
@@ -23,6 +24,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// given up and another is made.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Who runs one program and no other is spared the start of a container for a second one.
+const WORTH_IT: u64 = 2;
+
 /// What a slot may hold between jobs: the launcher and its root tree take less.
 const SETTLED_BYTES: u64 = 4 << 20;
 
@@ -36,7 +40,26 @@ pub(crate) struct Slot {
     zygote: Option<Arc<Zygote>>,
     /// Whether a container is in the slot.
     occupied: bool,
+    /// That container, if it waits for a program yet.
+    waiting: Option<Waiting>,
+    /// How many programs ran here.
+    programs: u64,
     _user: ReservedUser,
+}
+
+/// A container that was started ahead. Like every other it serves one program.
+#[derive(Debug)]
+struct Waiting {
+    stream: UnixStream,
+    scratch_bytes: u64,
+}
+
+impl Waiting {
+    /// Whether nobody is at the other end any more.
+    fn is_gone(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(&self.stream, &mut [0; 1][..], flags), Ok((0, _)))
+    }
 }
 
 /// A container that runs in a slot.
@@ -66,7 +89,15 @@ impl Slot {
             group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
         let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
         let prepare = Command::Prepare { user: user.id, filter: filter.to_vec() };
-        let mut slot = Self { launcher, group, zygote, occupied: false, _user: user };
+        let mut slot = Self {
+            launcher,
+            group,
+            zygote,
+            occupied: false,
+            waiting: None,
+            programs: 0,
+            _user: user,
+        };
         let ready = async {
             slot.launcher.send(&prepare, &descriptors).await?;
             slot.launcher.report().await
@@ -107,31 +138,63 @@ impl Slot {
         self.zygote.as_ref().is_some_and(|zygote| zygote.is_worn())
     }
 
-    /// Starts a container for a program with `limits`.
+    /// A container for a program with `limits`: the one that waits, if it is fit for that.
     pub(crate) async fn launch(
         &mut self,
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Running, SandboxError> {
-        let failed = |error| SandboxError::failed("starting a container", error);
+        let waiting =
+            self.waiting.take_if(|it| it.scratch_bytes == limits.scratch_bytes && !it.is_gone());
+        if waiting.is_none() {
+            self.clear(true).await?;
+        }
         let memory_before = self.group.apply(limits, policy)?;
         let memory_kills_before = self.group.memory_kills();
+        let stream = match waiting {
+            Some(waiting) => waiting.stream,
+            None => self.start(limits.scratch_bytes, policy).await?,
+        };
+        self.programs += 1;
+        Ok(Running { stream, memory_before, memory_kills_before })
+    }
+
+    /// Starts a container for the next program, so that it needn't wait for one. It gets its limits
+    /// with its program; only the scratch space has its size from the start, and for that the next
+    /// program is taken to be like the last one, which had `limits`.
+    pub(crate) async fn launch_ahead(
+        &mut self,
+        limits: &Limits,
+        policy: &Policy,
+    ) -> Result<(), SandboxError> {
+        if self.programs >= WORTH_IT {
+            let scratch_bytes = limits.scratch_bytes;
+            let stream = self.start(scratch_bytes, policy).await?;
+            self.waiting = Some(Waiting { stream, scratch_bytes });
+        }
+        Ok(())
+    }
+
+    async fn start(
+        &mut self,
+        scratch_bytes: u64,
+        policy: &Policy,
+    ) -> Result<UnixStream, SandboxError> {
+        let failed = |error| SandboxError::failed("starting a container", error);
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         // Tokio's sockets don't block; the agent's end has to.
         let theirs = theirs.into_std().map_err(failed)?;
         theirs.set_nonblocking(false).map_err(failed)?;
-        let command = Command::Launch {
-            scratch_bytes: limits.scratch_bytes,
-            scratch_inodes: policy.scratch_inodes,
-        };
+        let command = Command::Launch { scratch_bytes, scratch_inodes: policy.scratch_inodes };
         self.occupied = true;
         self.launcher.send(&command, &[theirs.as_fd()]).await.map_err(failed)?;
-        Ok(Running { stream: ours, memory_before, memory_kills_before })
+        Ok(ours)
     }
 
     /// Waits until the container is gone, after ending it if `kill` says so. The slot is fit for
     /// another one only if this succeeds.
     pub(crate) async fn clear(&mut self, kill: bool) -> Result<(), SandboxError> {
+        self.waiting = None;
         if !self.occupied {
             return Ok(());
         }
@@ -164,7 +227,11 @@ impl Slot {
     /// one's end, and until then it would count against the next job.
     async fn settle_memory(&self) -> Result<(), SandboxError> {
         let settled = async {
-            while self.group.memory_held() > self.group.launcher_bytes() + SETTLED_BYTES {
+            let settled_bytes = self.group.launcher_bytes() + SETTLED_BYTES;
+            // The second question takes the kernel a hundred times as long as the first.
+            while self.group.memory_used() > settled_bytes
+                && self.group.memory_held() > settled_bytes
+            {
                 sleep(Duration::from_millis(1)).await;
             }
         };

@@ -102,9 +102,14 @@ impl SlotGroup {
                 .map_err(|error| SandboxError::failed("setting a container's limits", error))?;
             self.applied = Some((memory, processes));
         }
-        let usage = if self.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
         let restarted = (&self.peak).write_all(reset_word(self.version).as_bytes()).is_ok();
-        Ok(restarted.then(|| number(&self.memory.join(usage))))
+        Ok(restarted.then(|| self.memory_used()))
+    }
+
+    /// All memory in use, with what the kernel keeps for the group and may take back.
+    pub(crate) fn memory_used(&self) -> u64 {
+        let usage = if self.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
+        number(&self.memory.join(usage))
     }
 
     fn set_limits(&self, memory: u64, processes: u64, swap: bool) -> io::Result<()> {

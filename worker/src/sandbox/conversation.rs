@@ -5,19 +5,22 @@
 
 #[cfg(test)]
 mod fuzz;
+mod order;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
-use rustix::rand::GetRandomFlags;
+use async_trait::async_trait;
 use sandfleet_agent::{
-    frame::{self, HEADER, Kind, MAX_PAYLOAD},
-    message::{AGENT_PROTOCOL, Bounds, Ended, FileHeader, Hello, Order},
+    frame::{self, HEADER, Kind},
+    message::{AGENT_PROTOCOL, Ended, FileHeader, Hello},
     seal::{Key, Seal, TAG},
 };
 use sandfleet_common::Isolation;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant as Deadline, timeout_at},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader},
+    time::{Instant as Deadline, timeout, timeout_at},
 };
 
 use super::{End, Outcome, Plan, SandboxError, Watcher, capture::Captured, policy::Policy};
@@ -34,6 +37,27 @@ const COLLECT_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_REFUSALS: usize = 100;
 /// Bytes of a sentence from a container that are kept: each may end up in a result.
 const MAX_SENTENCE: usize = 4096;
+
+/// How long a container is listened to once more, after whoever carries its words has shown that it
+/// does: what it said in time may have been held up on the way.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// What a conversation is about, and over what it is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Talk<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) policy: &'a Policy,
+    pub(crate) isolation: Isolation,
+    pub(crate) watcher: &'a Watcher<'a>,
+    pub(crate) carrier: &'a dyn Carrier,
+}
+
+/// Who carries what a container says.
+#[async_trait]
+pub(crate) trait Carrier: Sync {
+    /// An error if it stands still itself: then a container's silence says nothing about its program.
+    async fn is_awake(&self) -> Result<(), SandboxError>;
+}
 
 /// What was heard, complete or not.
 #[derive(Debug, Default)]
@@ -58,6 +82,8 @@ pub(crate) enum Broken {
     #[error("the container did not answer in time")]
     Overdue,
     #[error("{0}")]
+    Unheard(SandboxError),
+    #[error("{0}")]
     Refused(String),
     #[error("{0}")]
     Barrier(sandfleet_agent::launch::Failed),
@@ -67,46 +93,24 @@ pub(crate) enum Broken {
     Forged(Kind),
 }
 
-/// Runs `plan` over the two directions of a container's stream. `heard` is what came back, also
+/// Runs a plan over the two directions of a container's stream. `heard` is what came back, also
 /// when the conversation broke off.
 pub(crate) async fn hold(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
-    plan: &Plan,
-    policy: &Policy,
-    isolation: Isolation,
+    talk: &Talk<'_>,
     heard: &mut Heard,
-    watcher: &Watcher<'_>,
 ) -> Result<(), Broken> {
     let start_by = Deadline::now() + START_DEADLINE;
+    // Most frames are short and come in twos and threes.
+    let from = BufReader::new(from);
     let held = async {
-        let key = hand_over(to, plan, policy, isolation, start_by).await?;
-        hear(from, key, plan, policy, heard, watcher, start_by).await
+        let key = order::hand_over(to, talk, start_by).await?;
+        hear(from, key, talk, heard, start_by).await
     };
     let held = held.await;
     heard.over = Some(Instant::now());
     held
-}
-
-/// Sends everything that a program needs, with a key that nobody else has.
-async fn hand_over(
-    mut to: impl AsyncWrite + Unpin,
-    plan: &Plan,
-    policy: &Policy,
-    isolation: Isolation,
-    start_by: Deadline,
-) -> Result<Key, Broken> {
-    let key = generate_key()?;
-    let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation);
-    let order = encode_order(plan, key.clone(), bounds)?;
-    let send = async {
-        to.write_all(&order).await?;
-        to.flush().await
-    };
-    // An agent that gives up stops listening, but it says why: a failure to send is no reason
-    // not to hear that.
-    let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
-    Ok(key)
 }
 
 /// What else is known of a container that ended in the middle of its job.
@@ -153,9 +157,9 @@ pub(crate) fn conclude(
         (Err(Broken::Forged(_) | Broken::Protocol(_)), None) if has_started => {
             End::Tampered { wall_time }
         }
-        // A container that is lost may be the host's fault, and then another attempt helps. All else
-        // is the program's: what it left behind must not take its verdict away.
-        (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost) => {
+        // That a container is lost or can't be heard may be the host's fault, and then another attempt
+        // helps. All else is the program's: what it left behind must not take its verdict away.
+        (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost | Broken::Unheard(_)) => {
             artifacts_refused.push(format!("all that is not here: {error}"));
             End::Seen(ended)
         }
@@ -176,69 +180,18 @@ pub(crate) fn conclude(
     })
 }
 
-fn generate_key() -> Result<Key, Broken> {
-    let mut key = Key([0; 32]);
-    let got = rustix::rand::getrandom(&mut key.0, GetRandomFlags::empty());
-    // The kernel gives so few bytes whole or not at all.
-    match got {
-        Ok(length) if length == key.0.len() => Ok(key),
-        Ok(length) => Err(Broken::Refused(format!("the kernel gave {length} random bytes"))),
-        Err(error) => Err(Broken::Refused(format!("no random bytes from the kernel: {error}"))),
-    }
-}
-
-fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Broken> {
-    let order = Order {
-        key,
-        command: plan.command.clone(),
-        environment: plan.environment.clone(),
-        artifacts: plan.artifacts.clone(),
-        bounds,
-    };
-    let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
-    let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
-    let order = sandfleet_common::encode(&order);
-    if order.len() > MAX_PAYLOAD {
-        return Err(Broken::Refused(format!("an order of {} bytes fits no frame", order.len())));
-    }
-    push(&mut bytes, Kind::Order, &order);
-    for (name, content) in &plan.files {
-        push_content(&mut bytes, Kind::File, name, content);
-    }
-    if let Some(content) = &plan.stdin {
-        push_content(&mut bytes, Kind::Stdin, "", content);
-    }
-    push(&mut bytes, Kind::Start, &[]);
-    Ok(bytes)
-}
-
-fn push(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
-    bytes.extend_from_slice(&frame::header(kind, payload.len()));
-    bytes.extend_from_slice(payload);
-}
-
-fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
-    let header = FileHeader { name: name.to_owned(), size: content.len() as u64 };
-    push(bytes, kind, &sandfleet_common::encode(&header));
-    for piece in content.chunks(MAX_PAYLOAD) {
-        push(bytes, Kind::Data, piece);
-    }
-}
-
 /// Hears a container from its first word to its last.
 async fn hear(
     mut from: impl AsyncRead + Unpin,
     key: Key,
-    plan: &Plan,
-    policy: &Policy,
+    talk: &Talk<'_>,
     heard: &mut Heard,
-    watcher: &Watcher<'_>,
     start_by: Deadline,
 ) -> Result<(), Broken> {
     if heard.hello.is_none() {
         heard.hello = Some(greet(&mut from, start_by).await?);
     }
-    listen(Receiver::new(from, &key), plan, policy, heard, watcher, start_by).await
+    listen(Receiver::new(from, &key), talk, heard, start_by).await
 }
 
 /// Hears that a container's agent is there, has found its barriers and waits for its order.
@@ -268,19 +221,17 @@ pub(crate) async fn greet(
 /// Hears what a container says once it has greeted.
 async fn listen(
     mut from: Receiver<impl AsyncRead + Unpin>,
-    plan: &Plan,
-    policy: &Policy,
+    talk: &Talk<'_>,
     heard: &mut Heard,
-    watcher: &Watcher<'_>,
     start_by: Deadline,
 ) -> Result<(), Broken> {
+    let Talk { plan, policy, watcher, carrier, .. } = *talk;
     let cap = plan.limits.output_bytes;
     let mut deadline = start_by;
     let mut artifact_bytes = 0;
     let mut payload = Vec::new();
     loop {
-        let kind =
-            timeout_at(deadline, from.frame(&mut payload)).await.map_err(|_| Broken::Overdue)??;
+        let kind = by(deadline, carrier, from.frame(&mut payload)).await?;
         match (kind, heard.started.is_some(), heard.ended.is_some()) {
             (Kind::Failed, ..) => return Err(Broken::Refused(sentence(&payload))),
             (Kind::Started, false, _) => {
@@ -316,8 +267,7 @@ async fn listen(
                     return Err(Broken::Protocol("more artifacts than agreed".into()));
                 }
                 let read = from.content(header, &mut payload);
-                let artifact = timeout_at(deadline, read).await.map_err(|_| Broken::Overdue)??;
-                heard.artifacts.push(artifact);
+                heard.artifacts.push(by(deadline, carrier, read).await?);
             }
             (Kind::Refused, _, true) => {
                 if heard.artifacts_refused.len() < MAX_REFUSALS {
@@ -328,6 +278,20 @@ async fn listen(
             (kind, ..) => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
         }
     }
+}
+
+/// What `said` comes to until `deadline`. Whatever is read half by then is read on.
+async fn by<T>(
+    deadline: Deadline,
+    carrier: &dyn Carrier,
+    said: impl Future<Output = Result<T, Broken>>,
+) -> Result<T, Broken> {
+    tokio::pin!(said);
+    if let Ok(said) = timeout_at(deadline, &mut said).await {
+        return said;
+    }
+    carrier.is_awake().await.map_err(Broken::Unheard)?;
+    timeout(HELD_UP, said).await.map_err(|_| Broken::Overdue)?
 }
 
 fn sentence(payload: &[u8]) -> String {

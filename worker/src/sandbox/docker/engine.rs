@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bollard::{
     Docker,
     errors::Error,
@@ -20,7 +21,7 @@ use super::{
     pool::LONGEST_WAIT,
     spec::{self, Shape},
 };
-use crate::sandbox::{SandboxError, policy::Policy, users::ReservedUser};
+use crate::sandbox::{SandboxError, conversation::Carrier, policy::Policy, users::ReservedUser};
 
 /// What a container may take beyond its wait and its wall time limit before another worker may take
 /// it for left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
@@ -103,11 +104,6 @@ impl Engine {
         started.map_err(|error| confinement::explain(error, &self.config))
     }
 
-    /// An error if the engine answers nothing in a moment.
-    pub(super) async fn is_awake(&self) -> Result<(), SandboxError> {
-        ask_within(AWAKE, "hearing a container", self.docker.ping()).await.map(drop)
-    }
-
     /// Removes what dead workers have left behind; gives back how much that was.
     pub(super) async fn reap(&self) -> Result<usize, SandboxError> {
         let options = ListContainersOptions {
@@ -141,6 +137,13 @@ impl Engine {
         let inspected = unless_gone("inspecting a container", inspect).await?;
         let ended = inspected.and_then(|it| it.state?.finished_at);
         Ok(ended.and_then(|at| at.parse::<Timestamp>().ok()).map(|at| at.as_second()))
+    }
+}
+
+#[async_trait]
+impl Carrier for Engine {
+    async fn is_awake(&self) -> Result<(), SandboxError> {
+        ask_within(AWAKE, "hearing a container", self.docker.ping()).await.map(drop)
     }
 }
 

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
-    conversation::{self, Broken, Heard, Loss},
+    conversation::{self, Broken, Heard, Loss, Talk},
     policy::Policy,
     wait_for_cleanups,
 };
@@ -140,9 +140,10 @@ impl DockerSandbox {
             let container = running.container.id();
             debug!(job = %plan.job_id, attempt = plan.attempt, container, was_waiting, "has a container");
             let (from, to) = (&mut running.from, &mut running.to);
-            let (policy, isolation) = (&self.engine.policy, self.description.isolation);
-            let said = &mut heard;
-            let held = conversation::hold(from, to, plan, policy, isolation, said, watcher).await;
+            let isolation = self.description.isolation;
+            let policy = &self.engine.policy;
+            let talk = Talk { plan, policy, isolation, watcher, carrier: &*self.engine };
+            let held = conversation::hold(from, to, &talk, &mut heard).await;
             let Running { container, from, to } = running;
             // Whoever hears nobody any more ends.
             drop((from, to));
@@ -156,12 +157,6 @@ impl DockerSandbox {
             let loss = match held {
                 // The agent may have been killed with the program: then the engine has to know why.
                 Err(Broken::Lost) => container.explain_loss(isolation).await?,
-                // What the agent said may be stuck in an engine that stands still: no verdict on the
-                // program follows from that.
-                Err(Broken::Overdue) => {
-                    self.engine.is_awake().await?;
-                    Loss::Unexplained
-                }
                 _ => Loss::Unexplained,
             };
             container.remove().await;

@@ -1,0 +1,83 @@
+//! What a container is told: the order, the files, the start.
+
+use rustix::rand::GetRandomFlags;
+use sandfleet_agent::{
+    frame::{self, Kind, MAX_PAYLOAD},
+    message::{Bounds, FileHeader, Order},
+    seal::Key,
+};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::{Broken, Plan, Talk};
+
+/// Sends everything that a program needs, with a key that nobody else has.
+pub(super) async fn hand_over(
+    mut to: impl AsyncWrite + Unpin,
+    talk: &Talk<'_>,
+    start_by: Deadline,
+) -> Result<Key, Broken> {
+    let key = generate_key()?;
+    let Talk { plan, policy, isolation, .. } = *talk;
+    let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation);
+    let order = encode_order(plan, key.clone(), bounds)?;
+    let send = async {
+        to.write_all(&order).await?;
+        to.flush().await
+    };
+    // An agent that gives up stops listening, but it says why: a failure to send is no reason
+    // not to hear that.
+    let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
+    Ok(key)
+}
+
+fn generate_key() -> Result<Key, Broken> {
+    let mut key = Key([0; 32]);
+    let got = rustix::rand::getrandom(&mut key.0, GetRandomFlags::empty());
+    // The kernel gives so few bytes whole or not at all.
+    match got {
+        Ok(length) if length == key.0.len() => Ok(key),
+        Ok(length) => Err(Broken::Refused(format!("the kernel gave {length} random bytes"))),
+        Err(error) => Err(Broken::Refused(format!("no random bytes from the kernel: {error}"))),
+    }
+}
+
+fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Broken> {
+    let order = Order {
+        key,
+        command: plan.command.clone(),
+        environment: plan.environment.clone(),
+        artifacts: plan.artifacts.clone(),
+        bounds,
+    };
+    let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
+    let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
+    let order = sandfleet_common::encode(&order);
+    if order.len() > MAX_PAYLOAD {
+        return Err(Broken::Refused(format!("an order of {} bytes fits no frame", order.len())));
+    }
+    push(&mut bytes, Kind::Order, &order);
+    for (name, content) in &plan.files {
+        push_content(&mut bytes, Kind::File, name, content);
+    }
+    if let Some(content) = &plan.stdin {
+        push_content(&mut bytes, Kind::Stdin, "", content);
+    }
+    push(&mut bytes, Kind::Start, &[]);
+    Ok(bytes)
+}
+
+pub(super) fn push(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    bytes.extend_from_slice(&frame::header(kind, payload.len()));
+    bytes.extend_from_slice(payload);
+}
+
+fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
+    let header = FileHeader { name: name.to_owned(), size: content.len() as u64 };
+    push(bytes, kind, &sandfleet_common::encode(&header));
+    for piece in content.chunks(MAX_PAYLOAD) {
+        push(bytes, Kind::Data, piece);
+    }
+}

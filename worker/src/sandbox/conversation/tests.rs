@@ -1,0 +1,139 @@
+//! Containers whose words are held up on the way.
+
+use std::sync::Mutex;
+
+use sandfleet_agent::{frame::Sender, message::Cause};
+use tokio::io::{DuplexStream, duplex};
+
+use super::*;
+use crate::sandbox::smallest_plan;
+
+const KEY: Key = Key([3; 32]);
+
+/// What becomes of the rest of a container's words when it is asked for.
+enum Rest {
+    /// It was stuck, and goes on its way.
+    Stuck(Vec<u8>),
+    /// There is none.
+    None,
+    /// Nobody answers.
+    Asleep,
+}
+
+struct Road {
+    rest: Mutex<Rest>,
+    theirs: Mutex<Option<DuplexStream>>,
+}
+
+#[async_trait]
+impl Carrier for Road {
+    async fn is_awake(&self) -> Result<(), SandboxError> {
+        use tokio::io::AsyncWriteExt;
+
+        let rest = std::mem::replace(&mut *self.rest.lock().expect("whole"), Rest::None);
+        match rest {
+            Rest::Stuck(bytes) => {
+                let mut theirs = self.theirs.lock().expect("whole").take().expect("asked once");
+                theirs.write_all(&bytes).await.expect("room");
+                *self.theirs.lock().expect("whole") = Some(theirs);
+                Ok(())
+            }
+            Rest::None => Ok(()),
+            Rest::Asleep => Err(SandboxError::failed("hearing a container", "nobody answers")),
+        }
+    }
+}
+
+/// All that a container says of a program that ended at once.
+fn words() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut sender = Sender::new(&mut bytes);
+    let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
+    let hello = Hello { protocol: AGENT_PROTOCOL, landlock: None };
+    say(Kind::Hello, &serde_json::to_vec(&hello).expect("plain"));
+    sender.seal_with(&KEY);
+    let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
+    say(Kind::Started, &[]);
+    say(Kind::Stdout, b"2\n");
+    let ended = Ended {
+        cause: Cause::Itself,
+        exit_code: Some(0),
+        signal: None,
+        wall_time_us: 0,
+        cpu_time_us: 0,
+        memory_peak_bytes: 0,
+        memory_kills: None,
+        processes_refused: 0,
+        scratch_full: false,
+        open_files_used_up: false,
+        stdout_bytes: 2,
+        stderr_bytes: 0,
+    };
+    say(Kind::Ended, &serde_json::to_vec(&ended).expect("plain"));
+    say(Kind::Done, &[]);
+    bytes
+}
+
+/// The first `count` bytes of those words come in time; the program's time is over at once.
+async fn concluded(count: usize, rest: impl FnOnce(&[u8]) -> Rest) -> Result<End, SandboxError> {
+    use tokio::io::AsyncWriteExt;
+
+    let words = words();
+    let (ours, mut theirs) = duplex(words.len());
+    theirs.write_all(&words[..count]).await.expect("room");
+    let road = Road { rest: Mutex::new(rest(&words[count..])), theirs: Mutex::new(Some(theirs)) };
+    let mut plan = smallest_plan();
+    plan.limits.wall_time_ms = 0;
+    let (policy, begun) = (Policy::strict(), Instant::now());
+    let talk = Talk {
+        plan: &plan,
+        policy: &policy,
+        isolation: Isolation::Container,
+        watcher: &|_, _| {},
+        carrier: &road,
+    };
+    let mut heard = Heard::default();
+    let held = hear(ours, KEY, &talk, &mut heard, Deadline::now() + START_DEADLINE).await;
+    conclude(held, heard, begun, Loss::Unexplained).map(|outcome| outcome.end)
+}
+
+#[tokio::test]
+async fn what_was_held_up_on_the_way_counts() {
+    // In the middle of a frame, and in the middle of its seal.
+    for missing in [60, 30] {
+        let count = words().len() - missing;
+        let end = concluded(count, |rest| Rest::Stuck(rest.to_vec())).await;
+        assert!(matches!(end, Ok(End::Seen(_))), "{missing}: {end:?}");
+    }
+}
+
+#[tokio::test]
+async fn silence_on_a_road_that_is_open_is_the_containers_own() {
+    let end = concluded(words().len() - 60, |_| Rest::None).await;
+    assert!(matches!(end, Ok(End::Overdue { .. })), "{end:?}");
+}
+
+#[tokio::test]
+async fn silence_on_a_road_that_is_closed_is_nobodys_verdict() {
+    let end = concluded(words().len() - 60, |_| Rest::Asleep).await;
+    assert!(matches!(end, Err(SandboxError::Failed { .. })), "{end:?}");
+}
+
+#[tokio::test]
+async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
+    let (words, plan, policy) = (words(), smallest_plan(), Policy::strict());
+    let road = Road { rest: Mutex::new(Rest::None), theirs: Mutex::new(None) };
+    let talk = Talk {
+        plan: &plan,
+        policy: &policy,
+        isolation: Isolation::Container,
+        watcher: &|_, _| {},
+        carrier: &road,
+    };
+    let mut heard = Heard::default();
+    let start_by = Deadline::now() + START_DEADLINE;
+    hear(words.as_slice(), KEY, &talk, &mut heard, start_by).await.expect("it said all");
+    let asleep = SandboxError::failed("hearing a container", "nobody answers");
+    let outcome = conclude(Err(Broken::Unheard(asleep)), heard, Instant::now(), Loss::Unexplained);
+    assert!(matches!(outcome, Err(SandboxError::Failed { .. })), "{outcome:?}");
+}

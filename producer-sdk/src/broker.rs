@@ -14,6 +14,10 @@ use crate::{Error, Tls, config::masked};
 /// A dead peer is noticed after two of these. The library's default lets 120 s go by.
 const HEARTBEAT_SECONDS: u16 = 10;
 
+/// The longest frame, in bytes. The library keeps 32 of them in either direction, and in the end all of
+/// that is in memory: with the broker's 128 KiB it would be most of an idle worker.
+const FRAME_BYTES: u32 = 32 << 10;
+
 /// A broker, and how long one exchange with it may take.
 #[derive(Clone)]
 pub struct Broker {
@@ -39,6 +43,7 @@ impl Broker {
             ),
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME_BYTES);
         let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         uri.query.connection_timeout.get_or_insert(milliseconds);
         let tls = match uri.scheme {

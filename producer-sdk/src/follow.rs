@@ -184,8 +184,8 @@ impl Follower<'_> {
         let until = Instant::now() + spread(REREAD).max(Duration::from_millis(1));
         let Some([output, done]) = &mut self.heard else { return time::sleep_until(until).await };
         tokio::select! {
-            () = output.next() => {}
-            () = done.next() => {}
+            _ = output.next() => {}
+            _ = done.next() => {}
             () = time::sleep_until(until) => {}
         }
     }

@@ -1,6 +1,10 @@
 //! One connection that listens for the ends of all jobs somebody waits for.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use redis::{
@@ -17,6 +21,11 @@ use tracing::debug;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many requests are served with one command.
+const BATCH: usize = 512;
+
+/// What was said last on a channel, if that was heard.
+type Said = Option<Arc<[u8]>>;
 
 /// The task's handle; the task ends with it.
 pub(crate) struct Subscriber {
@@ -24,14 +33,14 @@ pub(crate) struct Subscriber {
 }
 
 enum Request {
-    Join { channel: String, joined: oneshot::Sender<watch::Receiver<()>> },
+    Join { channel: String, joined: oneshot::Sender<watch::Receiver<Said>> },
     Leave { channel: String },
 }
 
 /// Hears what is announced on one channel.
 pub(crate) struct Announcements {
     channel: String,
-    heard: Option<watch::Receiver<()>>,
+    heard: Option<watch::Receiver<Said>>,
     requests: mpsc::UnboundedSender<Request>,
 }
 
@@ -66,13 +75,13 @@ impl Announcements {
         }
     }
 
-    /// Returns when something was announced since [`note`](Self::note). Never, if nothing can be
-    /// heard.
-    pub(crate) async fn next(&mut self) {
+    /// Returns what was announced last since [`note`](Self::note), as soon as something was; nothing if
+    /// it is only known that something may have been. Never, if nothing can be heard.
+    pub(crate) async fn next(&mut self) -> Said {
         if let Some(heard) = &mut self.heard
             && heard.changed().await.is_ok()
         {
-            return;
+            return heard.borrow_and_update().clone();
         }
         std::future::pending().await
     }
@@ -89,7 +98,7 @@ impl Drop for Announcements {
 struct Task {
     client: Client,
     incoming: mpsc::UnboundedReceiver<Request>,
-    channels: HashMap<String, watch::Sender<()>>,
+    channels: HashMap<String, watch::Sender<Said>>,
 }
 
 /// Why a connection was left.
@@ -133,37 +142,28 @@ impl Task {
             return End::Lost(reason);
         }
         // Whoever waited while nothing could be heard has to look once.
-        self.channels.values().for_each(|channel| _ = channel.send(()));
+        self.channels.values().for_each(|channel| _ = channel.send(None));
         self.serve(&mut sink, &mut stream).await
     }
 
     async fn serve(&mut self, sink: &mut PubSubSink, stream: &mut PubSubStream) -> End {
         // Without traffic a dead peer would never be noticed.
         let mut silence = time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+        let mut requests = Vec::new();
         loop {
             let outcome = tokio::select! {
                 message = stream.next() => match message {
                     Some(message) => {
                         if let Some(channel) = self.channels.get(message.get_channel_name()) {
-                            _ = channel.send(());
+                            _ = channel.send(Some(message.get_payload_bytes().into()));
                         }
                         Ok(())
                     }
                     None => Err("connection closed".to_owned()),
                 },
-                request = self.incoming.recv() => match request {
-                    Some(Request::Join { channel, joined }) => {
-                        let known = self.channels.contains_key(&channel);
-                        let subscribed =
-                            if known { Ok(()) } else { answer(sink.subscribe(&channel)).await };
-                        self.enter(channel, joined);
-                        subscribed
-                    }
-                    Some(Request::Leave { channel }) => match self.forget(&channel) {
-                        true => answer(sink.unsubscribe(&channel)).await,
-                        false => Ok(()),
-                    },
-                    None => return End::ClientGone,
+                count = self.incoming.recv_many(&mut requests, BATCH) => match count {
+                    0 => return End::ClientGone,
+                    _ => self.grant(sink, requests.drain(..)).await,
                 },
                 _ = silence.tick() => answer(sink.ping::<redis::Value>()).await.map(drop),
             };
@@ -173,8 +173,40 @@ impl Task {
         }
     }
 
-    fn enter(&mut self, channel: String, joined: oneshot::Sender<watch::Receiver<()>>) {
-        let sender = self.channels.entry(channel).or_insert_with(|| watch::channel(()).0);
+    /// Does what was asked for, with one command for all that come and one for all that go.
+    async fn grant(
+        &mut self,
+        sink: &mut PubSubSink,
+        requests: impl Iterator<Item = Request>,
+    ) -> Result<(), String> {
+        let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+        for request in requests {
+            match request {
+                Request::Join { channel, joined } => joins.push((channel, joined)),
+                Request::Leave { channel } => leaves.push(channel),
+            }
+        }
+        let new: BTreeSet<&str> = joins
+            .iter()
+            .map(|(channel, _)| channel.as_str())
+            .filter(|channel| !self.channels.contains_key(*channel))
+            .collect();
+        let subscribed = match new.is_empty() {
+            true => Ok(()),
+            false => answer(sink.subscribe(new.into_iter().collect::<Vec<_>>())).await,
+        };
+        // Also those that the server didn't hear of: there will be a connection that has them all.
+        joins.into_iter().for_each(|(channel, joined)| self.enter(channel, joined));
+        subscribed?;
+        leaves.retain(|channel| self.forget(channel));
+        match leaves.is_empty() {
+            true => Ok(()),
+            false => answer(sink.unsubscribe(leaves)).await,
+        }
+    }
+
+    fn enter(&mut self, channel: String, joined: oneshot::Sender<watch::Receiver<Said>>) {
+        let sender = self.channels.entry(channel).or_insert_with(|| watch::channel(None).0);
         let _ = joined.send(sender.subscribe());
     }
 

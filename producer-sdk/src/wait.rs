@@ -49,12 +49,23 @@ impl Client {
             };
             let reread = Instant::now() + spread(REREAD);
             let until = end.map_or(reread, |end| end.min(reread));
-            let announced = time::timeout_at(until, announcements.next()).await.is_ok();
-            if !announced && end.is_some_and(|end| Instant::now() >= end) {
+            let announced = time::timeout_at(until, announcements.next()).await;
+            if let Ok(Some(said)) = &announced
+                && let Some(result) = announced_result(said, id)
+            {
+                return Ok(result);
+            }
+            if announced.is_err() && end.is_some_and(|end| Instant::now() >= end) {
                 return Err(last);
             }
         }
     }
+}
+
+/// The result of job `id`, if that is what was said at its end: a short one is announced itself, once
+/// it is stored.
+pub(crate) fn announced_result(said: &[u8], id: &JobId) -> Option<JobResult> {
+    serde_json::from_slice(said).ok().filter(|result: &JobResult| result.job_id == *id)
 }
 
 /// `around`, a quarter more or less, so that those who began together don't ask together.

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use sandfleet_common::{JobId, JobResult, names};
 use tokio::time::{self, Instant};
 
-use crate::{Client, Error, redis_link::is_passing};
+use crate::{Client, Error, redis_link::is_passing, wait::announced_result};
 
 /// How often the store is asked although nothing was announced, for all that is open together.
 const REREAD: Duration = Duration::from_secs(2);
@@ -18,8 +18,8 @@ type Outcome = Result<JobResult, Error>;
 impl Client {
     /// The results of many jobs, in the order of `ids`, as soon as all are there, but after
     /// `timeout` at the latest. However many they are, they share one subscription, and the store
-    /// is asked about a job only when its end was announced, and about all that are open every two
-    /// seconds in a few commands.
+    /// is asked about a job only when its end was announced without a result that is too long for
+    /// that, and about all that are open every two seconds in a few commands.
     ///
     /// # Errors
     /// For each job as [`wait`](Self::wait).
@@ -32,10 +32,7 @@ impl Client {
             ids.iter().map(|id| self.shared.subscriber.join(names::done_channel(prefix, id), end));
         let mut announcements = FuturesUnordered::new();
         for (index, mut channel) in join_all(joined).await.into_iter().enumerate() {
-            announcements.push(async move {
-                channel.next().await;
-                index
-            });
+            announcements.push(async move { (index, channel.next().await) });
         }
         let mut outcomes: Vec<Option<Outcome>> = ids.iter().map(|_| None).collect();
         let mut open: BTreeSet<usize> = (0..ids.len()).collect();
@@ -60,13 +57,17 @@ impl Client {
             let until = end.map_or(reread, |end| end.min(reread));
             due = match time::timeout_at(until, announcements.next()).await {
                 Ok(Some(first)) => {
-                    // All that was announced meanwhile is read with it.
-                    let mut announced = vec![first];
-                    while announced.len() < CHUNK
-                        && let Some(Some(next)) =
-                            futures_util::FutureExt::now_or_never(announcements.next())
-                    {
-                        announced.push(next);
+                    // All that was announced meanwhile is read with it, unless it was said already.
+                    let (mut announced, mut next) = (Vec::new(), Some(first));
+                    while let Some((index, said)) = next {
+                        match said.and_then(|said| announced_result(&said, &ids[index])) {
+                            Some(result) => outcomes[index] = Some(Ok(result)),
+                            None => announced.push(index),
+                        }
+                        next = match announced.len() < CHUNK {
+                            true => announcements.next().now_or_never().flatten(),
+                            false => None,
+                        };
                     }
                     announced.retain(|index| open.contains(index));
                     announced

@@ -17,5 +17,5 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('HSET', KEYS[3], 'ended', 'cancelled')
 redis.call('HDEL', KEYS[3], 'metadata')
-redis.call('PUBLISH', ARGV[4], '1')
+redis.call('PUBLISH', ARGV[4], #ARGV[1] <= 4096 and ARGV[1] or '1')
 return 'cancelled'

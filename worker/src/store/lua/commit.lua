@@ -18,6 +18,7 @@ if answer == 'stored' then
   redis.call('HSET', KEYS[3], 'ended', ARGV[5])
   redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at')
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
-  redis.call('PUBLISH', ARGV[4], '1')
+  -- Who waits needn't ask for a short result: it is what is announced.
+  redis.call('PUBLISH', ARGV[4], #ARGV[1] <= 4096 and ARGV[1] or '1')
 end
 return answer

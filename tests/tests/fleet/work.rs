@@ -111,7 +111,8 @@ async fn a_job_submitted_twice_runs_once() {
     let installation =
         Installation::fresh().on(&services).set("WORKER_SLOTS", "2").set("WORKER_LEASE_MS", "1000");
     let client = services.client().await;
-    let job = sleeper(0.3);
+    // Longer than the lease: were it not renewed, the second message would start it again.
+    let job = sleeper(2.5);
     client.submit(&job).await.expect("the broker takes it");
     client.submit(&job).await.expect("the broker takes it");
     let (_worker, address) = installation.worker_with_admin("only").await;

@@ -23,7 +23,7 @@ use super::{
     native::{check, is_warm},
     peers,
     rounds::{Group, Lane, Row, Warm},
-    subject::{Burst, Repeated, Single, Subject},
+    subject::{Burst, Paced, Repeated, Single, Subject},
 };
 
 pub(crate) const THROUGHPUT: &str = "end to end, 2 at a time";
@@ -32,6 +32,8 @@ pub(crate) const BATCH_COLD: &str = "run --batch, cold";
 pub(crate) const BATCH_WARM: &str = "run --batch, warm";
 pub(crate) const FLEET_COLD: &str = "RabbitMQ, worker, Redis, cold";
 pub(crate) const FLEET_WARM: &str = "RabbitMQ, worker, Redis, warm";
+/// The time between two jobs of a fleet that has nothing else to do.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a burst of jobs may take.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -241,7 +243,7 @@ async fn idle(
     let jobs = arguments.choose(100, 20);
     let lane = |name: &str, subject: Arc<dyn Subject>, warm| Lane {
         name: name.into(),
-        subject,
+        subject: Arc::new(Paced { subject, pause: PAUSE }),
         jobs,
         concurrency: 1,
         warm,

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +30,8 @@ pub(crate) const WARM: &str = "native, warm";
 pub(crate) const DOCKER: &str = "docker backend";
 pub(crate) const DOCKER_RUN: &str = "docker run, hardened";
 pub(crate) const DOCKER_LIGHT: &str = "docker, now and then";
+/// The engine takes that long to start and to end a container.
+const DOCKER_PAUSE: Duration = Duration::from_millis(700);
 
 /// The services that `tests/run` has started, if it has.
 pub(crate) struct Engine {
@@ -191,12 +194,15 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
         let jobs = if is_light { arguments.choose(10, 4) } else { arguments.choose(20, 6) };
         let lane = |name: &str, subject: Arc<dyn Subject>| Lane {
             name: name.into(),
-            subject: if is_light { Arc::new(Paced(subject)) } else { subject },
+            subject: match is_light {
+                true => Arc::new(Paced { subject, pause: DOCKER_PAUSE }),
+                false => subject,
+            },
             jobs,
             concurrency,
             warm: Warm::None,
         };
-        let run = peers::docker_run(&engine.host, &engine.image, &peers::PROGRAM, "2");
+        let run = peers::docker_run(&engine.host, &engine.image, &[], &peers::PROGRAM, "2");
         let mut lanes = vec![lane(DOCKER_RUN, Arc::new(run)), lane(BARE, Arc::new(peers::bare()))];
         let mut absent = Vec::new();
         match &ours {

@@ -89,24 +89,28 @@ impl<S: Single> Subject for Repeated<S> {
 }
 
 /// Somebody who has a job now and then: each waits for the one before and a pause, which isn't
-/// counted.
-pub(crate) struct Paced(pub(crate) Arc<dyn Subject>);
-
-/// Long enough for whatever is tidied up or made ready behind a job.
-const PAUSE: Duration = Duration::from_millis(700);
+/// counted, for whatever is tidied up or made ready behind a job.
+pub(crate) struct Paced {
+    pub(crate) subject: Arc<dyn Subject>,
+    pub(crate) pause: Duration,
+}
 
 #[async_trait]
 impl Subject for Paced {
     async fn burst(&self, jobs: usize, _concurrency: usize) -> Result<Burst> {
         let mut all = Burst::default();
         for _ in 0..jobs {
-            let one = self.0.burst(1, 1).await?;
+            let one = self.subject.burst(1, 1).await?;
             all.wall += one.wall;
             all.latencies.extend(one.latencies);
             all.warm += one.warm;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
         }
         Ok(all)
+    }
+
+    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+        self.subject.also()
     }
 }
 

@@ -1,0 +1,335 @@
+//! A fleet on this machine, measured and simulated.
+//!
+//! Each kind of job is calibrated on one worker: what it costs when the fleet is full, and how long
+//! it takes when nobody else is there. From these few numbers the model foretells what other loads
+//! and more workers do, and both get the same arrivals.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use sandfleet_common::{Job, JobId, Status, Verdict, names};
+use sandfleet_sdk::Client;
+use sandfleet_tests::{FleetWorker, Installation, Services};
+use serde::Serialize;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    Arguments,
+    host::{StoreUse, busy_seconds, memory_of},
+    model::{self, Arrival, Random, Work, capacity},
+    report::{Figures, Report, Row},
+    store::Saturated,
+};
+
+/// Of each worker.
+const SLOTS: usize = 16;
+/// How long a result is waited for.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Until the kernel has taken down what the last containers left.
+const SETTLING: Duration = Duration::from_millis(500);
+/// The share of the cores that others may use.
+const QUIET: f64 = 0.1;
+/// How many half seconds it may take until they use no more.
+const QUIET_TRIES: usize = 60;
+/// Shares of the capacity.
+const LOADS: [f64; 3] = [0.3, 0.6, 0.8];
+/// How much more than its capacity a full fleet is offered.
+const SATURATION: f64 = 2.0;
+
+/// A kind of job.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    language: &'static str,
+    code: &'static str,
+    /// How long the program waits, in seconds.
+    asleep: f64,
+}
+
+/// Cold, since a zygote makes the first programs of a run dearer than the others.
+const PRINT: Kind =
+    Kind { name: "print, cold", language: "python", code: "print(1+1)", asleep: 0.0 };
+const SLEEP: Kind =
+    Kind { name: "sleep 0.5 s", language: "bash", code: "exec sleep 0.5", asleep: 0.5 };
+
+/// What one worker said about a kind of job.
+#[derive(Debug, Serialize)]
+pub(crate) struct Calibration {
+    pub(crate) kind: &'static str,
+    /// Cores that all else on the machine used while no job was there.
+    pub(crate) background: f64,
+    /// Cores that the machine had for jobs when there were more than enough.
+    pub(crate) cores: f64,
+    /// Median from the submission of a single job until its result, in seconds.
+    pub(crate) alone: f64,
+    /// Median of what of that was in the worker, in seconds.
+    pub(crate) held: f64,
+    pub(crate) work: Work,
+    /// Of one job, in seconds, commands and bytes.
+    pub(crate) store: StoreUse,
+    /// Memory that a result takes in Redis, in bytes.
+    pub(crate) result_bytes: f64,
+    /// Memory that a job's record takes in Redis, in bytes.
+    pub(crate) record_bytes: f64,
+}
+
+/// Some workers on queues and keys of their own, and a producer.
+struct Fleet {
+    // Dropped in this order: the workers go before their queues do.
+    _workers: Vec<FleetWorker>,
+    client: Client,
+    services: Services,
+    _installation: Installation,
+    workers: usize,
+}
+
+/// A job that was run.
+struct Ran {
+    id: JobId,
+    /// From when it was due until its result was seen, in seconds.
+    latency: f64,
+    /// When that was, in seconds from the begin of the run.
+    seen: f64,
+    /// How long the worker had it until its result, in seconds.
+    held: f64,
+}
+
+/// Measures all, or nothing where no services are.
+pub(crate) async fn measure(arguments: &Arguments, program: &Path) -> Result<Option<Report>> {
+    if std::env::var("SANDFLEET_TEST_AMQP_URL").is_err() {
+        return Ok(None);
+    }
+    let mut report = Report::begin(arguments.quick);
+    let fleet = Fleet::start(program, 1, PRINT).await?;
+    let print = fleet.calibrate(PRINT, arguments).await?;
+    for load in LOADS.into_iter().chain([SATURATION]) {
+        report.rows.push(fleet.compare(PRINT, &print, load, arguments).await?);
+    }
+    report.store = Some(Saturated::measure(&fleet.services, arguments.choose(60, 20)).await?);
+    drop(fleet);
+    let mut calibrated = None;
+    let counts: &[usize] = if arguments.quick { &[1, 4] } else { &[1, 2, 4] };
+    for workers in counts.iter().copied() {
+        let fleet = Fleet::start(program, workers, SLEEP).await?;
+        if calibrated.is_none() {
+            let mut sleep = fleet.calibrate(SLEEP, arguments).await?;
+            // These jobs alone never ask for all cores.
+            sleep.cores = print.cores;
+            calibrated = Some(sleep);
+        }
+        let calibration = calibrated.as_ref().context("it was just made")?;
+        let loads: &[f64] = if arguments.quick { &LOADS[1..2] } else { &LOADS };
+        for load in loads.iter().copied().chain([SATURATION]) {
+            report.rows.push(fleet.compare(SLEEP, calibration, load, arguments).await?);
+        }
+    }
+    report.calibrations.push(print);
+    report.calibrations.extend(calibrated);
+    Ok(Some(report))
+}
+
+impl Fleet {
+    async fn start(program: &Path, workers: usize, kind: Kind) -> Result<Self> {
+        let services = Services::fresh();
+        let installation = Installation::fresh()
+            .by(program.to_str().context("a path that is text")?)
+            .on(&services)
+            .set("WORKER_SLOTS", &SLOTS.to_string())
+            .set("SANDBOX_WARM", "false")
+            .set("LOG_LEVEL", "warn,sandfleet_worker::app=info");
+        let mut running: Vec<_> =
+            (0..workers).map(|number| installation.worker(&format!("scaling-{number}"))).collect();
+        for worker in &mut running {
+            worker.ready().await;
+        }
+        let client = services.client().await;
+        let fleet =
+            Self { _workers: running, client, services, _installation: installation, workers };
+        // Slots are made when they are needed.
+        fleet.run(kind, &vec![0.0; workers * SLOTS * 2]).await?;
+        sleep(SETTLING).await;
+        Ok(fleet)
+    }
+
+    fn model(&self, cores: f64) -> model::Fleet {
+        model::Fleet { slots: self.workers * SLOTS, cores }
+    }
+
+    /// Hands jobs over when they are due, in seconds from now, whatever became of earlier ones.
+    async fn run(&self, kind: Kind, dues: &[f64]) -> Result<Vec<Ran>> {
+        let mut open = JoinSet::new();
+        let began = Instant::now();
+        for due in dues {
+            let due = began + Duration::from_secs_f64(*due);
+            sleep_until(due).await;
+            open.spawn(visit(self.client.clone(), kind, began, due));
+        }
+        let mut ran = Vec::with_capacity(dues.len());
+        while let Some(one) = open.join_next().await {
+            ran.push(one??);
+        }
+        Ok(ran)
+    }
+
+    async fn calibrate(&self, kind: Kind, arguments: &Arguments) -> Result<Calibration> {
+        eprintln!("{}: calibrating", kind.name);
+        let mut redis = self.services.redis().await;
+        let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let background = background(available).await?;
+        let (mut alone, mut held) = (Vec::new(), Vec::new());
+        for _ in 0..arguments.choose(15, 7) {
+            for ran in self.run(kind, &[0.0]).await? {
+                alone.push(ran.latency);
+                held.push(ran.held);
+            }
+        }
+        let (alone, held) = (median(alone), median(held));
+
+        let waves = arguments.choose(16, 6);
+        let jobs = if kind.asleep > 0.0 { SLOTS * waves.div_ceil(2) } else { SLOTS * waves };
+        let (spent, store) = (busy_seconds()?, StoreUse::until_now(&mut redis).await?);
+        let began = Instant::now();
+        let ran = self.run(kind, &vec![0.0; jobs]).await?;
+        let full = began.elapsed().as_secs_f64();
+        let given = (busy_seconds()? - spent) / full - background;
+        sleep(SETTLING).await;
+        let passed = began.elapsed().as_secs_f64();
+        let cpu = (busy_seconds()? - spent - background * passed) / jobs as f64;
+        let store = (StoreUse::until_now(&mut redis).await? - store).per(jobs);
+
+        let last = &ran.last().context("there are jobs")?.id;
+        let prefix = &self.services.prefix;
+        Ok(Calibration {
+            kind: kind.name,
+            background,
+            // What a hypervisor keeps, and what nobody could use, isn't there for jobs either.
+            cores: given.min(available - background).max(0.1),
+            alone,
+            held,
+            work: parts(cpu.max(0.0), alone, held, kind.asleep),
+            store,
+            result_bytes: memory_of(&mut redis, &names::result_key(prefix, last)).await?,
+            record_bytes: memory_of(&mut redis, &names::record_key(prefix, last)).await?,
+        })
+    }
+
+    /// Measures and simulates `load`, a share of what the fleet carries by the model.
+    async fn compare(
+        &self,
+        kind: Kind,
+        calibration: &Calibration,
+        load: f64,
+        arguments: &Arguments,
+    ) -> Result<Row> {
+        let (model, work) = (self.model(calibration.cores), calibration.work);
+        let rate = load * capacity(model, work);
+        let seconds = arguments.choose(5, 3) as f64;
+        // All that a full fleet is offered it has to do.
+        let seconds = if load > 1.0 { seconds / load } else { seconds };
+        // So many that the first and the last don't decide; and a percentile is of some.
+        let jobs = ((rate * seconds) as usize).max(2 * SLOTS * self.workers).max(40);
+        eprintln!("{}, {} workers: {jobs} jobs, {rate:.1} a second", kind.name, self.workers);
+        let dues = match load > 1.0 {
+            true => model::even(rate, jobs),
+            false => model::poisson(rate, jobs, &mut Random(jobs as u64)),
+        };
+        let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let idle = background(available).await?;
+        let (spent, started) = (busy_seconds()?, Instant::now());
+        let ran = self.run(kind, &dues).await?;
+        sleep(SETTLING).await;
+        let spent = busy_seconds()? - spent - idle * started.elapsed().as_secs_f64();
+        let arrivals: Vec<_> = dues.iter().map(|due| Arrival { due: *due, work }).collect();
+        let foretold = model::simulate(model, &arrivals);
+        let seen: Vec<_> = ran.iter().map(|ran| ran.latency).collect();
+        let latest = ran.iter().map(|ran| ran.seen).fold(0.0, f64::max);
+        let ends = dues.iter().zip(&foretold.latencies).map(|(due, latency)| due + latency);
+        let foretold_latest = ends.fold(0.0, f64::max);
+        Ok(Row {
+            kind: kind.name,
+            workers: self.workers,
+            load,
+            offered: rate,
+            jobs,
+            measured: Figures::of(&seen, latest - dues[0]),
+            predicted: Figures::of(&foretold.latencies, foretold_latest - dues[0]),
+            cpu_ms: spent / jobs as f64 * 1000.0,
+            predicted_cpu_ms: work.cpu() * 1000.0,
+            used: foretold.busy / (model.cores * foretold.ended),
+            present: foretold.population / foretold.ended,
+        })
+    }
+}
+
+/// How many of the `available` cores others use, once those are few: what is measured beside a
+/// compiler says nothing.
+async fn background(available: f64) -> Result<f64> {
+    let mut used = 0.0;
+    for _ in 0..QUIET_TRIES {
+        let (before, began) = (busy_seconds()?, Instant::now());
+        sleep(Duration::from_millis(500)).await;
+        used = (busy_seconds()? - before) / began.elapsed().as_secs_f64();
+        if used < QUIET * available {
+            return Ok(used);
+        }
+    }
+    bail!("others use {used:.1} of {available} cores: measure when they are done")
+}
+
+/// Hands one job over and waits for its result.
+async fn visit(client: Client, kind: Kind, began: Instant, due: Instant) -> Result<Ran> {
+    let mut job = Job::new(kind.language, kind.code);
+    job.result_ttl_ms = Some(600_000);
+    let id = client.submit(&job).await?;
+    let result = client.wait(&id, DEADLINE).await?;
+    let (latency, seen) = (due.elapsed().as_secs_f64(), began.elapsed().as_secs_f64());
+    let is_right = result.status == Status::Succeeded && result.verdict == Some(Verdict::Accepted);
+    ensure!(is_right, "{id}: {}", result.message);
+    let held = result.finished_at.duration_since(result.started_at).as_secs_f64();
+    Ok(Ran { id, latency, seen, held })
+}
+
+/// Where a job's processor time is spent, as far as its latency tells: what it takes alone and
+/// doesn't sleep is computing, as much as is left of `cpu`; then round trips. What it computes and
+/// nobody waits for is done after its result. All in seconds.
+fn parts(cpu: f64, alone: f64, held: f64, asleep: f64) -> Work {
+    let awake = (held - asleep).max(0.0);
+    let outside = (alone - held).max(0.0);
+    let slot_cpu = awake.min(cpu);
+    let outside_cpu = outside.min(cpu - slot_cpu);
+    Work {
+        outside_cpu,
+        outside_wait: outside - outside_cpu,
+        slot_cpu,
+        slot_wait: held - slot_cpu,
+        aside_cpu: cpu - slot_cpu - outside_cpu,
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_job_is_lost_or_counted_twice() {
+        for (cpu, alone, held, asleep) in [
+            (0.050, 0.060, 0.045, 0.0),
+            (0.080, 0.060, 0.045, 0.0),
+            (0.010, 0.060, 0.045, 0.0),
+            (0.020, 0.540, 0.520, 0.5),
+        ] {
+            let work = parts(cpu, alone, held, asleep);
+            assert!((work.cpu() - cpu).abs() < 1e-12, "{work:?}");
+            assert!((work.alone() - alone).abs() < 1e-12, "{work:?}");
+            assert!(work.slot_wait >= asleep - 1e-12 && work.aside_cpu >= -1e-12, "{work:?}");
+        }
+    }
+}

@@ -52,6 +52,9 @@ struct Warm {
     /// What it runs once after that, as a program would, so that the first time is behind it.
     #[serde(default)]
     rehearsal: String,
+    /// How many programs may start from one.
+    #[serde(default = "many")]
+    max_programs: u32,
     /// Environment variables while it loads that.
     #[serde(default)]
     environment: BTreeMap<String, String>,
@@ -72,6 +75,14 @@ pub struct WarmStart {
     pub imports: Vec<String>,
     /// What it runs after that.
     pub rehearsal: String,
+    /// How many programs may start from it before another takes its place.
+    pub max_programs: u32,
+}
+
+/// Programs that start from one interpreter share the secret of their hashes and the layout of their
+/// memory: so each serves for so many only.
+fn many() -> u32 {
+    10_000
 }
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
@@ -169,6 +180,7 @@ impl Language {
             own_variables: warm.environment.keys().cloned().collect(),
             imports: warm.imports.clone(),
             rehearsal: warm.rehearsal.clone(),
+            max_programs: warm.max_programs,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -166,28 +166,16 @@ impl Fleet {
         .await;
     }
 
-    /// Closes the fleet, after a look at the control groups: between jobs only launchers are there.
-    /// No container may be there then.
+    /// Closes the fleet, after a look at the control groups: between jobs only launchers are there, each
+    /// with the container at most that waits for the next program. No container may be there then.
     pub(crate) async fn close(self) {
         if self.is_native() {
-            let own = std::process::id().to_string();
-            let parent_of =
-                |process: &Path| parent(process).map(|pid| Path::new("/proc").join(pid));
-            let launchers = processes().filter(|process| {
-                // A warm one's parent is its zygote.
-                let parents = [parent(process), parent_of(process).and_then(|it| parent(&it))];
-                parents.contains(&Some(own.clone()))
-            });
-            let mut looked_at = 0;
-            for launcher in launchers {
-                let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");
-                for group in groups(&launcher) {
-                    let inside = fs::read_to_string(Path::new(&group).join("cgroup.procs"));
-                    assert_eq!(inside.expect("a group").trim(), pid, "{group} holds more");
-                    looked_at += 1;
-                }
-            }
-            assert!(looked_at > 0, "no slot was found to look at");
+            eventually("the end of all but launchers and containers that wait", || async {
+                let launchers = launchers();
+                let are_alone = launchers.iter().all(|launcher| is_alone(launcher));
+                (!launchers.is_empty() && are_alone).then_some(())
+            })
+            .await;
         }
         self.sandbox.close().await;
         if !self.is_native() {
@@ -197,13 +185,42 @@ impl Fleet {
     }
 }
 
+/// The launchers of this process's slots.
+fn launchers() -> Vec<PathBuf> {
+    let own = std::process::id().to_string();
+    let parent_of = |process: &Path| parent(process).map(|pid| Path::new("/proc").join(pid));
+    let launchers = processes().filter(|process| {
+        // A warm one's parent is its zygote.
+        let parents = [parent(process), parent_of(process).and_then(|it| parent(&it))];
+        parents.contains(&Some(own.clone())) && !groups(process).is_empty()
+    });
+    launchers.collect()
+}
+
+/// Whether nobody is in the launcher's groups but itself and a first process without any other.
+fn is_alone(launcher: &Path) -> bool {
+    let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");
+    groups(launcher).iter().all(|group| {
+        let inside = fs::read_to_string(Path::new(group).join("cgroup.procs"));
+        let inside = inside.unwrap_or_default();
+        let others: Vec<PathBuf> =
+            inside.lines().filter(|it| *it != pid).map(|it| Path::new("/proc").join(it)).collect();
+        let waits = |first: &PathBuf| {
+            let children = first.join("task").join(first.file_name().expect("a number"));
+            parent(first).as_deref() == Some(pid)
+                && fs::read_to_string(children.join("children")).is_ok_and(|it| it.is_empty())
+        };
+        others.len() <= 1 && others.iter().all(waits)
+    })
+}
+
 fn docker_host() -> String {
     std::env::var("SANDFLEET_TEST_DOCKER_HOST")
         .expect("SANDFLEET_TEST_DOCKER_HOST is set by `bash tests/run`")
 }
 
 /// Directories of /proc that are processes.
-fn processes() -> impl Iterator<Item = std::path::PathBuf> {
+fn processes() -> impl Iterator<Item = PathBuf> {
     fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path()).filter(|path| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.parse::<u32>().is_ok())
     })

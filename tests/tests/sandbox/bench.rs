@@ -48,7 +48,7 @@ pub(crate) async fn warm_up(sandbox: &dyn Sandbox, job: &Job) {
     }
 }
 
-async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
+pub(crate) async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
     let ground = Ground::fresh();
     let leftovers = Leftovers::before(&ground, "none").await;
     let config =

@@ -176,6 +176,46 @@ fn pretty_eq(warm: &str, cold: &str, what: &str) {
     assert_eq!(warm.len(), cold.len(), "a program that ends {what}: {warm}\n\n{cold}");
 }
 
+/// What tables and pictures come to, and what whoever made some before might have changed.
+const TABLES: &str = r#"
+    import gc, hashlib, io, logging, os, sys, warnings
+    try:
+        import numpy, pandas, matplotlib
+    except ImportError as error:
+        sys.exit(f"{error}")
+    import matplotlib.pyplot as plot
+    print(plot.get_fignums(), plot.isinteractive(), sorted(map(str, matplotlib.units.registry)))
+    print(sorted((name, str(value)) for name, value in matplotlib.rcParams.items() if name != "backend"))
+    print(pandas.describe_option(_print_desc=False), pandas.options.display.max_rows)
+    print(numpy.random.get_state()[0], numpy.random.get_state()[2:], numpy.geterr(), numpy.get_printoptions())
+    print([str(entry) for entry in warnings.filters], logging.root.handlers, sys.getrecursionlimit())
+    print(sorted(os.environ.items()), sorted(os.listdir(".")))
+    table = pandas.read_csv(io.StringIO("name,value,day\na,1,2024-01-01\nb,2.5,2024-01-02\na,4,2024-01-03\n"))
+    table["day"] = pandas.to_datetime(table["day"])
+    print(table, table.describe(), table.dtypes, table.groupby("name")["value"].agg(["mean", "sum"]))
+    figure, axes = plot.subplots()
+    axes.plot(table["day"], table["value"], label="a line")
+    axes.legend()
+    table.groupby("name")["value"].mean().plot.bar(ax=plot.figure().gca())
+    for number in plot.get_fignums():
+        made = io.BytesIO()
+        plot.figure(number).savefig(made, format="png")
+        print(number, hashlib.sha256(made.getvalue()).hexdigest())
+    numpy.random.seed(7)
+    print(numpy.random.random(3), numpy.random.normal(size=3), numpy.random.default_rng(7).random())
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_and_pictures_come_out_the_same() {
+    both_ways(&python("import pandas"), async |cold, warm| {
+        let started_warm = run(warm, &python(TABLES)).await;
+        assert!(started_warm.sandbox.as_ref().is_some_and(|it| it.warm));
+        let started_cold = run(cold, &python(TABLES)).await;
+        pretty_eq(&deeds(started_warm), &deeds(started_cold), "with tables and pictures");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_numbers_are_every_programs_own() {
     let code =

@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod output;
 mod pool;
+mod zygote;
 
 macro_rules! claims {
     ($sandbox:ident: $($file:ident: $($claim:ident)+;)+) => {

@@ -143,8 +143,8 @@ def _become_zygote():
         numpy = modules["numpy"]
         generator = numpy.random.mtrand._rand._bit_generator
         state, WORDS = generator.state, 624
-        # As after any seeding: all words are used up.
-        state["state"]["pos"] = WORDS
+        # As at every start: all words but one are used up.
+        state["state"]["pos"] = WORDS - 1
         numpy_reseed()
     FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     SPECIAL = ("path", "argv", "last_type", "last_value", "last_traceback")

@@ -28,8 +28,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const COPY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Copies share the secret of their hashes and the layout of their memory with all others of the
-/// same zygote. So each serves for so many programs and so long only.
-const MAX_PROGRAMS: u32 = 10_000;
+/// same zygote. So each serves for so many programs (see the catalogue) and so long only.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The agent as a module of CPython, for this machine's architecture.
@@ -45,6 +44,7 @@ pub(crate) struct Zygote {
     _process: Child,
     born: Instant,
     programs: AtomicU32,
+    max_programs: u32,
     retired: AtomicBool,
 }
 
@@ -82,6 +82,7 @@ impl Zygote {
                 _process: process,
                 born: Instant::now(),
                 programs: AtomicU32::new(0),
+                max_programs: warm.max_programs,
                 retired: AtomicBool::new(false),
             }),
             Report::Failed { reason } => Err(io::Error::other(reason)),
@@ -117,7 +118,7 @@ impl Zygote {
     /// Whether another should take its place.
     pub(crate) fn is_worn(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
-            || self.programs.load(Ordering::Relaxed) >= MAX_PROGRAMS
+            || self.programs.load(Ordering::Relaxed) >= self.max_programs
             || self.born.elapsed() >= MAX_AGE
     }
 }

@@ -1,0 +1,86 @@
+//! Interpreters that programs start from, and how one takes another's place.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use rustix::process::{Pid, Signal, kill_process};
+use sandfleet_common::{JobResult, Verdict};
+use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
+
+use crate::bench::{natively, python, run, warm_up};
+
+/// What all programs of one interpreter have in common, and those of two have not.
+const SECRET: &str = "print(hash('what is it'))";
+
+async fn secret(sandbox: &dyn Sandbox) -> (String, bool) {
+    let result = run(sandbox, &python(SECRET)).await;
+    assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:?}");
+    (result.run.expect("it ran").stdout, result.sandbox.expect("it ran").warm)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_so_many_programs_another_interpreter_takes_over() {
+    let mut starts = Catalogue::embedded().warm_starts();
+    starts.iter_mut().for_each(|start| start.max_programs = 4);
+    natively(starts, async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
+        let (mut secrets, begun) = (BTreeSet::new(), Instant::now());
+        while secrets.len() < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "only {secrets:?}");
+            let (secret, warm) = secret(sandbox).await;
+            if warm {
+                secrets.insert(secret);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interpreter_that_dies_takes_no_program_along() {
+    natively(Catalogue::embedded().warm_starts(), async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
+        let (before, _) = secret(sandbox).await;
+        let interpreters = interpreters();
+        assert!(!interpreters.is_empty(), "no interpreter is there");
+        for interpreter in interpreters {
+            kill_process(interpreter, Signal::KILL).expect("it is ours");
+        }
+        // More than there are copies: some have to be made, and can't.
+        let job = python("print('accepted')");
+        let results: Vec<JobResult> = join_all((0..8).map(|_| run(sandbox, &job))).await;
+        for result in results {
+            assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:?}");
+        }
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no other interpreter gets warm");
+            let (secret, warm) = secret(sandbox).await;
+            if warm && secret != before {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// This process's children that are interpreters: what else it starts are launchers.
+fn interpreters() -> Vec<Pid> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
+    let children: Vec<String> = tasks
+        .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
+        .flat_map(|children| children.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    children
+        .iter()
+        .filter(|child| {
+            let command = fs::read_to_string(format!("/proc/{child}/cmdline"));
+            command.is_ok_and(|command| command.starts_with("/usr/bin/python3"))
+        })
+        .filter_map(|child| Pid::from_raw(child.parse().ok()?))
+        .collect()
+}

@@ -44,17 +44,18 @@ await() {
 packages=(
     "rabbitmq-server:$rabbitmq_bin/rabbitmq-server" redis-server:redis-server docker.io:dockerd iptables:iptables
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
+    python3-pandas: python3-matplotlib: # what most programs start warm for
 )
 
 # What the suite `hostile` runs as ordinary programs.
 # shellcheck disable=SC2154 # suite is set by tests/run
 if [ "$suite" = hostile ] || [ "$suite" = all ]; then
-    packages+=(libpython3.11-testsuite: python3-pandas: python3-matplotlib: "g++:g++" openjdk-17-jdk-headless:javac)
+    packages+=(libpython3.11-testsuite: "g++:g++" openjdk-17-jdk-headless:javac)
 fi
 
-# Others' sandbox to compare with, and what the data jobs of the suite `bench` import.
+# Others' sandbox to compare with.
 if [ "$suite" = bench ] || [ "$suite" = all ]; then
-    packages+=(bubblewrap:bwrap python3-pandas: python3-matplotlib:)
+    packages+=(bubblewrap:bwrap)
 fi
 
 missing_packages() {

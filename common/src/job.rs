@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Encoding, JobId, LimitsRequest};
+use crate::{Encoding, JobId, LimitsRequest, metadata};
 
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -78,8 +78,12 @@ pub struct Job {
     /// Whether what the program prints can be followed while it runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
-    /// The producer's own notes, returned with the result and not looked at.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// The producer's own notes, returned with the result and not looked at: at most 10,000 values.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "metadata::deserialize"
+    )]
     pub metadata: BTreeMap<String, Value>,
 }
 

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod content;
+mod header;
 mod id;
 mod job;
 mod limits;
+mod metadata;
 pub mod names;
 mod result;
 mod state;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use crate::{Job, JobId, LimitName, PROTOCOL_VERSION};
+use crate::{
+    Job, JobId, LimitName, PROTOCOL_VERSION,
+    header::{other_version, readable_id},
+    metadata,
+};
 
 const MAX_FILES: usize = 256;
 const MAX_ARGS: usize = 256;
@@ -30,13 +33,6 @@ pub struct DecodeError {
     pub job_id: Option<JobId>,
     /// Which field is wrong, and how.
     pub message: String,
-}
-
-/// The two fields that are looked for in a job that can't be read as a whole.
-#[derive(Deserialize)]
-struct Header {
-    version: Option<Value>,
-    job_id: Option<Value>,
 }
 
 /// Reads one job of at most `max_bytes` bytes and checks every field.
@@ -71,21 +67,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("protocol types always serialise")
 }
 
-fn header(bytes: &[u8]) -> Option<Header> {
-    serde_json::from_slice(bytes).ok()
-}
-
-fn readable_id(bytes: &[u8]) -> Option<JobId> {
-    header(bytes)?.job_id?.as_str()?.parse().ok()
-}
-
-/// A job of another version is called that, instead of blaming the first field it has more.
-fn other_version(bytes: &[u8]) -> Option<String> {
-    let version = header(bytes)?.version?;
-    (version != PROTOCOL_VERSION).then(|| unsupported_version(&version.to_string()))
-}
-
-fn unsupported_version(version: &str) -> String {
+pub(crate) fn unsupported_version(version: &str) -> String {
     let shown: String = version.chars().take(40).collect();
     format!("version: {shown} is not supported; use the number {PROTOCOL_VERSION}")
 }
@@ -138,7 +120,7 @@ impl Job {
                 key.len()
             ));
         }
-        Ok(())
+        metadata::validate(&self.metadata)
     }
 
     fn validate_files(&self) -> Result<(), String> {

@@ -1,0 +1,97 @@
+//! What becomes of deliveries.
+
+use std::collections::BTreeSet;
+
+use sandfleet_tests::{Pair, eventually, soon};
+use sandfleet_worker::queue::settle::{Settlement, settle};
+
+pub(crate) async fn an_acknowledged_delivery_never_comes_back(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"first").await;
+    settle(worker.take().await, Settlement::Done).await;
+    pair.push(b"second").await;
+    let second = worker.take().await;
+    assert_eq!(second.body, b"second");
+    worker.vanish(second).await;
+    let other = pair.worker(1).await;
+    assert_eq!(other.take().await.body, b"second");
+}
+
+pub(crate) async fn an_unsettled_delivery_comes_back_when_its_worker_is_gone(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"job").await;
+    let delivery = worker.take().await;
+    worker.vanish(delivery).await;
+    assert_eq!(pair.worker(1).await.take().await.body, b"job");
+}
+
+pub(crate) async fn a_dropped_delivery_comes_back(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"job").await;
+    drop(worker.take().await);
+    assert_eq!(worker.take().await.body, b"job");
+}
+
+pub(crate) async fn a_requeued_delivery_comes_back(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"job").await;
+    settle(worker.take().await, Settlement::Requeue).await;
+    assert_eq!(worker.take().await.body, b"job");
+}
+
+pub(crate) async fn a_dead_letter_carries_its_reason(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"{broken").await;
+    let delivery = worker.take().await;
+    settle(delivery, Settlement::DeadLetter("names no job: ä".into())).await;
+    let letter = eventually("a dead letter", || pair.dead_letter()).await;
+    assert_eq!(letter, (b"{broken".to_vec(), "names no job: ä".to_owned()));
+    // It left its queue: the next job is another one.
+    pair.push(b"job").await;
+    assert_eq!(worker.take().await.body, b"job");
+}
+
+pub(crate) async fn every_delivery_is_given_once(pair: Pair) {
+    let (one, two) = (pair.worker(3).await, pair.worker(2).await);
+    let sent: BTreeSet<Vec<u8>> = (0..200).map(|n| format!("job {n}").into_bytes()).collect();
+    for body in &sent {
+        pair.push(body).await;
+    }
+    let mut taken = Vec::new();
+    while taken.len() < sent.len() {
+        let delivery = soon("a job", async {
+            tokio::select! { job = one.queue.next() => job, job = two.queue.next() => job }
+        })
+        .await
+        .expect("the queue goes on");
+        taken.push(delivery.body.clone());
+        settle(delivery, Settlement::Done).await;
+    }
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), sent);
+}
+
+pub(crate) async fn a_stopped_queue_gives_nothing_and_what_was_taken_can_be_settled(pair: Pair) {
+    let worker = pair.worker(2).await;
+    pair.push(b"taken").await;
+    let taken = worker.take().await;
+    let (waiting, ()) = soon("the end of the wait", async {
+        tokio::join!(worker.queue.next(), async {
+            // Now somebody waits, so `stop` has to wake them.
+            tokio::task::yield_now().await;
+            worker.queue.stop().await;
+        })
+    })
+    .await;
+    assert!(waiting.is_none());
+    pair.push(b"left").await;
+    assert!(soon("the end", worker.queue.next()).await.is_none());
+    settle(taken, Settlement::Done).await;
+    if let Some(other) = pair.another_worker(1).await {
+        let left = other.take().await;
+        assert_eq!(left.body, b"left");
+        settle(left, Settlement::Done).await;
+        worker.vanish_idle().await;
+        pair.push(b"last").await;
+        assert_eq!(other.take().await.body, b"last", "a settled job came back");
+    }
+}

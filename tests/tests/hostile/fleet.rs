@@ -192,7 +192,10 @@ fn launchers() -> Vec<PathBuf> {
     let launchers = processes().filter(|process| {
         // A warm one's parent is its zygote.
         let parents = [parent(process), parent_of(process).and_then(|it| parent(&it))];
-        parents.contains(&Some(own.clone())) && !groups(process).is_empty()
+        // And a container's first process has another number in it.
+        let numbers = status(process, "NSpid:").unwrap_or_default();
+        let is_outside = numbers.split_whitespace().count() == 1;
+        parents.contains(&Some(own.clone())) && is_outside && !groups(process).is_empty()
     });
     launchers.collect()
 }
@@ -227,8 +230,12 @@ fn processes() -> impl Iterator<Item = PathBuf> {
 }
 
 fn parent(process: &Path) -> Option<String> {
+    status(process, "PPid:")
+}
+
+fn status(process: &Path, field: &str) -> Option<String> {
     let status = fs::read_to_string(process.join("status")).ok()?;
-    status.lines().find_map(|line| Some(line.strip_prefix("PPid:")?.trim().to_owned()))
+    status.lines().find_map(|line| Some(line.strip_prefix(field)?.trim().to_owned()))
 }
 
 /// The directories of a process's control groups: of version 2, or of the controllers in use.

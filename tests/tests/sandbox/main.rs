@@ -1,5 +1,6 @@
 //! What every sandbox promises: one suite, run by each backend.
 
+mod ahead;
 mod artifacts;
 mod bench;
 mod conformance;

@@ -20,7 +20,7 @@ use sandfleet_agent::{
 use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader},
-    time::{Instant as Deadline, timeout, timeout_at},
+    time::{Instant as Deadline, timeout_at},
 };
 
 use super::{End, Outcome, Plan, SandboxError, Watcher, capture::Captured, policy::Policy};
@@ -227,17 +227,17 @@ async fn listen(
 ) -> Result<(), Broken> {
     let Talk { plan, policy, watcher, carrier, .. } = *talk;
     let cap = plan.limits.output_bytes;
-    let mut deadline = start_by;
+    let mut patience = Patience { until: start_by, is_used_up: false, carrier };
     let mut artifact_bytes = 0;
     let mut payload = Vec::new();
     loop {
-        let kind = by(deadline, carrier, from.frame(&mut payload)).await?;
+        let kind = patience.hear(from.frame(&mut payload)).await?;
         match (kind, heard.started.is_some(), heard.ended.is_some()) {
             (Kind::Failed, ..) => return Err(Broken::Refused(sentence(&payload))),
             (Kind::Started, false, _) => {
                 heard.started = Some(Instant::now());
                 let limit = Duration::from_millis(plan.limits.wall_time_ms);
-                deadline = Deadline::now() + limit + END_DEADLINE;
+                patience.renew(limit + END_DEADLINE);
             }
             (Kind::Stdout, true, false) => {
                 heard.stdout.push(&payload, cap).map_err(Broken::Protocol)?;
@@ -256,7 +256,7 @@ async fn listen(
                 heard.stdout.total = ended.stdout_bytes.max(heard.stdout.total);
                 heard.stderr.total = ended.stderr_bytes.max(heard.stderr.total);
                 heard.ended = Some((ended, Instant::now()));
-                deadline = Deadline::now() + COLLECT_DEADLINE;
+                patience.renew(COLLECT_DEADLINE);
             }
             (Kind::Artifact, _, true) => {
                 let header: FileHeader = parse(&payload)?;
@@ -267,7 +267,7 @@ async fn listen(
                     return Err(Broken::Protocol("more artifacts than agreed".into()));
                 }
                 let read = from.content(header, &mut payload);
-                heard.artifacts.push(by(deadline, carrier, read).await?);
+                heard.artifacts.push(patience.hear(read).await?);
             }
             (Kind::Refused, _, true) => {
                 if heard.artifacts_refused.len() < MAX_REFUSALS {
@@ -280,18 +280,38 @@ async fn listen(
     }
 }
 
-/// What `said` comes to until `deadline`. Whatever is read half by then is read on.
-async fn by<T>(
-    deadline: Deadline,
-    carrier: &dyn Carrier,
-    said: impl Future<Output = Result<T, Broken>>,
-) -> Result<T, Broken> {
-    tokio::pin!(said);
-    if let Ok(said) = timeout_at(deadline, &mut said).await {
-        return said;
+/// How long a container is listened to.
+struct Patience<'a> {
+    until: Deadline,
+    /// Whether it was given a moment more already.
+    is_used_up: bool,
+    carrier: &'a dyn Carrier,
+}
+
+impl Patience<'_> {
+    fn renew(&mut self, for_so_long: Duration) {
+        self.until = Deadline::now() + for_so_long;
+        self.is_used_up = false;
     }
-    carrier.is_awake().await.map_err(Broken::Unheard)?;
-    timeout(HELD_UP, said).await.map_err(|_| Broken::Overdue)?
+
+    /// What `said` comes to, if that is in time. Whatever is read half by then is read on for the one
+    /// moment more.
+    async fn hear<T>(
+        &mut self,
+        said: impl Future<Output = Result<T, Broken>>,
+    ) -> Result<T, Broken> {
+        tokio::pin!(said);
+        if let Ok(said) = timeout_at(self.until, &mut said).await {
+            return said;
+        }
+        if self.is_used_up {
+            return Err(Broken::Overdue);
+        }
+        self.carrier.is_awake().await.map_err(Broken::Unheard)?;
+        self.is_used_up = true;
+        self.until = Deadline::now() + HELD_UP;
+        timeout_at(self.until, said).await.map_err(|_| Broken::Overdue)?
+    }
 }
 
 fn sentence(payload: &[u8]) -> String {

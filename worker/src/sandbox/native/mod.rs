@@ -35,15 +35,12 @@ use self::{
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
-    conversation::{self, Carrier, Heard, Loss, Talk},
+    conversation::{self, Broken, Carrier, Heard, Loss, Talk},
     policy::Policy,
     users::ReservedUser,
     wait_for_cleanups,
 };
 use crate::catalogue::WarmStart;
-
-/// How many containers may be on their way out while further jobs begin.
-const MAX_CLEANUPS: usize = 64;
 
 /// The barrier that is the host's alone to give.
 pub(crate) use cgroup::BARRIER as CGROUPS;
@@ -91,6 +88,8 @@ struct Shared {
     turns: Arc<Semaphore>,
     /// Ends of containers that go on when the jobs' futures are gone.
     cleanups: TaskTracker,
+    /// Slots that have a job.
+    leased: AtomicUsize,
     made: AtomicUsize,
 }
 
@@ -130,6 +129,7 @@ impl NativeSandbox {
             idle: Mutex::default(),
             turns: Arc::new(Semaphore::new(if is_root { Semaphore::MAX_PERMITS } else { 1 })),
             cleanups: TaskTracker::new(),
+            leased: AtomicUsize::new(0),
             made: AtomicUsize::new(0),
         };
         let sandbox = Self { shared: Arc::new(shared), description };
@@ -184,12 +184,12 @@ impl Shared {
         Slot::make(launcher, zygote, group, user, &self.filter).await
     }
 
-    /// A slot for a program that may start from the warm interpreter `warm`.
-    async fn take_slot(&self, warm: Option<&str>) -> Result<Slot, SandboxError> {
-        if let Some(name) = warm
+    /// A slot for the program of `plan`.
+    async fn take_slot(&self, plan: &Plan) -> Result<Slot, SandboxError> {
+        if let Some(name) = plan.warm.as_deref()
             && let Some(zygote) = self.nursery.zygote(name)
         {
-            match self.idle_slot(Some(&zygote)) {
+            match self.idle_slot(Some(&zygote), plan) {
                 Some(slot) => return Ok(slot),
                 None => match self.make_slot(Some(zygote.clone())).await {
                     Ok(slot) => return Ok(slot),
@@ -200,17 +200,27 @@ impl Shared {
                 },
             }
         }
-        match self.idle_slot(None) {
+        match self.idle_slot(None, plan) {
             Some(slot) => Ok(slot),
             None => self.make_slot(None).await,
         }
     }
 
-    fn idle_slot(&self, zygote: Option<&Arc<Zygote>>) -> Option<Slot> {
+    fn idle_slot(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
         let mut idle = self.lock();
-        // The one that is idle for longest: its next container is the likeliest to be there already.
-        let place = idle.iter().position(|slot| slot.is_of(zygote))?;
-        Some(idle.remove(place))
+        let forsaken: Vec<Slot> = idle.extract_if(.., |slot| slot.is_forsaken()).collect();
+        // Of those that are as good as each other the one that is idle for longest: its container is
+        // the likeliest to be there already.
+        let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
+        let place = places.max_by_key(|place| idle[*place].fitness(plan.limits.scratch_bytes));
+        let slot = place.map(|place| idle.remove(place));
+        drop(idle);
+        if !forsaken.is_empty() {
+            let slots = forsaken.len();
+            warn!(slots, "containers that waited are gone; their slots are given up");
+            self.cleanups.spawn_blocking(move || drop(forsaken));
+        }
+        slot
     }
 
     fn put_back(&self, slot: Slot) {
@@ -240,6 +250,18 @@ struct Lease {
 }
 
 impl Lease {
+    /// A slot for the program of `plan`, for as long as it runs.
+    async fn take(
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Self, SandboxError> {
+        let slot = shared.take_slot(plan).await?;
+        shared.leased.fetch_add(1, Ordering::Relaxed);
+        let (shared, limits) = (Arc::clone(shared), plan.limits.clone());
+        Ok(Self { shared, slot: Some(slot), limits, turn })
+    }
+
     fn slot(&mut self) -> Result<&mut Slot, SandboxError> {
         self.slot.as_mut().ok_or_else(|| SandboxError::failed("using a slot", "it is gone"))
     }
@@ -251,13 +273,14 @@ impl Lease {
     }
 
     /// Ends the use of a container whose processes are gone but for the first, which is about to go:
-    /// nobody has to wait for that, unless many are in the same place.
-    async fn leave(mut self) -> Result<(), SandboxError> {
-        if self.shared.cleanups.len() >= MAX_CLEANUPS {
-            return self.end(false).await.map(drop);
+    /// nobody has to wait for that, unless as many are on their way out as there are jobs.
+    async fn leave(mut self) {
+        if self.shared.cleanups.len() < self.shared.leased.load(Ordering::Relaxed) {
+            return self.end_later(false);
         }
-        self.end_later(false);
-        Ok(())
+        if let Err(error) = self.end(false).await {
+            warn!(%error, "a container could not be ended in order");
+        }
     }
 
     fn end_later(&mut self, kill: bool) {
@@ -275,6 +298,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.shared.leased.fetch_sub(1, Ordering::Relaxed);
         self.end_later(true);
     }
 }
@@ -323,39 +347,42 @@ impl Carrier for Kernel {
 impl Sandbox for NativeSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         let begun = Instant::now();
-        let policy = &self.shared.policy;
-        let turn = Arc::clone(&self.shared.turns).acquire_owned().await.ok();
-        let slot = self.shared.take_slot(plan.warm.as_deref()).await?;
-        let (shared, limits) = (Arc::clone(&self.shared), plan.limits.clone());
-        let mut lease = Lease { shared, slot: Some(slot), limits, turn };
-        let warm = lease.slot()?.is_warm();
-        let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
+        let (shared, policy) = (&self.shared, &self.shared.policy);
+        loop {
+            let turn = Arc::clone(&shared.turns).acquire_owned().await.ok();
+            let mut lease = Lease::take(shared, plan, turn).await?;
+            let warm = lease.slot()?.is_warm();
+            let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
 
-        let mut heard = Heard::default();
-        let (from, to) = running.stream.split();
-        let isolation = self.description.isolation;
-        let talk = Talk { plan, policy, isolation, watcher, carrier: &Kernel };
-        let held = conversation::hold(from, to, &talk, &mut heard).await;
-        drop(running.stream);
-        let loss = match &held {
-            Ok(()) => {
-                lease.leave().await?;
-                Loss::Unexplained
+            let mut heard = Heard::default();
+            let (from, to) = running.stream.split();
+            let isolation = self.description.isolation;
+            let talk = Talk { plan, policy, isolation, watcher, carrier: &Kernel };
+            let held = conversation::hold(from, to, &talk, &mut heard).await;
+            drop(running.stream);
+            let mut loss = Loss::Unexplained;
+            if held.is_ok() {
+                lease.leave().await;
+            } else if let Some(kills) = lease.end(true).await?
+                && kills > running.memory_kills_before
+            {
+                loss = Loss::OutOfMemory;
             }
-            Err(_) => match lease.end(true).await? {
-                Some(kills) if kills > running.memory_kills_before => Loss::OutOfMemory,
-                _ => Loss::Unexplained,
-            },
-        };
+            let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
+            if running.was_waiting && is_lost && heard.started.is_none() {
+                // It went while it waited: the job hasn't had its attempt.
+                continue;
+            }
 
-        let mut outcome = conversation::conclude(held, heard, begun, loss)?;
-        if let End::Seen(ended) = &mut outcome.end {
-            // What the slot's group held before the container is not the program's.
-            let before = running.memory_before.unwrap_or(0);
-            ended.memory_peak_bytes = ended.memory_peak_bytes.saturating_sub(before);
+            let mut outcome = conversation::conclude(held, heard, begun, loss)?;
+            if let End::Seen(ended) = &mut outcome.end {
+                // What the slot's group held before the container is not the program's.
+                let before = running.memory_before.unwrap_or(0);
+                ended.memory_peak_bytes = ended.memory_peak_bytes.saturating_sub(before);
+            }
+            outcome.warm = warm;
+            return Ok(outcome);
         }
-        outcome.warm = warm;
-        Ok(outcome)
     }
 
     async fn check(&self) -> Result<(), SandboxError> {

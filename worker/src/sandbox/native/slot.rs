@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{RecvFlags, recv};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandfleet_agent::launch::{Command, Report};
 use sandfleet_common::Limits;
 use tokio::{
@@ -55,10 +55,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Whether nobody is at the other end any more.
-    fn is_gone(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(&self.stream, &mut [0; 1][..], flags), Ok((0, _)))
+    /// Whether somebody is at the other end still.
+    fn is_there(&self) -> bool {
+        let mut end = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        poll(&mut end, Some(&Timespec::default())).is_ok_and(|gone| gone == 0)
     }
 }
 
@@ -70,6 +70,8 @@ pub(crate) struct Running {
     pub(crate) memory_before: Option<u64>,
     /// Kills for want of memory before it.
     pub(crate) memory_kills_before: u64,
+    /// Whether it was started ahead.
+    pub(crate) was_waiting: bool,
 }
 
 impl Slot {
@@ -144,19 +146,34 @@ impl Slot {
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Running, SandboxError> {
-        let waiting =
-            self.waiting.take_if(|it| it.scratch_bytes == limits.scratch_bytes && !it.is_gone());
+        let waiting = self.waiting.take_if(|it| it.scratch_bytes == limits.scratch_bytes);
         if waiting.is_none() {
             self.clear(true).await?;
         }
         let memory_before = self.group.apply(limits, policy)?;
         let memory_kills_before = self.group.memory_kills();
+        let was_waiting = waiting.is_some();
         let stream = match waiting {
             Some(waiting) => waiting.stream,
             None => self.start(limits.scratch_bytes, policy).await?,
         };
         self.programs += 1;
-        Ok(Running { stream, memory_before, memory_kills_before })
+        Ok(Running { stream, memory_before, memory_kills_before, was_waiting })
+    }
+
+    /// How good the slot is for a program with so much scratch space: best if a container waits in it
+    /// that is fit for that, and worst if one has to make room first.
+    pub(crate) fn fitness(&self, scratch_bytes: u64) -> u8 {
+        match &self.waiting {
+            Some(waiting) if waiting.scratch_bytes == scratch_bytes => 2,
+            Some(_) => 0,
+            None => 1,
+        }
+    }
+
+    /// Whether the container that waited here, if one did, has gone away: then so should the slot.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.is_there())
     }
 
     /// Starts a container for the next program, so that it needn't wait for one. It gets its limits

@@ -6,7 +6,9 @@ use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnorde
 use sandfleet_common::{JobId, JobResult, names};
 use tokio::time::{self, Instant};
 
-use crate::{Client, Error, redis_link::is_passing, wait::announced_result};
+use crate::{
+    Client, Error, redis_link::is_passing, subscriber::Announcements, wait::announced_result,
+};
 
 /// How often the store is asked although nothing was announced, for all that is open together.
 const REREAD: Duration = Duration::from_secs(2);
@@ -31,8 +33,9 @@ impl Client {
         let joined =
             ids.iter().map(|id| self.shared.subscriber.join(names::done_channel(prefix, id), end));
         let mut announcements = FuturesUnordered::new();
-        for (index, mut channel) in join_all(joined).await.into_iter().enumerate() {
-            announcements.push(async move { (index, channel.next().await) });
+        let next = async |index, mut channel: Announcements| (index, channel.next().await, channel);
+        for (index, channel) in join_all(joined).await.into_iter().enumerate() {
+            announcements.push(next(index, channel));
         }
         let mut outcomes: Vec<Option<Outcome>> = ids.iter().map(|_| None).collect();
         let mut open: BTreeSet<usize> = (0..ids.len()).collect();
@@ -58,13 +61,17 @@ impl Client {
             due = match time::timeout_at(until, announcements.next()).await {
                 Ok(Some(first)) => {
                     // All that was announced meanwhile is read with it, unless it was said already.
-                    let (mut announced, mut next) = (Vec::new(), Some(first));
-                    while let Some((index, said)) = next {
+                    let (mut announced, mut heard) = (Vec::new(), Some(first));
+                    while let Some((index, said, channel)) = heard {
                         match said.and_then(|said| announced_result(&said, &ids[index])) {
                             Some(result) => outcomes[index] = Some(Ok(result)),
-                            None => announced.push(index),
+                            None => {
+                                announced.push(index);
+                                // It may only be known that something may have been said.
+                                announcements.push(next(index, channel));
+                            }
                         }
-                        next = match announced.len() < CHUNK {
+                        heard = match announced.len() < CHUNK {
                             true => announcements.next().now_or_never().flatten(),
                             false => None,
                         };

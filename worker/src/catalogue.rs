@@ -87,7 +87,7 @@ fn many() -> u32 {
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
 /// start: a program that brings one starts cold.
-const START_VARIABLES: [&str; 13] = [
+const START_VARIABLES: [&str; 21] = [
     "PYTHON",
     "LD_",
     "LC_",
@@ -101,7 +101,18 @@ const START_VARIABLES: [&str; 13] = [
     "MKL_",
     "MPL",
     "GLIBC_",
+    "PANDAS_",
+    "NPY_",
+    "NUMPY_",
+    "MATPLOTLIB",
+    "XDG_",
+    "TMP",
+    "TEMP",
+    "BLIS_",
 ];
+
+/// Files in the working directory that what an interpreter loads looks at when it is loaded.
+const START_FILES: [&str; 1] = ["matplotlibrc"];
 
 impl Catalogue {
     /// The built-in catalogue.
@@ -199,9 +210,11 @@ impl Language {
         }
         let (_, text) = files.iter().find(|(name, _)| name == file)?;
         // A module of the job's own comes before one that is loaded already.
-        let brings_modules = files.iter().any(|(name, _)| {
+        let is_module = |name: &str| {
             name != file && self.endings.iter().any(|ending| name.ends_with(&format!(".{ending}")))
-        });
+        };
+        let brings_modules =
+            files.iter().any(|(name, _)| is_module(name) || START_FILES.contains(&name.as_str()));
         let text = std::str::from_utf8(text).unwrap_or_default();
         let fits = |warm: &&Warm| {
             let is_meant =

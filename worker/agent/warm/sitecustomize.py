@@ -135,7 +135,10 @@ def _become_zygote():
 
     def numpy_reseed():
         """Does for numpy's generator what the interpreter does for its own one after a fork."""
-        state["state"]["key"] = numpy.frombuffer(os.urandom(4 * WORDS), "u4")
+        key = numpy.frombuffer(bytearray(os.urandom(4 * WORDS)), "u4")
+        # As at every start: no state of nothing but zeros.
+        key[0] = 0x80000000
+        state["state"]["key"] = key
         generator.state = state
 
     has_numpy = "numpy.random" in modules

@@ -1,11 +1,12 @@
 //! What language models' users run: a table in, figures and a picture out.
 
-use std::{process::Command, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, sync::Arc};
 
 use anyhow::Result;
 use sandfleet_common::{Encoding, InputFile, Job};
 use sandfleet_tests::Ground;
 use sandfleet_worker::config::Backend;
+use tempfile::TempDir;
 
 use super::{
     Arguments,
@@ -25,6 +26,8 @@ const ROWS: usize = 1000;
 /// What the native sandbox shows of the host too: the tests' image has no pandas, and so the same files
 /// are read both ways.
 const HOSTS: [&str; 3] = ["/usr", "/etc/alternatives", "/etc/matplotlibrc"];
+/// Where matplotlib keeps what it makes of the fonts, in the containers of `docker run`.
+const FONTS: &str = "/fonts";
 
 const GROUPBY: &str = "\
 import pandas
@@ -89,6 +92,31 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &Ground) -> Result<Ve
     Ok(rows)
 }
 
+/// The list of fonts, made once, as an image would have it.
+fn fonts() -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    // For any user, since a list that can't be written again is not read either.
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
+    let mut list = Command::new("/usr/bin/python3");
+    list.args(["-c", "import matplotlib.font_manager"]).env("MPLCONFIGDIR", directory.path());
+    // Who has no matplotlib needs no list.
+    list.output()?;
+    Ok(directory)
+}
+
+/// The options by which `docker run` reads the host's files and that list.
+fn options(fonts: &Path) -> Vec<String> {
+    let mut options = vec![
+        format!("--mount=type=bind,source={},target={FONTS}", fonts.display()),
+        format!("--env=MPLCONFIGDIR={FONTS}"),
+    ];
+    let hosts = HOSTS.iter().filter(|place| Path::new(place).exists());
+    options.extend(
+        hosts.map(|place| format!("--mount=type=bind,source={place},target={place},readonly")),
+    );
+    options
+}
+
 async fn group(
     arguments: &Arguments,
     ground: &Ground,
@@ -105,12 +133,13 @@ async fn group(
     };
     let (few, many) = (arguments.choose(6, 2), arguments.choose(60, 8));
     let (mut lanes, mut absent, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    let fonts = fonts()?;
     match Engine::find() {
         None => absent.push((DOCKER_RUN.into(), "skipped: no Docker engine".into())),
         Some(engine) => {
-            let script = script(plot);
+            let (script, more) = (script(plot), options(fonts.path()));
             let program = ["/usr/bin/python3", "-c", script.as_str()];
-            let run = peers::docker_run(&engine.host, &engine.image, &HOSTS, &program, "7");
+            let run = peers::docker_run(&engine.host, &engine.image, more, &program, "7");
             lanes.push(lane(DOCKER_RUN, Arc::new(run), few));
         }
     }

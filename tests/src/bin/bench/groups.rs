@@ -202,7 +202,7 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
             concurrency,
             warm: Warm::None,
         };
-        let run = peers::docker_run(&engine.host, &engine.image, &[], &peers::PROGRAM, "2");
+        let run = peers::docker_run(&engine.host, &engine.image, Vec::new(), &peers::PROGRAM, "2");
         let mut lanes = vec![lane(DOCKER_RUN, Arc::new(run)), lane(BARE, Arc::new(peers::bare()))];
         let mut absent = Vec::new();
         match &ours {

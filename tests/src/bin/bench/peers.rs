@@ -113,12 +113,12 @@ fn make_bundle(runc: &Path, bundle: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `docker run` with the limits and the restrictions that its options offer, of the tests' image with
-/// these places of the host over its own ones.
+/// `docker run` with the limits and the restrictions that its options offer and with `more` of them, of
+/// the tests' image.
 pub(crate) fn docker_run(
     host: &str,
     image: &str,
-    mounted: &'static [&str],
+    more: Vec<String>,
     program: &[&str],
     prints: &'static str,
 ) -> Arc<Process> {
@@ -134,8 +134,8 @@ pub(crate) fn docker_run(
             .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
             .args(["--pids-limit", "64", "--memory", "512m", "--memory-swap", "512m"])
             .args(["--user", "65534:65534", "--log-driver", "none", "--tmpfs", "/tmp:size=64m"])
-            .args(mounted.iter().map(|place| format!("--volume={place}:{place}:ro")))
-            .args(["--workdir", "/tmp", "--env", "MPLCONFIGDIR=/tmp"])
+            .args(["--workdir", "/tmp"])
+            .args(&more)
             .args(["--entrypoint", &program[0], &image])
             .args(&program[1..]);
         command

@@ -35,7 +35,7 @@ const fn operation(
 }
 
 /// The path of a job that needs one attempt, ends within a third of `worker.lease_ms` and is waited
-/// for by `Client::wait`, in a fleet with work.
+/// for by `Client::wait`, in a fleet with work. Its result is short, and so is what is announced.
 pub(crate) const OPERATIONS: [Operation; 8] = [
     operation("submit: register", "producer-sdk/src/ledger/register.lua", 0, [1, 6, 2]),
     operation("submit: publish, confirm", "producer-sdk/src/publisher.rs", 2, [0, 0, 0]),
@@ -44,7 +44,7 @@ pub(crate) const OPERATIONS: [Operation; 8] = [
     operation("commit, announce", "worker/src/store/lua/commit.lua", 0, [1, 8, 5]),
     operation("ack", "worker/src/queue/amqp/receipt.rs", 1, [0, 0, 0]),
     operation("wait: subscribe, unsubscribe", "producer-sdk/src/subscriber.rs", 0, [2, 2, 0]),
-    operation("wait: read before, read after", "producer-sdk/src/ledger/look.lua", 0, [2, 6, 0]),
+    operation("wait: read before", "producer-sdk/src/ledger/look.lua", 0, [1, 3, 0]),
 ];
 
 pub(crate) const COLD_PRINT: Figure = Figure {

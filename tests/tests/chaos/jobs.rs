@@ -37,7 +37,8 @@ impl Kind {
             Self::Accepted => "sleep 0.1".to_owned(),
             Self::ExitCode => "exit 7".to_owned(),
             Self::WallLimit => {
-                job.limits.wall_time_ms = Some(300);
+                // Enough to print the token on a machine that has other work.
+                job.limits.wall_time_ms = Some(600);
                 "sleep 60".to_owned()
             }
             Self::MemoryLimit => {

@@ -43,6 +43,9 @@ const OWN_CPU_SECONDS: u64 = 60;
 pub(crate) struct Program {
     pid: Pid,
     started: Instant,
+    /// The counters before it, read before it is there: it may be over at once, however late the agent
+    /// gets to look.
+    before: Reading,
     stdout: File,
     stderr: File,
 }
@@ -96,6 +99,7 @@ impl Birth for Exec {
 pub(crate) fn start(
     order: &Order,
     stdin: Option<File>,
+    counters: &Counters,
     birth: &mut dyn Birth,
 ) -> io::Result<Option<Program>> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
@@ -103,10 +107,12 @@ pub(crate) fn start(
     limit(&order.bounds)?;
     let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let before = counters.read();
     let started = Instant::now();
     let streams = Streams { stdin, stdout: stdout_end, stderr: stderr_end };
     let born = birth.start(order, streams)?;
-    Ok(born.map(|pid| Program { pid, started, stdout: stdout.into(), stderr: stderr.into() }))
+    let (stdout, stderr) = (stdout.into(), stderr.into());
+    Ok(born.map(|pid| Program { pid, started, before, stdout, stderr }))
 }
 
 fn limit(bounds: &Bounds) -> io::Result<()> {
@@ -168,7 +174,7 @@ impl Program {
         let (cap, tail_cap) = (bounds.output_bytes, bounds.stderr_tail_bytes as usize);
         let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
         let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
-        let before = counters.read();
+        let before = self.before;
         let asks_own_kernel = own_kernel::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut next_look = self.started + TICK;

@@ -75,7 +75,7 @@ fn converse(
         return Ok(Role::Agent);
     };
     let bounds = order.bounds;
-    let Some(program) = program::start(&order, stdin, birth)? else {
+    let Some(program) = program::start(&order, stdin, counters, birth)? else {
         return Ok(Role::Program(Box::new(order)));
     };
     output.send(Kind::Started, &[])?;

@@ -1,7 +1,7 @@
 //! A producer's notes: any JSON, but not any number of values.
 //!
-//! A value takes up to a hundred times as much memory as its text: `{"":0}` is six bytes on the wire. So
-//! they are counted while they are read.
+//! A value takes many times as much memory as its text: `{"":0}` is six bytes on the wire, and a node of a
+//! map in memory. So they are counted while they are read.
 
 use std::{cell::Cell, collections::BTreeMap, fmt};
 

@@ -50,8 +50,8 @@ pub use config::{ClientConfig, masked};
 pub use error::Error;
 pub use follow::{OutputEvent, OutputStream};
 pub use ledger::{
-    Cancellation, HEARTBEAT, Ledger, OutputEntry, OutputKind, Registered, Registration,
-    cancelled_result, digest_of, id_of_key,
+    ANNOUNCED_BYTES, Cancellation, HEARTBEAT, Ledger, OutputEntry, OutputKind, Registered,
+    Registration, cancelled_result, digest_of, id_of_key,
 };
 pub use progress::Progress;
 pub use publisher::{Message, Publisher};

@@ -3,6 +3,7 @@
 
 mod authority;
 mod clock;
+mod figures;
 mod ground;
 mod installation;
 mod leftovers;
@@ -10,6 +11,7 @@ mod own_broker;
 mod own_redis;
 mod page;
 mod pair;
+mod processes;
 mod relay;
 mod services;
 mod stuck;
@@ -22,6 +24,7 @@ use tokio::time::{self, Instant};
 
 pub use authority::Authority;
 pub use clock::Clock;
+pub use figures::{busy_time, median, run_until_stopped};
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};
@@ -29,6 +32,7 @@ pub use own_broker::OwnBroker;
 pub use own_redis::OwnRedis;
 pub use page::page;
 pub use pair::{Pair, Worker, claim};
+pub use processes::children_of;
 pub use relay::Relay;
 pub use services::{Services, setting};
 pub use stuck::Stuck;

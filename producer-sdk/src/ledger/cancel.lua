@@ -1,4 +1,4 @@
--- KEYS result, lease, record; ARGV result, keep_ms, by, done_channel, cancel_channel, job
+-- KEYS result, lease, record; ARGV result, keep_ms, by, done_channel, cancel_channel, job, announced_bytes
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 'ended'
 end
@@ -17,5 +17,5 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('HSET', KEYS[3], 'ended', 'cancelled')
 redis.call('HDEL', KEYS[3], 'metadata')
-redis.call('PUBLISH', ARGV[4], #ARGV[1] <= 4096 and ARGV[1] or '1')
+redis.call('PUBLISH', ARGV[4], #ARGV[1] <= tonumber(ARGV[7]) and ARGV[1] or '1')
 return 'cancelled'

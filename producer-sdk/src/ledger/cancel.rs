@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, JobState, QueuedJob, Status, Timing, encode, names};
 use serde_json::Value;
 
-use super::{Ledger, milliseconds};
+use super::{ANNOUNCED_BYTES, Ledger, milliseconds};
 use crate::Error;
 
 /// What became of the wish to call a job off.
@@ -55,7 +55,8 @@ impl Ledger {
             .arg(by)
             .arg(names::done_channel(&self.prefix, id))
             .arg(names::cancel_channel(&self.prefix))
-            .arg(id.as_str());
+            .arg(id.as_str())
+            .arg(ANNOUNCED_BYTES);
         let answer: String = self.invoke(|| format!("cancel job {id}"), &script).await?;
         Ok(match answer.as_str() {
             "cancelled" => Cancellation::Cancelled,

@@ -21,6 +21,9 @@ pub use output::{OutputEntry, OutputKind};
 pub use register::{Registered, Registration, digest_of, id_of_key};
 pub use workers::HEARTBEAT;
 
+/// The longest result that is announced itself, in bytes; who waits for a longer one has to ask.
+pub const ANNOUNCED_BYTES: usize = 4096;
+
 /// The store's books, for producers and workers alike.
 pub struct Ledger {
     link: Arc<RedisLink>,

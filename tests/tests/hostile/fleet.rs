@@ -10,7 +10,7 @@ use std::{
 };
 
 use sandfleet_common::{Job, JobId, JobResult};
-use sandfleet_tests::eventually;
+use sandfleet_tests::{children_of, eventually};
 use sandfleet_worker::{
     app,
     config::{Backend, Settings},
@@ -206,12 +206,10 @@ fn is_alone(launcher: &Path) -> bool {
     groups(launcher).iter().all(|group| {
         let inside = fs::read_to_string(Path::new(group).join("cgroup.procs"));
         let inside = inside.unwrap_or_default();
-        let others: Vec<PathBuf> =
-            inside.lines().filter(|it| *it != pid).map(|it| Path::new("/proc").join(it)).collect();
-        let waits = |first: &PathBuf| {
-            let children = first.join("task").join(first.file_name().expect("a number"));
-            parent(first).as_deref() == Some(pid)
-                && fs::read_to_string(children.join("children")).is_ok_and(|it| it.is_empty())
+        let others: Vec<&str> = inside.lines().filter(|it| *it != pid).collect();
+        let waits = |first: &&str| {
+            parent(&Path::new("/proc").join(first)).as_deref() == Some(pid)
+                && children_of(first).is_empty()
         };
         others.len() <= 1 && others.iter().all(waits)
     })

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{Job, JobResult, Verdict};
-use sandfleet_tests::eventually;
+use sandfleet_tests::{children_of, eventually};
 use sandfleet_worker::sandbox::Sandbox;
 
 use crate::bench::{natively, python, run};
@@ -74,21 +74,11 @@ async fn a_program_has_the_limits_of_its_own_job_and_not_those_of_the_one_before
 
 /// The first processes of this process's native containers: children of its children, with two numbers.
 fn first_processes() -> Vec<Pid> {
-    let children = |process: &str| -> Vec<String> {
-        let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-        tasks
-            .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
-            .flat_map(|all| all.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-            .collect()
-    };
-    let inside = |process: &String| {
+    let is_first = |process: &Pid| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         numbers.is_some_and(|numbers| numbers.split_whitespace().nth(1) == Some("1"))
     };
-    let grandchildren = children("self").into_iter().flat_map(|child| children(&child));
-    grandchildren
-        .filter(inside)
-        .filter_map(|process| Pid::from_raw(process.parse().ok()?))
-        .collect()
+    let children = children_of("self").into_iter();
+    children.flat_map(|child| children_of(&child.to_string())).filter(is_first).collect()
 }

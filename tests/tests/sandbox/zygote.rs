@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{JobResult, Verdict};
+use sandfleet_tests::children_of;
 use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
 
 use crate::bench::{natively, python, run, warm_up};
@@ -70,17 +71,9 @@ async fn an_interpreter_that_dies_takes_no_program_along() {
 
 /// This process's children that are interpreters: what else it starts are launchers.
 fn interpreters() -> Vec<Pid> {
-    let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
-    let children: Vec<String> = tasks
-        .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
-        .flat_map(|children| children.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .collect();
-    children
-        .iter()
-        .filter(|child| {
-            let command = fs::read_to_string(format!("/proc/{child}/cmdline"));
-            command.is_ok_and(|command| command.starts_with("/usr/bin/python3"))
-        })
-        .filter_map(|child| Pid::from_raw(child.parse().ok()?))
-        .collect()
+    let is_interpreter = |child: &Pid| {
+        let command = fs::read_to_string(format!("/proc/{child}/cmdline"));
+        command.is_ok_and(|command| command.starts_with("/usr/bin/python3"))
+    };
+    children_of("self").into_iter().filter(is_interpreter).collect()
 }

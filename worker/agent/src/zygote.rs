@@ -184,18 +184,10 @@ pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Changes> {
         report(worker.as_fd(), &Report::Failed { reason: error.to_string() })?;
         Err(error)
     };
-    let threads = fs::read_dir("/proc/self/task")?.count();
-    if threads != 1 {
-        // A copy has one thread, and finds locked for ever what the others held.
-        return refuse(io::Error::other(format!("{threads} threads run after the start, not one")));
-    }
-    let start = Start::own()?;
-    // What most programs are started with, so that they needn't see to it.
-    system::show_start(&start.command, &start.environment)?;
-    let mut copies = Copies { fork, start, effects: SignalEffects::read() };
-    system::forget_signal_effects();
-    system::collapse_memory()?;
-    system::block_stop_signals()?;
+    let mut copies = match prepare(fork) {
+        Ok(copies) => copies,
+        Err(error) => return refuse(error),
+    };
     report(worker.as_fd(), &Report::Ready)?;
     while let Some((command, descriptors)) = receive::<Command>(worker.as_fd())? {
         while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
@@ -217,6 +209,23 @@ pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Changes> {
         }
     }
     system::exit(0)
+}
+
+/// Does what copies would have to do otherwise, each of them.
+fn prepare(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Copies> {
+    let threads = fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        // A copy has one thread, and finds locked for ever what the others held.
+        return Err(io::Error::other(format!("{threads} threads run after the start, not one")));
+    }
+    let start = Start::own()?;
+    // What most programs are started with, so that they needn't see to it.
+    system::show_start(&start.command, &start.environment)?;
+    let copies = Copies { fork, start, effects: SignalEffects::read() };
+    system::forget_signal_effects();
+    system::collapse_memory()?;
+    system::block_stop_signals()?;
+    Ok(copies)
 }
 
 /// The copy's part, until its slot isn't needed any more.

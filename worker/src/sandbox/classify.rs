@@ -207,22 +207,10 @@ pub fn signal_number(name: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::ended_in_order;
 
     fn ended(change: impl FnOnce(&mut Ended)) -> End {
-        let mut ended = Ended {
-            cause: Cause::Itself,
-            exit_code: Some(0),
-            signal: None,
-            wall_time_us: 1,
-            cpu_time_us: 1,
-            memory_peak_bytes: 1,
-            memory_kills: Some(0),
-            processes_refused: 0,
-            scratch_full: false,
-            open_files_used_up: false,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-        };
+        let mut ended = ended_in_order();
         change(&mut ended);
         End::Seen(ended)
     }

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use sandfleet_agent::message::{Cause, Ended};
 use sandfleet_common::Isolation;
 
-use super::{Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher, capture::Captured};
+use super::{
+    Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher, capture::Captured,
+    ended_in_order,
+};
 
 /// Answers every question, and starts programs only while it isn't broken.
 pub(crate) struct Fragile {
@@ -41,20 +43,7 @@ impl Sandbox for Fragile {
         }
         Ok(Outcome {
             warm: false,
-            end: End::Seen(Ended {
-                cause: Cause::Itself,
-                exit_code: Some(0),
-                signal: None,
-                wall_time_us: 1,
-                cpu_time_us: 1,
-                memory_peak_bytes: 1,
-                memory_kills: Some(0),
-                processes_refused: 0,
-                scratch_full: false,
-                open_files_used_up: false,
-                stdout_bytes: 0,
-                stderr_bytes: 0,
-            }),
+            end: End::Seen(ended_in_order()),
             stdout: Captured::default(),
             stderr: Captured::default(),
             artifacts: Vec::new(),

@@ -219,3 +219,22 @@ pub(crate) fn smallest_plan() -> Plan {
         output_overflow: OutputOverflow::default(),
     }
 }
+
+/// The account of a program that ended in order, having done next to nothing.
+#[cfg(test)]
+pub(crate) fn ended_in_order() -> Ended {
+    Ended {
+        cause: sandfleet_agent::message::Cause::Itself,
+        exit_code: Some(0),
+        signal: None,
+        wall_time_us: 1,
+        cpu_time_us: 1,
+        memory_peak_bytes: 1,
+        memory_kills: Some(0),
+        processes_refused: 0,
+        scratch_full: false,
+        open_files_used_up: false,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    }
+}

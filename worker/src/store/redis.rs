@@ -14,7 +14,9 @@ use std::{
 use async_trait::async_trait;
 use redis::{RedisError, Script, ScriptInvocation, aio::ConnectionManager};
 use sandfleet_common::{Job, JobId, JobResult, JobState, encode, names};
-use sandfleet_sdk::{Cancellation, Error, Ledger, RedisLink, Registration, Tls, digest_of};
+use sandfleet_sdk::{
+    ANNOUNCED_BYTES, Cancellation, Error, Ledger, RedisLink, Registration, Tls, digest_of,
+};
 use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 
@@ -246,7 +248,8 @@ impl Store for RedisStore {
             .arg(owner)
             .arg(names::done_channel(&self.prefix, job))
             .arg(result.status.as_str())
-            .arg(milliseconds(self.job_ttl.max(keep)));
+            .arg(milliseconds(self.job_ttl.max(keep)))
+            .arg(ANNOUNCED_BYTES);
         let answer: String = if length < BULK_BYTES {
             self.invoke("commit", job, &script).await?
         } else {

@@ -1,12 +1,13 @@
 //! What the project promises, and whether these rows keep it.
 
+use sandfleet_tests::median;
 use serde::Serialize;
 
 use super::{
     data, fleet,
     groups::{BARE, COLD, DOCKER, DOCKER_LIGHT, DOCKER_RUN, OFFERED, WARM},
     memory,
-    rounds::{Row, median},
+    rounds::Row,
     workers,
 };
 

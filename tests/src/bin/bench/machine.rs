@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use sandfleet_tests::Ground;
+use sandfleet_tests::{Ground, busy_time};
 use serde::Serialize;
 
 /// The machine and the programs that are compared.
@@ -111,7 +111,7 @@ impl Spent {
         for process in processes {
             own += of_process(&process.to_string());
         }
-        Self { own, machine: of_machine() }
+        Self { own, machine: busy_time().unwrap_or_default() }
     }
 
     pub(crate) fn since(self, before: Self) -> Self {
@@ -147,13 +147,4 @@ fn of_group(ground: &Ground) -> Duration {
         }
     }
     Duration::ZERO
-}
-
-fn of_machine() -> Duration {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let line = stat.lines().next().unwrap_or_default();
-    let fields: Vec<u64> =
-        line.split_whitespace().skip(1).filter_map(|it| it.parse().ok()).collect();
-    // user nice system idle iowait irq softirq; what comes then is counted in these or stolen.
-    ticks([0, 1, 2, 5, 6].into_iter().filter_map(|index| fields.get(index)).sum())
 }

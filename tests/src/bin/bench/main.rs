@@ -22,8 +22,7 @@ mod workers;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use sandfleet_tests::Ground;
-use sandfleet_worker::shutdown;
+use sandfleet_tests::{Ground, run_until_stopped};
 
 use machine::Machine;
 use report::Report;
@@ -67,18 +66,7 @@ impl Arguments {
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {
-    // Dropping the run takes away all that it has made.
-    let ended = tokio::select! {
-        ended = run() => ended,
-        () = shutdown::stop_signal() => Err(anyhow::anyhow!("interrupted")),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::from(70)
-        }
-    }
+    run_until_stopped("bench", run()).await
 }
 
 async fn run() -> Result<()> {

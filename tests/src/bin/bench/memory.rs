@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use sandfleet_common::{Job, Verdict};
-use sandfleet_tests::{Ground, Installation, Services};
+use sandfleet_tests::{Ground, Installation, Services, children_of};
 
 use super::{
     Arguments,
@@ -86,12 +86,8 @@ fn with_descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
     while next < found.len() {
-        let tasks =
-            fs::read_dir(format!("/proc/{}/task", found[next])).into_iter().flatten().flatten();
-        for task in tasks {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
+        let children = children_of(&found[next].to_string());
+        found.extend(children.iter().map(|child| child.as_raw_nonzero().get().unsigned_abs()));
         next += 1;
     }
     found

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use sandfleet_tests::Ground;
+use sandfleet_tests::{Ground, median};
 use sandfleet_worker::latency::Latencies;
 use serde::Serialize;
 
@@ -192,26 +192,6 @@ fn percentile(bursts: &[Burst], share: f64) -> Option<f64> {
     Latencies::from(all).at(share).map(milliseconds)
 }
 
-/// The one in the middle; of an even number the mean of the two.
-pub(crate) fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    let upper = *figures.get(middle)?;
-    Some(if figures.len() % 2 == 1 { upper } else { (figures[middle - 1] + upper) / 2.0 })
-}
-
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), Some(2.5));
-        assert_eq!(median(vec![]), None);
-    }
 }

@@ -4,13 +4,9 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use sandfleet_common::{Job, Verdict};
-use sandfleet_tests::{Ground, Installation, Services};
+use sandfleet_tests::{Ground, Installation, Services, median};
 
-use super::{
-    Arguments,
-    groups::skipped,
-    rounds::{Row, median},
-};
+use super::{Arguments, groups::skipped, rounds::Row};
 
 pub(crate) const GROUP: &str = "workers with 16 slots each, jobs of 0.5 s";
 const COUNTS: [usize; 3] = [1, 2, 4];

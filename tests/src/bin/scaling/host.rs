@@ -1,22 +1,10 @@
-//! What the machine and the store have spent until now.
+//! What the store has spent until now.
 
-use std::{collections::BTreeMap, fs, ops::Sub};
+use std::{collections::BTreeMap, ops::Sub};
 
 use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
-
-/// Processor seconds that were not idle since the machine started, whoever used them.
-pub(crate) fn busy_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().next().context("/proc/stat is empty")?;
-    let fields: Vec<u64> =
-        line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq; what comes then is counted in these or stolen.
-    let busy: u64 = [0, 1, 2, 5, 6].into_iter().filter_map(|index| fields.get(index)).sum();
-    // The kernel counts in hundredths of a second for whoever reads this file.
-    Ok(busy as f64 / 100.0)
-}
 
 /// What Redis says that it has done; of two of them, what it did in between.
 #[derive(Debug, Clone, Copy, Default, Serialize)]

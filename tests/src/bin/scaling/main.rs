@@ -16,7 +16,7 @@ mod store;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use sandfleet_worker::shutdown;
+use sandfleet_tests::run_until_stopped;
 
 /// Where the figures go.
 const OUTPUT: &str = "target/bench/scaling.json";
@@ -51,18 +51,7 @@ impl Arguments {
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {
-    // Dropping the run takes away all that it has made.
-    let ended = tokio::select! {
-        ended = run() => ended,
-        () = shutdown::stop_signal() => Err(anyhow::anyhow!("interrupted")),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("scaling: {error:#}");
-            ExitCode::from(70)
-        }
-    }
+    run_until_stopped("scaling", run()).await
 }
 
 async fn run() -> Result<()> {

@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use sandfleet_common::{Job, JobId, Status, Verdict, names};
 use sandfleet_sdk::Client;
-use sandfleet_tests::{FleetWorker, Installation, Services};
+use sandfleet_tests::{FleetWorker, Installation, Services, busy_time, median};
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     Arguments,
-    host::{StoreUse, busy_seconds, memory_of},
+    host::{StoreUse, memory_of},
     model::{self, Arrival, Random, Work, capacity},
     report::{Figures, Report, Row},
     store::Saturated,
@@ -186,18 +186,19 @@ impl Fleet {
                 held.push(ran.held);
             }
         }
-        let (alone, held) = (median(alone), median(held));
+        let few = "there are jobs";
+        let (alone, held) = (median(alone).context(few)?, median(held).context(few)?);
 
         let waves = arguments.choose(16, 6);
         let jobs = if kind.asleep > 0.0 { SLOTS * waves.div_ceil(2) } else { SLOTS * waves };
-        let (spent, store) = (busy_seconds()?, StoreUse::until_now(&mut redis).await?);
+        let (spent, store) = (busy_time()?.as_secs_f64(), StoreUse::until_now(&mut redis).await?);
         let began = Instant::now();
         let ran = self.run(kind, &vec![0.0; jobs]).await?;
         let full = began.elapsed().as_secs_f64();
-        let given = (busy_seconds()? - spent) / full - background;
+        let given = (busy_time()?.as_secs_f64() - spent) / full - background;
         sleep(SETTLING).await;
         let passed = began.elapsed().as_secs_f64();
-        let cpu = (busy_seconds()? - spent - background * passed) / jobs as f64;
+        let cpu = (busy_time()?.as_secs_f64() - spent - background * passed) / jobs as f64;
         let store = (StoreUse::until_now(&mut redis).await? - store).per(jobs);
 
         let last = &ran.last().context("there are jobs")?.id;
@@ -238,10 +239,10 @@ impl Fleet {
         };
         let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let idle = background(available).await?;
-        let (spent, started) = (busy_seconds()?, Instant::now());
+        let (spent, started) = (busy_time()?.as_secs_f64(), Instant::now());
         let ran = self.run(kind, &dues).await?;
         sleep(SETTLING).await;
-        let spent = busy_seconds()? - spent - idle * started.elapsed().as_secs_f64();
+        let spent = busy_time()?.as_secs_f64() - spent - idle * started.elapsed().as_secs_f64();
         let arrivals: Vec<_> = dues.iter().map(|due| Arrival { due: *due, work }).collect();
         let foretold = model::simulate(model, &arrivals);
         let seen: Vec<_> = ran.iter().map(|ran| ran.latency).collect();
@@ -269,9 +270,9 @@ impl Fleet {
 async fn background(available: f64) -> Result<f64> {
     let mut used = 0.0;
     for _ in 0..QUIET_TRIES {
-        let (before, began) = (busy_seconds()?, Instant::now());
+        let (before, began) = (busy_time()?.as_secs_f64(), Instant::now());
         sleep(Duration::from_millis(500)).await;
-        used = (busy_seconds()? - before) / began.elapsed().as_secs_f64();
+        used = (busy_time()?.as_secs_f64() - before) / began.elapsed().as_secs_f64();
         if used < QUIET * available {
             return Ok(used);
         }
@@ -307,11 +308,6 @@ fn parts(cpu: f64, alone: f64, held: f64, asleep: f64) -> Work {
         slot_wait: held - slot_cpu,
         aside_cpu: cpu - slot_cpu - outside_cpu,
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 #[cfg(test)]

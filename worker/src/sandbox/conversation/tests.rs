@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use sandfleet_agent::{frame::Sender, message::Cause};
+use sandfleet_agent::frame::Sender;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
-use crate::sandbox::smallest_plan;
+use crate::sandbox::{ended_in_order, smallest_plan};
 
 const KEY: Key = Key([3; 32]);
 
@@ -55,23 +55,14 @@ fn words() -> Vec<u8> {
     let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
     say(Kind::Started, &[]);
     say(Kind::Stdout, b"2\n");
-    let ended = Ended {
-        cause: Cause::Itself,
-        exit_code: Some(0),
-        signal: None,
-        wall_time_us: 0,
-        cpu_time_us: 0,
-        memory_peak_bytes: 0,
-        memory_kills: None,
-        processes_refused: 0,
-        scratch_full: false,
-        open_files_used_up: false,
-        stdout_bytes: 2,
-        stderr_bytes: 0,
-    };
+    let ended = Ended { stdout_bytes: 2, ..ended_in_order() };
     say(Kind::Ended, &serde_json::to_vec(&ended).expect("plain"));
     say(Kind::Done, &[]);
     bytes
+}
+
+fn talk<'a>(plan: &'a Plan, policy: &'a Policy, carrier: &'a Road) -> Talk<'a> {
+    Talk { plan, policy, isolation: Isolation::Container, watcher: &|_, _| {}, carrier }
 }
 
 /// The first `count` bytes of those words come in time; the program's time is over at once.
@@ -85,13 +76,7 @@ async fn concluded(count: usize, rest: impl FnOnce(&[u8]) -> Rest) -> Result<End
     let mut plan = smallest_plan();
     plan.limits.wall_time_ms = 0;
     let (policy, begun) = (Policy::strict(), Instant::now());
-    let talk = Talk {
-        plan: &plan,
-        policy: &policy,
-        isolation: Isolation::Container,
-        watcher: &|_, _| {},
-        carrier: &road,
-    };
+    let talk = talk(&plan, &policy, &road);
     let mut heard = Heard::default();
     let held = hear(ours, KEY, &talk, &mut heard, Deadline::now() + START_DEADLINE).await;
     conclude(held, heard, begun, Loss::Unexplained).map(|outcome| outcome.end)
@@ -123,13 +108,7 @@ async fn silence_on_a_road_that_is_closed_is_nobodys_verdict() {
 async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
     let (words, plan, policy) = (words(), smallest_plan(), Policy::strict());
     let road = Road { rest: Mutex::new(Rest::None), theirs: Mutex::new(None) };
-    let talk = Talk {
-        plan: &plan,
-        policy: &policy,
-        isolation: Isolation::Container,
-        watcher: &|_, _| {},
-        carrier: &road,
-    };
+    let talk = talk(&plan, &policy, &road);
     let mut heard = Heard::default();
     let start_by = Deadline::now() + START_DEADLINE;
     hear(words.as_slice(), KEY, &talk, &mut heard, start_by).await.expect("it said all");

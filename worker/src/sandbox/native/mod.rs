@@ -8,6 +8,7 @@ mod cgroup;
 mod channel;
 mod filter;
 mod launcher;
+mod lease;
 mod slot;
 mod warm;
 mod zygote;
@@ -21,14 +22,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandfleet_common::{Isolation, Limits};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sandfleet_common::Isolation;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::{
     cgroup::{Hierarchy, SlotGroup, Territory},
     launcher::Launcher,
+    lease::Lease,
     slot::Slot,
     warm::Nursery,
     zygote::Zygote,
@@ -207,20 +209,23 @@ impl Shared {
     }
 
     fn idle_slot(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
+        loop {
+            let slot = self.best_idle_slot(zygote, plan.limits.scratch_bytes)?;
+            if !slot.is_forsaken() {
+                return Some(slot);
+            }
+            warn!("a container that waited is gone; its slot is given up");
+            self.cleanups.spawn_blocking(move || drop(slot));
+        }
+    }
+
+    fn best_idle_slot(&self, zygote: Option<&Arc<Zygote>>, scratch_bytes: u64) -> Option<Slot> {
         let mut idle = self.lock();
-        let forsaken: Vec<Slot> = idle.extract_if(.., |slot| slot.is_forsaken()).collect();
         // Of those that are as good as each other the one that is idle for longest: its container is
         // the likeliest to be there already.
         let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
-        let place = places.max_by_key(|place| idle[*place].fitness(plan.limits.scratch_bytes));
-        let slot = place.map(|place| idle.remove(place));
-        drop(idle);
-        if !forsaken.is_empty() {
-            let slots = forsaken.len();
-            warn!(slots, "containers that waited are gone; their slots are given up");
-            self.cleanups.spawn_blocking(move || drop(forsaken));
-        }
-        slot
+        let place = places.max_by_key(|place| idle[*place].fitness(scratch_bytes))?;
+        Some(idle.remove(place))
     }
 
     fn put_back(&self, slot: Slot) {
@@ -236,100 +241,6 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
         // The list is only pushed to and popped from: a panic elsewhere can't leave it torn.
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// A slot in use. Dropped before the job's end, it ends the container in the background.
-struct Lease {
-    shared: Arc<Shared>,
-    slot: Option<Slot>,
-    /// What its program may use.
-    limits: Limits,
-    /// Given back only when the container is gone.
-    turn: Option<OwnedSemaphorePermit>,
-}
-
-impl Lease {
-    /// A slot for the program of `plan`, for as long as it runs.
-    async fn take(
-        shared: &Arc<Shared>,
-        plan: &Plan,
-        turn: Option<OwnedSemaphorePermit>,
-    ) -> Result<Self, SandboxError> {
-        let slot = shared.take_slot(plan).await?;
-        shared.leased.fetch_add(1, Ordering::Relaxed);
-        let (shared, limits) = (Arc::clone(shared), plan.limits.clone());
-        Ok(Self { shared, slot: Some(slot), limits, turn })
-    }
-
-    fn slot(&mut self) -> Result<&mut Slot, SandboxError> {
-        self.slot.as_mut().ok_or_else(|| SandboxError::failed("using a slot", "it is gone"))
-    }
-
-    /// Ends the use; gives back the slot's kills for want of memory, ever.
-    async fn end(mut self, kill: bool) -> Result<Option<u64>, SandboxError> {
-        let Some(slot) = self.slot.take() else { return Ok(None) };
-        end_container(&self.shared, slot, &self.limits, kill).await.map(Some)
-    }
-
-    /// Ends the use of a container whose processes are gone but for the first, which is about to go:
-    /// nobody has to wait for that, unless as many are on their way out as there are jobs.
-    async fn leave(mut self) {
-        if self.shared.cleanups.len() < self.shared.leased.load(Ordering::Relaxed) {
-            return self.end_later(false);
-        }
-        if let Err(error) = self.end(false).await {
-            warn!(%error, "a container could not be ended in order");
-        }
-    }
-
-    fn end_later(&mut self, kill: bool) {
-        let Some(slot) = self.slot.take() else { return };
-        let (shared, limits, turn) =
-            (Arc::clone(&self.shared), self.limits.clone(), self.turn.take());
-        self.shared.cleanups.spawn(async move {
-            if let Err(error) = end_container(&shared, slot, &limits, kill).await {
-                warn!(%error, "a container could not be ended in order");
-            }
-            drop(turn);
-        });
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.shared.leased.fetch_sub(1, Ordering::Relaxed);
-        self.end_later(true);
-    }
-}
-
-/// Waits for a slot's container to be gone, after ending it if `kill` says so, and puts the slot
-/// back if it is fit for another one like that, which had `limits`; gives back its kills for want of
-/// memory, ever.
-async fn end_container(
-    shared: &Arc<Shared>,
-    mut slot: Slot,
-    limits: &Limits,
-    kill: bool,
-) -> Result<u64, SandboxError> {
-    let cleared = slot.clear(kill).await;
-    let memory_kills = slot.memory_kills();
-    let ready = match cleared {
-        Ok(()) => slot.launch_ahead(limits, &shared.policy).await,
-        Err(error) => Err(error),
-    };
-    let Err(error) = ready else {
-        shared.put_back(slot);
-        return Ok(memory_kills);
-    };
-    // Dropping the slot kills its launcher and all that is in its group, and waits for that.
-    shared.cleanups.spawn_blocking(move || drop(slot));
-    match error {
-        SandboxError::Barrier { .. } => Err(error),
-        SandboxError::Failed { .. } => {
-            warn!(%error, "a slot is given up");
-            Ok(memory_kills)
-        }
     }
 }
 
@@ -363,9 +274,7 @@ impl Sandbox for NativeSandbox {
             let mut loss = Loss::Unexplained;
             if held.is_ok() {
                 lease.leave().await;
-            } else if let Some(kills) = lease.end(true).await?
-                && kills > running.memory_kills_before
-            {
+            } else if lease.end().await? > running.memory_kills_before {
                 loss = Loss::OutOfMemory;
             }
             let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;

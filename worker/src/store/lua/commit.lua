@@ -1,4 +1,4 @@
--- KEYS result, lease, record; ARGV result, keep_ms, owner, done_channel, status, remember_ms
+-- KEYS result, lease, record; ARGV result, keep_ms, owner, done_channel, status, remember_ms, announced_bytes
 -- The write comes first: a server without memory refuses it before anything has changed.
 local answer = 'stored'
 if redis.call('HEXISTS', KEYS[3], 'ended') == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
@@ -19,6 +19,6 @@ if answer == 'stored' then
   redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at')
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
   -- Who waits needn't ask for a short result: it is what is announced.
-  redis.call('PUBLISH', ARGV[4], #ARGV[1] <= 4096 and ARGV[1] or '1')
+  redis.call('PUBLISH', ARGV[4], #ARGV[1] <= tonumber(ARGV[7]) and ARGV[1] or '1')
 end
 return answer

@@ -200,19 +200,30 @@ fn launchers() -> Vec<PathBuf> {
     launchers.collect()
 }
 
-/// Whether nobody is in the launcher's groups but itself and a first process without any other.
+/// Whether nobody is in the launcher's groups but itself and the first process of a container. A warm
+/// container's program waits with it: like the launcher a copy of the interpreter, and alone.
 fn is_alone(launcher: &Path) -> bool {
     let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");
     groups(launcher).iter().all(|group| {
         let inside = fs::read_to_string(Path::new(group).join("cgroup.procs"));
         let inside = inside.unwrap_or_default();
-        let others: Vec<&str> = inside.lines().filter(|it| *it != pid).collect();
-        let waits = |first: &&str| {
-            parent(&Path::new("/proc").join(first)).as_deref() == Some(pid)
-                && children_of(first).is_empty()
-        };
-        others.len() <= 1 && others.iter().all(waits)
+        let others: Vec<String> =
+            inside.lines().filter(|it| *it != pid).map(str::to_owned).collect();
+        let is_first = |it: &&String| parent(&place(it)).as_deref() == Some(pid);
+        let Some(first) = others.iter().find(is_first) else { return others.is_empty() };
+        let programs: Vec<String> = children_of(first).iter().map(ToString::to_string).collect();
+        let is_copy = |it: &String| file_of(it) == file_of(pid) && children_of(it).is_empty();
+        others.len() == 1 + programs.len() && programs.len() <= 1 && programs.iter().all(is_copy)
     })
+}
+
+fn place(process: &str) -> PathBuf {
+    Path::new("/proc").join(process)
+}
+
+/// What a process runs from; nothing if it is gone.
+fn file_of(process: &str) -> Option<PathBuf> {
+    fs::read_link(place(process).join("exe")).ok()
 }
 
 fn docker_host() -> String {

@@ -16,6 +16,7 @@ use crate::bench::{python, run, warm_up};
 /// Everything that Python shows of how it was started.
 const ITSELF: &str = r#"
     import atexit, gc, inspect, locale, os, resource, signal, sys, threading, time
+    import ctypes
     print(sys.argv, sys.orig_argv, sys.path, sys.executable, sys.prefix, sys.flags)
     print(sorted(sys.modules), sorted(os.environ.items()), sorted(os.environb))
     print(__file__, __name__, type(__loader__), __loader__.path, __spec__, __cached__, list(globals()))
@@ -38,6 +39,9 @@ const ITSELF: &str = r#"
     print(sorted(sys.path_importer_cache), [str(finder).split(" at ")[0] for finder in sys.meta_path])
     print(sys.dont_write_bytecode, sys.getrecursionlimit(), sys.getswitchinterval(), gc.get_threshold())
     print(locale.setlocale(locale.LC_ALL), sys.getfilesystemencoding(), time.process_time() < 5)
+    for processor in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {processor})
+        print(processor, ctypes.CDLL(None).sched_getcpu() == processor)
 "#;
 
 /// Ways to end, each with its program.

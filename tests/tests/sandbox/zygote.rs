@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{JobResult, Verdict};
-use sandfleet_tests::children_of;
+use sandfleet_tests::{children_of, eventually};
 use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
 
 use crate::bench::{natively, python, run, warm_up};
@@ -67,6 +67,33 @@ async fn an_interpreter_that_dies_takes_no_program_along() {
         }
     })
     .await;
+}
+
+/// To copy an interpreter is most of what a small program costs, so it is done once for each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_has_one_copy_of_its_interpreter() {
+    natively(Catalogue::embedded().warm_starts(), async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
+        let copies = || interpreters().into_iter().flat_map(|it| children_of(&it.to_string()));
+        eventually("a container waits for a program", async || {
+            secret(sandbox).await;
+            let firsts = copies().flat_map(|copy| children_of(&copy.to_string()));
+            let mut families = firsts.map(|first| (first, children_of(&first.to_string())));
+            let is_lean = families.any(|(first, programs)| {
+                file_of(first).contains("sandfleet-agent")
+                    && matches!(programs[..], [program] if file_of(program).contains("/python3"))
+            });
+            is_lean.then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+/// What a process runs from; nothing if it is gone.
+fn file_of(process: Pid) -> String {
+    let file = fs::read_link(format!("/proc/{process}/exe"));
+    file.map(|file| file.display().to_string()).unwrap_or_default()
 }
 
 /// This process's children that are interpreters: what else it starts are launchers.

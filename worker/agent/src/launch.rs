@@ -7,11 +7,11 @@
 //! to it over a socket that keeps message boundaries and carries descriptors.
 //!
 //! A launcher may also be a copy of a [zygote](crate::zygote), an interpreter that is started already; then
-//! so are its containers' agents, and their programs.
+//! so are its containers' programs, and a container's agent is itself by an exec after all (`copies.rs`).
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::net::UnixStream,
 };
 
@@ -25,18 +25,17 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use crate::{channel::MAX_MESSAGE, counters::COUNTER_FILES};
 use crate::{
-    channel::{receive, report},
+    channel::Channel,
     counters::Counters,
     frame::{Kind, Sender},
+    landlock,
     message::ScratchSpace,
     namespace,
-    program::{Birth, Exec},
-    root,
-    session::{self, Role},
-    system,
+    program::Exec,
+    root, session, system,
 };
+pub use crate::{channel::MAX_REPORT, counters::COUNTER_FILES};
 
 /// What the worker says to a launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,8 +132,13 @@ barriers! {
 
 impl Barrier {
     pub(crate) fn failed(self, reason: impl Into<String>) -> Failed {
-        Failed { barrier: self, reason: reason.into() }
+        Failed { barrier: self, reason: short(&reason.into()) }
     }
+}
+
+/// The beginning of a reason, far shorter than what fits into a report.
+pub(crate) fn short(reason: &str) -> String {
+    reason.chars().take(1000).collect()
 }
 
 /// A barrier that couldn't be put up.
@@ -154,13 +158,44 @@ impl std::fmt::Display for Failed {
 }
 
 /// What all containers of the slot have in common.
-struct Slot {
-    counters: Counters,
+pub(crate) struct Slot {
+    pub(crate) counters: Counters,
     user_namespace: OwnedFd,
     filter: Vec<u8>,
     /// The containers' user as the owner of files that the launcher mounts.
     owner: u32,
     is_root: bool,
+}
+
+/// What becomes the containers of a slot.
+pub(crate) trait Origin {
+    /// Starts one that speaks over `stream`.
+    ///
+    /// # Errors
+    /// Those of what it takes beside the container's own barriers.
+    fn start(
+        &mut self,
+        slot: &Slot,
+        scratch: &ScratchSpace,
+        stream: UnixStream,
+    ) -> io::Result<Born>;
+}
+
+/// What came of the start of a container, and as whom the start came back.
+pub(crate) enum Born {
+    /// As the launcher, which has a container.
+    Container(Pid),
+    /// As the launcher, which has none.
+    Failed(Failed),
+    /// As the container's program, within its bounds.
+    Program(Box<Start>),
+}
+
+/// What a program is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) command: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// Serves the worker on standard input until it goes away.
@@ -170,7 +205,7 @@ struct Slot {
 pub fn serve() -> io::Result<()> {
     leave_worker()?;
     let worker = io::stdin().as_fd().try_clone_to_owned()?;
-    serve_slot(worker.as_fd(), &mut Exec).map(drop)
+    serve_slot(Channel::new(worker), &mut Forks).map(drop)
 }
 
 /// What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
@@ -182,35 +217,45 @@ pub(crate) fn leave_worker() -> io::Result<()> {
 }
 
 /// Starts the containers of one slot until the worker goes away; or comes back as a program in one
-/// of them, if `birth` lets programs go on from here.
-pub(crate) fn serve_slot(worker: BorrowedFd<'_>, birth: &mut dyn Birth) -> io::Result<Role> {
+/// of them, if that is how `origin` makes programs.
+pub(crate) fn serve_slot(
+    mut worker: Channel,
+    origin: &mut dyn Origin,
+) -> io::Result<Option<Box<Start>>> {
     let mut slot = None;
-    while let Some((command, descriptors)) = receive(worker)? {
+    while let Some((command, descriptors)) = worker.receive()? {
         match command {
             Command::Prepare { user, filter } => match prepare(user, filter, descriptors) {
                 Ok(prepared) => {
                     slot = Some(prepared);
-                    report(worker, &Report::Prepared)?;
+                    worker.report(&Report::Prepared)?;
                 }
-                Err(failed) => report(worker, &Report::Failed(failed))?,
+                Err(failed) => worker.report(&Report::Failed(failed))?,
             },
             Command::Launch { scratch_bytes, scratch_inodes } => {
                 let prepared = slot.as_ref().ok_or_else(|| io::Error::other("not prepared"))?;
+                let stream = descriptors.into_iter().next();
+                let stream =
+                    stream.ok_or_else(|| io::Error::other("launch without a descriptor"))?;
                 let scratch = ScratchSpace {
                     bytes: scratch_bytes,
                     inodes: scratch_inodes,
                     owner: prepared.owner,
                 };
-                let role = launch(worker, prepared, &scratch, descriptors, birth)?;
-                if let Role::Program(_) = role {
-                    return Ok(role);
+                match origin.start(prepared, &scratch, stream.into())? {
+                    Born::Container(container) => {
+                        let killed = attend(&mut worker, container)?;
+                        worker.report(&Report::Exited { killed })?;
+                    }
+                    Born::Failed(failed) => worker.report(&Report::Failed(failed))?,
+                    Born::Program(start) => return Ok(Some(start)),
                 }
             }
             // The container it meant has ended by itself meanwhile.
             Command::Kill => {}
         }
     }
-    Ok(Role::Agent)
+    Ok(None)
 }
 
 fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot, Failed> {
@@ -227,75 +272,69 @@ fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot
     Ok(Slot { counters, user_namespace, filter, owner, is_root })
 }
 
-/// Starts one container and stays with it until it is gone.
-fn launch(
-    worker: BorrowedFd<'_>,
-    slot: &Slot,
-    scratch: &ScratchSpace,
-    descriptors: Vec<OwnedFd>,
-    birth: &mut dyn Birth,
-) -> io::Result<Role> {
-    let Some(stream) = descriptors.into_iter().next() else {
-        return Err(io::Error::other("launch without a descriptor"));
-    };
-    let container = match namespace::fork_container() {
-        Ok(Some(pid)) => pid,
-        Ok(None) => return Ok(become_agent(slot, scratch, UnixStream::from(stream), birth)),
-        Err(failed) => {
-            report(worker, &Report::Failed(failed))?;
-            return Ok(Role::Agent);
-        }
-    };
-    // Only the agent's copy is left, so that its end is the stream's end.
-    drop(stream);
-    let killed = attend(worker, container)?;
-    report(worker, &Report::Exited { killed })?;
-    Ok(Role::Agent)
-}
+/// Containers that are copies of this process.
+struct Forks;
 
-/// The child's part: everything a container has of its own, then the job.
-fn become_agent(
-    slot: &Slot,
-    scratch: &ScratchSpace,
-    stream: UnixStream,
-    birth: &mut dyn Birth,
-) -> Role {
-    let built = namespace::leave_session()
-        .and_then(|()| root::enter_container(scratch, !slot.is_root))
-        .and_then(|()| namespace::furnish())
-        .and_then(|()| {
-            namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
-        });
-    let served = match built {
-        Ok(()) => serve_container(slot, stream, birth),
-        Err(failed) => serde_json::to_vec(&failed)
-            .map_err(io::Error::from)
-            .and_then(|bytes| Sender::new(&stream).send(Kind::Barrier, &bytes))
-            .map(|()| Role::Agent),
-    };
-    match served {
-        Ok(Role::Agent) => system::exit(0),
-        Ok(program) => program,
-        Err(_) => system::exit(1),
+impl Origin for Forks {
+    fn start(
+        &mut self,
+        slot: &Slot,
+        scratch: &ScratchSpace,
+        stream: UnixStream,
+    ) -> io::Result<Born> {
+        // Past this only the agent's copy of the stream is left, so that its end is the stream's end.
+        match namespace::fork_container() {
+            Ok(Some(pid)) => Ok(Born::Container(pid)),
+            Ok(None) => become_agent(slot, scratch, stream),
+            Err(failed) => Ok(Born::Failed(failed)),
+        }
     }
 }
 
-fn serve_container(slot: &Slot, stream: UnixStream, birth: &mut dyn Birth) -> io::Result<Role> {
+/// The child's part: everything a container has of its own, then the job.
+fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
+    let served = match build(slot, scratch) {
+        Ok(()) => serve_container(slot, stream),
+        Err(failed) => complain(&stream, &failed),
+    };
+    system::exit(served.is_err().into())
+}
+
+/// Makes a container of this process, the first in new namespaces: everything it has of its own.
+pub(crate) fn build(slot: &Slot, scratch: &ScratchSpace) -> Result<(), Failed> {
+    namespace::leave_session()?;
+    root::enter_container(scratch, !slot.is_root)?;
+    namespace::furnish()?;
+    namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
+}
+
+/// Says over the agent's stream what keeps it from being an agent.
+pub(crate) fn complain(stream: &UnixStream, failed: &Failed) -> io::Result<()> {
+    Sender::new(stream).send(Kind::Barrier, &serde_json::to_vec(failed)?)
+}
+
+fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
     let mut keep = slot.counters.descriptors();
     keep.push(stream.as_raw_fd());
-    // Standard input is the slot's socket to the worker: nothing in a container may hold it.
+    be_silent()?;
+    system::close_others(&mut keep)?;
+    let landlock = landlock::restrict_self();
+    session::serve(&stream, &stream, &slot.counters, landlock, &mut Exec)
+}
+
+/// Leaves nothing at descriptors 0 to 2: standard input is the slot's socket to the worker, which nothing
+/// in a container may hold.
+pub(crate) fn be_silent() -> io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    drop(null);
-    system::close_others(&mut keep)?;
-    session::serve(&stream, &stream, &slot.counters, birth)
+    Ok(())
 }
 
 /// Waits for the container's end; says whether it had to be killed. Without a worker it is
 /// killed and so are we: then nobody is left to account for it.
-fn attend(worker: BorrowedFd<'_>, container: Pid) -> io::Result<bool> {
+fn attend(worker: &mut Channel, container: Pid) -> io::Result<bool> {
     let handle = pidfd_open(container, PidfdFlags::empty())?;
     let kill = || match pidfd_send_signal(&handle, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -305,7 +344,7 @@ fn attend(worker: BorrowedFd<'_>, container: Pid) -> io::Result<bool> {
     loop {
         let mut waiting = vec![PollFd::new(&handle, PollFlags::IN)];
         if worker_is_there {
-            waiting.push(PollFd::from_borrowed_fd(worker, PollFlags::IN));
+            waiting.push(PollFd::new(worker, PollFlags::IN));
         }
         match poll(&mut waiting, None) {
             Ok(_) => {}
@@ -315,7 +354,7 @@ fn attend(worker: BorrowedFd<'_>, container: Pid) -> io::Result<bool> {
         if !waiting[0].revents().is_empty() {
             break;
         }
-        match receive(worker)? {
+        match worker.receive()? {
             Some((Command::Kill, _)) => kill()?,
             Some(_) => return Err(io::Error::other("a container is running already")),
             None => {

@@ -11,7 +11,6 @@
 pub mod frame;
 pub mod launch;
 pub mod message;
-pub mod program;
 pub mod seal;
 pub mod session;
 pub mod zygote;
@@ -19,6 +18,7 @@ pub mod zygote;
 mod artifacts;
 mod barriers;
 mod channel;
+mod copies;
 mod counters;
 #[cfg(test)]
 mod fuzz;
@@ -26,6 +26,7 @@ mod landlock;
 mod namespace;
 mod output;
 mod own_kernel;
+mod program;
 mod refusals;
 mod root;
 mod system;

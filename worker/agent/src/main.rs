@@ -1,16 +1,18 @@
-//! The agent's binary: one part it plays, named by its only argument.
+//! The agent's binary: one part it plays, named by its first argument.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let part = std::env::args().nth(1);
+    let mut arguments = std::env::args().skip(1);
+    let (part, legacy) = (arguments.next(), arguments.next());
     let served = match part.as_deref() {
         Some("serve") => sandfleet_agent::session::serve_standard_streams(),
         Some("launch") => sandfleet_agent::launch::serve(),
         Some("zygote") => sandfleet_agent::zygote::become_interpreter(),
+        Some("attend") => sandfleet_agent::zygote::attend(&legacy.unwrap_or_default()),
         _ => {
-            eprintln!("sandfleet-agent is started by sandfleet, as `serve`, `launch` or `zygote`");
+            eprintln!("sandfleet-agent is started by sandfleet, as one of its parts");
             return ExitCode::from(64);
         }
     };

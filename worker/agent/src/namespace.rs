@@ -22,7 +22,7 @@ use rustix::{
 
 use crate::{
     launch::{Barrier, Failed},
-    system,
+    system::{self, Branch, Stacks},
 };
 
 /// The user and group inside every container.
@@ -39,9 +39,19 @@ const JOB_NAMESPACES: libc::c_int = libc::CLONE_NEWPID
 
 /// Starts a child in new namespaces; `None` in the child.
 pub(crate) fn fork_container() -> Result<Option<Pid>, Failed> {
-    system::fork_into(JOB_NAMESPACES).map_err(|error| {
-        Barrier::Namespaces.failed(format!("pid, mount, net, ipc, uts and cgroup: {error}"))
-    })
+    system::fork_into(JOB_NAMESPACES).map_err(no_namespaces)
+}
+
+/// The same for a child that does `child` in this process's memory; see [`system::branch`].
+pub(crate) fn branch_container(
+    stacks: &mut Stacks,
+    child: &mut dyn FnMut(),
+) -> Result<Branch, Failed> {
+    system::branch(stacks, JOB_NAMESPACES, child).map_err(no_namespaces)
+}
+
+fn no_namespaces(error: io::Error) -> Failed {
+    Barrier::Namespaces.failed(format!("pid, mount, net, ipc, uts and cgroup: {error}"))
 }
 
 /// A user namespace in which [`INNER_ID`] is `outer` and nobody else exists, as a descriptor.

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{OFlags, fcntl_setfl},
+    fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create},
     pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
@@ -50,72 +50,82 @@ pub(crate) struct Program {
     stderr: File,
 }
 
-/// What a program finds at its descriptors 0 to 2.
-pub struct Streams {
-    /// Without one it reads nothing.
-    pub stdin: Option<File>,
-    /// The end that it writes to.
-    pub stdout: OwnedFd,
-    /// The same, for stderr.
-    pub stderr: OwnedFd,
+/// A program that has been started, and what it writes to.
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    pub(crate) stdout: File,
+    pub(crate) stderr: File,
 }
 
 /// How a program comes into being.
-pub trait Birth {
-    /// Starts the program as a child of this process; `None` in the child itself, if it goes on
-    /// with this code.
+pub(crate) trait Birth {
+    /// A file for what the program is to read on stdin; it is empty.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn stdin(&mut self) -> io::Result<File>;
+
+    /// Has the program start, a child of this process. Without `stdin` it reads nothing there.
     ///
     /// # Errors
     /// If it can't be started.
-    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>>;
+    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started>;
 }
 
 /// By executing the order's command.
 pub(crate) struct Exec;
 
 impl Birth for Exec {
-    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>> {
+    fn stdin(&mut self) -> io::Result<File> {
+        stdin_file()
+    }
+
+    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started> {
         let [name, arguments @ ..] = order.command.as_slice() else {
             return Err(io::Error::other("the order names no command"));
         };
+        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(name);
         command
             .args(arguments)
             .env_clear()
             .envs(order.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(WORKING_DIRECTORY)
-            .stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(streams.stdout)
-            .stderr(streams.stderr);
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(stdout_end)
+            .stderr(stderr_end);
         let child = system::with_no_signal_blocked(|| command.spawn()).map_err(|error| {
             io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
         })?;
-        Ok(Some(Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?))
+        let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() })
     }
 }
 
-/// Starts the program; it is within its bounds from its first instruction on. `None` in the program
-/// itself.
+/// Stdin is a file without a name in any directory: no pipe has to be fed while the program runs.
+pub(crate) fn stdin_file() -> io::Result<File> {
+    Ok(memfd_create("stdin", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Starts the program; it is within its bounds from its first instruction on.
 pub(crate) fn start(
     order: &Order,
     stdin: Option<File>,
     counters: &Counters,
     birth: &mut dyn Birth,
-) -> io::Result<Option<Program>> {
+) -> io::Result<Program> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
     // they in force before the program's first instruction without code between fork and exec.
     limit(&order.bounds)?;
-    let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let before = counters.read();
     let started = Instant::now();
-    let streams = Streams { stdin, stdout: stdout_end, stderr: stderr_end };
-    let born = birth.start(order, streams)?;
-    let (stdout, stderr) = (stdout.into(), stderr.into());
-    Ok(born.map(|pid| Program { pid, started, before, stdout, stderr }))
+    let Started { pid, stdout, stderr } = birth.start(order, stdin)?;
+    Ok(Program { pid, started, before, stdout, stderr })
 }
 
-fn limit(bounds: &Bounds) -> io::Result<()> {
+/// Sets the bounds that are this process's own, and its children's.
+pub(crate) fn limit(bounds: &Bounds) -> io::Result<()> {
     let limits = [
         // A dump would fill the scratch space with what nobody reads.
         (Resource::Core, 0),
@@ -241,7 +251,7 @@ impl Program {
         stdout.drain(worker, &mut buffer)?;
         stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
-        refusals.look(bounds);
+        refusals.look_at_files();
         let ended = Ended {
             cause,
             exit_code: status.and_then(|status| status.exit_status()),

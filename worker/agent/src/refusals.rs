@@ -17,9 +17,14 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Looks once; what was seen stays seen.
     pub(crate) fn look(&mut self, bounds: &Bounds) {
+        self.look_at_files();
+        self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
+    }
+
+    /// Looks only at what outlasts the program.
+    pub(crate) fn look_at_files(&mut self) {
         self.scratch_full =
             self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);
-        self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
     }
 }
 

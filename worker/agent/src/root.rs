@@ -271,8 +271,9 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
     // (the agent, once it is undumpable) not even the numbers.
     mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"subset=pid,hidepid=invisible")
         .map_err(failed(Barrier::Proc, "/proc"))?;
-    // If memory runs out, it runs out for the program: never for the launcher, which is in the
-    // same control group. Everybody may make himself the likelier victim.
+    // If memory runs out, it runs out for the program and not for the launcher, which is in the same
+    // control group. Everybody may make himself the likelier victim. While this process is in the
+    // launcher's memory (`copies.rs`) both would go, and with them the slot, which is made anew.
     fs::write("/proc/self/oom_score_adj", "1000")
         .map_err(|error| Barrier::Proc.failed(format!("oom_score_adj: {error}")))?;
     if kept_proc {

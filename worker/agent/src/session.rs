@@ -8,8 +8,6 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
 use crate::{
     artifacts::{self, Inputs},
     barriers,
@@ -24,14 +22,6 @@ use crate::{
 /// Where the program's files are and where it starts.
 pub const WORKING_DIRECTORY: &str = "/box";
 
-/// Who has come back from serving a job: the program may be a copy of its own agent.
-pub enum Role {
-    /// The agent; the job is over.
-    Agent,
-    /// The program of this order, which starts here.
-    Program(Box<Order>),
-}
-
 /// Serves one job over standard input and output: the agent of a container that somebody else's
 /// runtime made.
 ///
@@ -42,18 +32,20 @@ pub fn serve_standard_streams() -> io::Result<()> {
     let counters = Counters::open_mounted();
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
-    serve(File::from(input), File::from(output), &counters, &mut Exec).map(drop)
+    let landlock = landlock::restrict_self();
+    serve(File::from(input), File::from(output), &counters, landlock, &mut Exec)
 }
 
-/// Serves one job.
+/// Serves one job, behind the `landlock` that was put up.
 pub(crate) fn serve(
     mut input: impl Read + AsFd,
     output: impl Write,
     counters: &Counters,
+    landlock: io::Result<Option<u32>>,
     birth: &mut dyn Birth,
-) -> io::Result<Role> {
+) -> io::Result<()> {
     let mut output = Sender::new(output);
-    let served = converse(&mut input, &mut output, counters, birth);
+    let served = converse(&mut input, &mut output, counters, landlock, birth);
     if let Err(error) = &served {
         // If the worker is gone there is nobody to tell; the error goes to the exit status.
         let _ = output.send(Kind::Failed, error.to_string().as_bytes());
@@ -65,25 +57,24 @@ fn converse(
     input: &mut (impl Read + AsFd),
     output: &mut Sender<impl Write>,
     counters: &Counters,
+    landlock: io::Result<Option<u32>>,
     birth: &mut dyn Birth,
-) -> io::Result<Role> {
+) -> io::Result<()> {
     barriers::check().map_err(io::Error::other)?;
+    // After the check, which says more of what is missing than Landlock does.
+    let landlock = landlock?;
     let signals = system::child_signals()?;
-    let landlock = landlock::restrict_self()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL, landlock })?;
-    let Some(Received { order, stdin, inputs }) = receive(input, output)? else {
-        return Ok(Role::Agent);
+    let Some(Received { order, stdin, inputs }) = receive(input, output, birth)? else {
+        return Ok(());
     };
     let bounds = order.bounds;
-    let Some(program) = program::start(&order, stdin, counters, birth)? else {
-        return Ok(Role::Program(Box::new(order)));
-    };
+    let program = program::start(&order, stdin, counters, birth)?;
     output.send(Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::Ended, &ended)?;
     artifacts::collect(output, WORKING_DIRECTORY, &inputs, &order.artifacts, &bounds)?;
-    output.send(Kind::Done, &[])?;
-    Ok(Role::Agent)
+    output.send(Kind::Done, &[])
 }
 
 fn say(
@@ -107,7 +98,11 @@ struct Received {
 
 /// Takes the order and puts the files into the working directory, which is empty and ours alone
 /// until the program starts. `None` if the worker went away before it asked for anything.
-fn receive(input: &mut impl Read, output: &mut Sender<impl Write>) -> io::Result<Option<Received>> {
+fn receive(
+    input: &mut impl Read,
+    output: &mut Sender<impl Write>,
+    birth: &mut dyn Birth,
+) -> io::Result<Option<Received>> {
     let mut order: Option<Order> = None;
     let mut stdin = None;
     let mut inputs = Inputs::default();
@@ -119,7 +114,9 @@ fn receive(input: &mut impl Read, output: &mut Sender<impl Write>) -> io::Result
                 order = Some(received);
             }
             Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
-            Kind::Stdin => stdin = Some(hold_stdin(serde_json::from_slice(&payload)?, input)?),
+            Kind::Stdin => {
+                stdin = Some(fill(birth.stdin()?, serde_json::from_slice(&payload)?, input)?)
+            }
             Kind::Start => {
                 let order = order.ok_or_else(|| unexpected(kind))?;
                 return Ok(Some(Received { order, stdin, inputs }));
@@ -146,9 +143,7 @@ fn write_file(header: FileHeader, input: &mut impl Read, inputs: &mut Inputs) ->
         .map_err(|error| io::Error::new(error.kind(), format!("file {:?}: {error}", header.name)))
 }
 
-/// Stdin is a file without a name: no pipe has to be fed while the program runs.
-fn hold_stdin(header: FileHeader, input: &mut impl Read) -> io::Result<File> {
-    let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
+fn fill(mut file: File, header: FileHeader, input: &mut impl Read) -> io::Result<File> {
     copy_content(header.size, input, &mut file)?;
     io::Seek::rewind(&mut file)?;
     Ok(file)

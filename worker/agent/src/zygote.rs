@@ -2,9 +2,9 @@
 //!
 //! It starts as the agent, builds a root tree in namespaces of its own and becomes the interpreter,
 //! which loads a module that is this code again and calls [`serve`]. For every slot it makes a copy of
-//! itself, a [launcher](crate::launch). The launcher's copies become the agents of containers, with every barrier of a cold start, and only then such an agent takes its order and
-//! makes the last copy, the program. So no byte of a job is ever read where another job could see it,
-//! and the zygote itself runs nothing but what is installed on the host.
+//! itself, a [launcher](crate::launch), whose containers' programs are copies in turn (`copies.rs`). So
+//! no byte of a job is ever read where another job could see it, and the zygote itself runs nothing but
+//! what is installed on the host.
 
 use std::{
     env,
@@ -19,24 +19,26 @@ use std::{
 };
 
 use rustix::{
-    process::{DumpableBehavior, Pid, WaitOptions, chdir, set_dumpable_behavior, waitpid},
-    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+    io::fcntl_dupfd_cloexec,
+    process::{Pid, WaitOptions, chdir, waitpid},
+    stdio::dup2_stdin,
 };
 use serde::{Deserialize, Serialize};
 
+pub use crate::copies::attend;
 use crate::{
-    channel::{receive, report},
-    launch::{self, Failed},
-    message::Order,
-    namespace,
-    program::{Birth, Streams},
-    root,
-    session::{Role, WORKING_DIRECTORY},
+    channel::Channel,
+    copies::Copies,
+    launch::{self, Failed, Start},
+    namespace, root,
+    session::WORKING_DIRECTORY,
     system::{self, SignalEffects},
 };
 
 /// Where the interpreter has its socket to the worker. Standard input is what programs will have.
 const CHANNEL: RawFd = 3;
+/// Where it has the file that this process ran from before it was the interpreter: the agent.
+const AGENT: RawFd = 4;
 
 /// Where the interpreter finds the files that it was given.
 pub const DIRECTORY: &str = "/tmp";
@@ -82,8 +84,8 @@ pub enum Report {
 /// What kept it from that; the worker was told, if it could be.
 pub fn become_interpreter() -> io::Result<()> {
     launch::leave_worker()?;
-    let worker = io::stdin().as_fd().try_clone_to_owned()?;
-    let Some((command, descriptors)) = receive(worker.as_fd())? else { return Ok(()) };
+    let mut worker = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
+    let Some((command, descriptors)) = worker.receive()? else { return Ok(()) };
     let error = match command {
         Command::Become { command, environment, files } => {
             let contents = files.iter().map(String::as_str).zip(descriptors);
@@ -91,13 +93,13 @@ pub fn become_interpreter() -> io::Result<()> {
         }
         Command::Copy => io::Error::other("not an interpreter yet"),
     };
-    report(worker.as_fd(), &Report::Failed { reason: error.to_string() })?;
+    worker.report(&Report::Failed { reason: launch::short(&error.to_string()) })?;
     Err(error)
 }
 
 /// Comes back only if it fails.
 fn replace<'a>(
-    worker: &OwnedFd,
+    worker: &Channel,
     command: &[String],
     environment: &[(String, String)],
     files: impl Iterator<Item = (&'a str, OwnedFd)>,
@@ -113,6 +115,9 @@ fn replace<'a>(
             contents.push((name, bytes));
         }
         let contents: Vec<_> = contents.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+        // Both to where neither is going, so that no move closes what is still to be moved.
+        let agent = fcntl_dupfd_cloexec(File::open("/proc/self/exe")?, AGENT + 1)?;
+        let channel = fcntl_dupfd_cloexec(worker, AGENT + 1)?;
         // What it loads has no business outside either.
         system::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         let broken = |failed: Failed| io::Error::other(failed.to_string());
@@ -123,8 +128,9 @@ fn replace<'a>(
         // As for programs: it tells interpreters where the program's file is.
         chdir(WORKING_DIRECTORY)?;
         dup2_stdin(File::open("/dev/null")?)?;
-        system::move_descriptor(worker.as_fd(), CHANNEL)?;
-        system::close_others(&mut [CHANNEL])?;
+        system::move_descriptor(channel.as_fd(), CHANNEL)?;
+        system::move_descriptor(agent.as_fd(), AGENT)?;
+        system::close_others(&mut [CHANNEL, AGENT])?;
         let mut interpreter = process::Command::new(name);
         interpreter
             .args(arguments)
@@ -147,81 +153,95 @@ pub struct Changes {
     pub environment: Option<Vec<(String, String)>>,
 }
 
-/// What a process was started with.
-struct Start {
-    command: Vec<String>,
-    environment: Vec<(String, String)>,
+/// What an interpreter has to do about a fork of its process, apart from the fork.
+#[derive(Debug, Clone, Copy)]
+pub struct Forking {
+    /// Before it.
+    pub before: fn(),
+    /// After it, in the parent.
+    pub in_parent: fn(),
+    /// After it, in the child.
+    pub in_child: fn(),
 }
 
-impl Start {
-    /// This process's own, as its environment is now.
-    fn own() -> io::Result<Self> {
-        let line = fs::read_to_string("/proc/self/cmdline")?;
-        let text = |text: OsString| text.to_string_lossy().into_owned();
-        Ok(Self {
-            command: line.split_terminator('\0').map(str::to_owned).collect(),
-            environment: env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
-        })
-    }
-
-    fn changes(&self, order: Order) -> Changes {
-        Changes {
-            command: Some(order.command).filter(|command| *command != self.command),
-            environment: Some(order.environment).filter(|all| *all != self.environment),
+impl Forking {
+    /// A fork; `None` in the child.
+    fn fork(self) -> io::Result<Option<Pid>> {
+        (self.before)();
+        let forked = system::fork();
+        match forked {
+            Ok(None) => (self.in_child)(),
+            _ => (self.in_parent)(),
         }
+        forked
+    }
+}
+
+/// What this process was started with, its environment as it is now.
+fn own_start() -> io::Result<Start> {
+    let line = fs::read_to_string("/proc/self/cmdline")?;
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    Ok(Start {
+        command: line.split_terminator('\0').map(str::to_owned).collect(),
+        environment: env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+    })
+}
+
+fn changes(from: &Start, to: Start) -> Changes {
+    Changes {
+        command: Some(to.command).filter(|command| *command != from.command),
+        environment: Some(to.environment).filter(|all| *all != from.environment),
     }
 }
 
 /// Makes copies, in the interpreter, for as long as there is a worker; comes back in each program.
 ///
-/// `fork` has to do what the interpreter does about forks of its own; it gives `None` in the child.
-///
 /// # Errors
 /// What keeps the interpreter from being copied; the worker was told.
-pub fn serve(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Changes> {
-    let worker = system::inherited(CHANNEL)?;
-    let refuse = |error: io::Error| {
-        report(worker.as_fd(), &Report::Failed { reason: error.to_string() })?;
+pub fn serve(forking: Forking) -> io::Result<Changes> {
+    let mut worker = Channel::new(system::inherited(CHANNEL)?);
+    let refuse = |worker: &Channel, error: io::Error| {
+        worker.report(&Report::Failed { reason: launch::short(&error.to_string()) })?;
         Err(error)
     };
-    let mut copies = match prepare(fork) {
+    let mut copies = match prepare(forking) {
         Ok(copies) => copies,
-        Err(error) => return refuse(error),
+        Err(error) => return refuse(&worker, error),
     };
-    report(worker.as_fd(), &Report::Ready)?;
-    while let Some((command, descriptors)) = receive::<Command>(worker.as_fd())? {
+    worker.report(&Report::Ready)?;
+    while let Some((command, descriptors)) = worker.receive::<Command>()? {
         while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
         let (Command::Copy, Some(socket)) = (command, descriptors.into_iter().next()) else {
-            return refuse(io::Error::other(
-                "an interpreter only makes copies, with a socket each",
-            ));
+            let error = "an interpreter only makes copies, with a socket each";
+            return refuse(&worker, io::Error::other(error));
         };
-        match fork() {
+        match forking.fork() {
             Ok(Some(process)) => {
                 let process = process.as_raw_nonzero().get().unsigned_abs();
-                report(worker.as_fd(), &Report::Copied { process })?;
+                worker.report(&Report::Copied { process })?;
             }
             Ok(None) => {
-                let order = launch(socket, &mut copies)?;
-                return Ok(copies.start.changes(order));
+                let start = launch(socket, &mut copies)?;
+                return Ok(changes(&copies.start, start));
             }
-            Err(error) => return refuse(error),
+            Err(error) => return refuse(&worker, error),
         }
     }
     system::exit(0)
 }
 
 /// Does what copies would have to do otherwise, each of them.
-fn prepare(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Copies> {
+fn prepare(forking: Forking) -> io::Result<Copies> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
         // A copy has one thread, and finds locked for ever what the others held.
         return Err(io::Error::other(format!("{threads} threads run after the start, not one")));
     }
-    let start = Start::own()?;
+    let agent = system::inherited(AGENT)?;
+    let start = own_start()?;
     // What most programs are started with, so that they needn't see to it.
     system::show_start(&start.command, &start.environment)?;
-    let copies = Copies { fork, start, effects: SignalEffects::read() };
+    let copies = Copies::new(forking, start, SignalEffects::read(), agent)?;
     system::forget_signal_effects();
     system::collapse_memory()?;
     system::block_stop_signals()?;
@@ -229,56 +249,15 @@ fn prepare(fork: fn() -> io::Result<Option<Pid>>) -> io::Result<Copies> {
 }
 
 /// The copy's part, until its slot isn't needed any more.
-fn launch(socket: OwnedFd, copies: &mut Copies) -> io::Result<Order> {
+fn launch(socket: OwnedFd, copies: &mut Copies) -> io::Result<Start> {
     rustix::process::setsid()?;
-    system::close_others(&mut [socket.as_raw_fd()])?;
-    match launch::serve_slot(socket.as_fd(), copies) {
-        Ok(Role::Program(order)) => Ok(*order),
-        Ok(Role::Agent) => system::exit(0),
+    system::close_others(&mut [socket.as_raw_fd(), copies.agent.as_raw_fd()])?;
+    match launch::serve_slot(Channel::new(socket), copies) {
+        Ok(Some(start)) => Ok(*start),
+        Ok(None) => system::exit(0),
         Err(error) => {
             eprintln!("sandfleet-agent: {error}");
             system::exit(1)
         }
-    }
-}
-
-/// Programs that are copies of their agent.
-struct Copies {
-    fork: fn() -> io::Result<Option<Pid>>,
-    start: Start,
-    effects: SignalEffects,
-}
-
-impl Birth for Copies {
-    fn start(&mut self, order: &Order, streams: Streams) -> io::Result<Option<Pid>> {
-        let child = (self.fork)()?;
-        if child.is_none()
-            && let Err(error) = self.become_program(order, streams)
-        {
-            // The agent's stream may still be open here, and is not the program's to speak on.
-            eprintln!("the program can't be started: {error}");
-            system::exit(126);
-        }
-        Ok(child)
-    }
-}
-
-impl Copies {
-    /// As after an exec: three descriptors, no signal blocked, and nobody hidden from himself.
-    fn become_program(&self, order: &Order, streams: Streams) -> io::Result<()> {
-        match streams.stdin {
-            Some(file) => dup2_stdin(file)?,
-            None => dup2_stdin(File::open("/dev/null")?)?,
-        }
-        dup2_stdout(streams.stdout)?;
-        dup2_stderr(streams.stderr)?;
-        system::close_others(&mut [])?;
-        // What it was in so far is hidden by the container's own.
-        chdir(WORKING_DIRECTORY)?;
-        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-        if (&order.command, &order.environment) != (&self.start.command, &self.start.environment) {
-            system::show_start(&order.command, &order.environment)?;
-        }
-        self.effects.restore()
     }
 }

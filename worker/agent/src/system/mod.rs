@@ -1,11 +1,13 @@
 //! The few system calls that no safe wrapper offers: the one home of `unsafe`.
 #![allow(unsafe_code)]
 
+mod branch;
 mod memory;
 mod signals;
 mod start;
 
 pub(crate) use self::{
+    branch::{Branch, Stacks, branch},
     memory::collapse_memory,
     signals::{
         SignalEffects, block_stop_signals, child_signals, forget_signal_effects,
@@ -15,6 +17,7 @@ pub(crate) use self::{
 };
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
@@ -36,6 +39,37 @@ pub(crate) fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
     // lock can be held by a thread that the child doesn't have. No pointer is passed.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32))
+}
+
+/// A fork as the C library has it, with all that its libraries want done about one. `None` in the child.
+///
+/// # Errors
+/// Those of fork(2).
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: takes no pointer. The caller is single-threaded, as above.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
+/// Becomes the program in `file`, with `arguments` and an empty environment; comes back only if that
+/// fails. Descriptors that are to be open there must be marked so.
+pub(crate) fn become_file(file: BorrowedFd<'_>, arguments: [&CStr; 3]) -> io::Error {
+    let [name, first, second] = arguments.map(CStr::as_ptr);
+    let pointers = [name, first, second, std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: the path is an empty string, both lists end with a null pointer, and all of them outlive
+    // the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            pointers.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
 }
 
 /// Ends this process without a word to the code that it may be a copy of: nothing of that is
@@ -134,6 +168,15 @@ pub(crate) fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::
     }
 }
 
+/// Keeps the descriptor `number` open over exec.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn bequeath(number: RawFd) -> io::Result<()> {
+    // SAFETY: takes no pointer, and changes nothing but the flag.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop)
+}
+
 /// The descriptor `number`, which this process was started with for the caller alone; it ends with an
 /// exec from here on.
 ///
@@ -158,7 +201,8 @@ pub(crate) fn close_others(keep: &mut [i32]) -> io::Result<()> {
     for fd in keep.iter().copied().chain([i32::MAX]) {
         if from < fd {
             // SAFETY: the caller is a freshly started process that uses no descriptor but those
-            // it keeps; objects that own the others are never used or dropped in it.
+            // it keeps. Objects that own the others are not used in it; those that are dropped are
+            // dropped before anything else is opened that stays open, and so close nothing.
             check(unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) })?;
         }
         from = fd.max(from - 1).saturating_add(1);

@@ -11,15 +11,13 @@ mod python;
 
 use std::io;
 
-use rustix::process::Pid;
-use sandfleet_agent::zygote::{self, Changes};
+use sandfleet_agent::zygote::{self, Changes, Forking};
 
 /// Becomes a zygote; comes back in its programs.
 fn serve() -> io::Result<Changes> {
-    zygote::serve(fork)
-}
-
-/// A fork of which the interpreter knows; `None` in the child.
-fn fork() -> io::Result<Option<Pid>> {
-    Ok(Pid::from_raw(python::fork()?))
+    zygote::serve(Forking {
+        before: python::before_fork,
+        in_parent: python::after_fork_in_parent,
+        in_child: python::after_fork_in_child,
+    })
 }

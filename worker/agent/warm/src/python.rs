@@ -7,7 +7,7 @@
 use std::{
     cell::UnsafeCell,
     ffi::{CStr, c_char, c_int, c_long, c_void},
-    io, ptr,
+    ptr,
     sync::atomic::{AtomicPtr, Ordering},
 };
 
@@ -156,20 +156,22 @@ unsafe extern "C" fn PyInit__warm() -> *mut Object {
     unsafe { PyModule_Create2(MODULE.0.get(), ABI) }
 }
 
-/// A fork with all that the interpreter does about one; 0 in the child.
-pub(crate) fn fork() -> io::Result<c_int> {
-    // SAFETY: called with the lock held, in pairs, around the fork, as the interpreter's own fork does.
-    unsafe {
-        PyOS_BeforeFork();
-        let child = libc::fork();
-        if child == 0 {
-            PyOS_AfterFork_Child();
-            return Ok(0);
-        }
-        let error = io::Error::last_os_error();
-        PyOS_AfterFork_Parent();
-        if child < 0 { Err(error) } else { Ok(child) }
-    }
+/// What the interpreter's own fork does before it forks.
+pub(crate) fn before_fork() {
+    // SAFETY: called with the lock held, in pairs with one of the following, as these are.
+    unsafe { PyOS_BeforeFork() }
+}
+
+/// What it does afterwards, in the parent.
+pub(crate) fn after_fork_in_parent() {
+    // SAFETY: as above.
+    unsafe { PyOS_AfterFork_Parent() }
+}
+
+/// What it does afterwards, in the child.
+pub(crate) fn after_fork_in_child() {
+    // SAFETY: as above.
+    unsafe { PyOS_AfterFork_Child() }
 }
 
 /// `serve()`: the command and the environment, as pairs; `None` for what is as it was.

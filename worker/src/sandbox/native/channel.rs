@@ -13,7 +13,7 @@ use rustix::{
         SocketFlags, SocketType, recv, sendmsg, socketpair,
     },
 };
-use sandfleet_agent::launch::{COUNTER_FILES, MAX_MESSAGE};
+use sandfleet_agent::launch::{COUNTER_FILES, MAX_REPORT};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
 
@@ -61,7 +61,7 @@ impl Channel {
 
     /// Waits for the next message; an error once the process is gone.
     pub(crate) async fn receive<T: DeserializeOwned>(&self) -> io::Result<T> {
-        let mut bytes = vec![0; MAX_MESSAGE];
+        let mut bytes = vec![0; MAX_REPORT];
         let length = self
             .0
             .async_io(Interest::READABLE, || {

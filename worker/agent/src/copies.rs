@@ -1,0 +1,291 @@
+//! Containers whose programs are copies of an interpreter, in a copy of a [zygote](crate::zygote).
+//!
+//! To copy an interpreter takes longer than many programs, so a container has one copy only, its program.
+//! PID 1 puts all barriers up while it still works in the launcher's memory, forks the program, and then
+//! becomes the agent by an exec, as small as in a cold start. All that is before the order is there: the
+//! program waits for it with the agent, which hands it over.
+
+use std::{
+    ffi::CStr,
+    fs::File,
+    io::{self, ErrorKind},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{DumpableBehavior, Pid, chdir, set_dumpable_behavior},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    counters::Counters,
+    frame::{self, Kind, Sender},
+    landlock,
+    launch::{self, Born, Origin, Slot, Start},
+    message::{Bounds, Order, ScratchSpace},
+    namespace,
+    program::{self, Birth, Started},
+    session::{self, WORKING_DIRECTORY},
+    system::{self, Branch, SignalEffects, Stacks},
+    zygote::Forking,
+};
+
+/// Makes containers of copies of this process.
+pub(crate) struct Copies {
+    forking: Forking,
+    /// What this process was started with.
+    pub(crate) start: Start,
+    effects: SignalEffects,
+    /// The agent's file.
+    pub(crate) agent: OwnedFd,
+    stacks: Stacks,
+}
+
+impl Copies {
+    pub(crate) fn new(
+        forking: Forking,
+        start: Start,
+        effects: SignalEffects,
+        agent: OwnedFd,
+    ) -> io::Result<Self> {
+        Ok(Self { forking, start, effects, agent, stacks: Stacks::new()? })
+    }
+}
+
+/// What an agent has from before its exec: numbers of descriptors, and more.
+#[derive(Debug, Serialize, Deserialize)]
+struct Legacy {
+    /// To the worker.
+    stream: RawFd,
+    /// To the program.
+    link: RawFd,
+    /// What the program reads and writes: stdin, stdout, stderr.
+    streams: [RawFd; 3],
+    /// The slot's [`Counters`].
+    counters: Vec<RawFd>,
+    /// Which process the program is.
+    program: i32,
+    /// The version of Landlock that both are under.
+    landlock: Option<u32>,
+}
+
+/// The program's ends of its streams: made before it, since a descriptor that is sent later may be one too
+/// many for what earlier programs of the same user have left on the way.
+struct Streams {
+    stdin: File,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+/// What a program is told over its link.
+#[derive(Debug, Serialize, Deserialize)]
+struct Call {
+    has_stdin: bool,
+    start: Start,
+    bounds: Bounds,
+}
+
+impl Origin for Copies {
+    fn start(
+        &mut self,
+        slot: &Slot,
+        scratch: &ScratchSpace,
+        stream: UnixStream,
+    ) -> io::Result<Born> {
+        let (link, programs_link) = UnixStream::pair()?;
+        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let streams =
+            Streams { stdin: program::stdin_file()?, stdout: stdout_end, stderr: stderr_end };
+        let mut legacy = Legacy {
+            stream: stream.as_raw_fd(),
+            link: link.as_raw_fd(),
+            streams: [streams.stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            counters: slot.counters.descriptors(),
+            program: 0,
+            landlock: None,
+        };
+        let mut keep = legacy.counters.clone();
+        keep.extend(legacy.streams);
+        keep.extend([streams.stdout.as_raw_fd(), streams.stderr.as_raw_fd()]);
+        keep.extend([legacy.stream, legacy.link]);
+        keep.extend([programs_link.as_raw_fd(), self.agent.as_raw_fd()]);
+        let agent = self.agent.as_fd();
+        let mut container = || {
+            legacy.landlock = put_up(slot, scratch, &stream, &mut keep);
+            match system::fork() {
+                Ok(None) => {}
+                Ok(Some(program)) => {
+                    legacy.program = program.as_raw_nonzero().get();
+                    give_up(&stream, &become_agent(agent, &legacy))
+                }
+                Err(error) => give_up(&stream, &error),
+            }
+        };
+        (self.forking.before)();
+        let branch = namespace::branch_container(&mut self.stacks, &mut container);
+        match branch {
+            Ok(Branch::Grandchild) => (self.forking.in_child)(),
+            _ => (self.forking.in_parent)(),
+        }
+        match branch {
+            Ok(Branch::Caller(container)) => Ok(Born::Container(container)),
+            Err(failed) => Ok(Born::Failed(failed)),
+            Ok(Branch::Grandchild) => {
+                // The agent's.
+                drop((stream, link, stdout, stderr));
+                Ok(Born::Program(Box::new(self.become_program(&programs_link, streams))))
+            }
+        }
+    }
+}
+
+/// Puts up every barrier of a cold start; gives back the version of Landlock. Tells the worker of one that
+/// can't be put up, and ends.
+fn put_up(
+    slot: &Slot,
+    scratch: &ScratchSpace,
+    stream: &UnixStream,
+    keep: &mut [RawFd],
+) -> Option<u32> {
+    if let Err(failed) = launch::build(slot, scratch) {
+        system::exit(launch::complain(stream, &failed).is_err().into())
+    }
+    let restricted = launch::be_silent()
+        .and_then(|()| system::close_others(keep))
+        .and_then(|()| landlock::restrict_self());
+    restricted.unwrap_or_else(|error| give_up(stream, &error))
+}
+
+fn give_up(stream: &UnixStream, error: &io::Error) -> ! {
+    // If the worker is gone there is nobody to tell.
+    let _ = Sender::new(stream).send(Kind::Failed, error.to_string().as_bytes());
+    system::exit(1)
+}
+
+/// Becomes the agent, with `legacy`; comes back only if that fails.
+fn become_agent(agent: BorrowedFd<'_>, legacy: &Legacy) -> io::Error {
+    // On the stack: what is taken from the launcher's memory here nobody would ever give back.
+    let mut text = [0; 256];
+    let last = text.len() - 1;
+    let told =
+        serde_json::to_writer(&mut text[..last], legacy).map_err(io::Error::from).and_then(|()| {
+            let mut numbers = legacy
+                .counters
+                .iter()
+                .copied()
+                .chain(legacy.streams)
+                .chain([legacy.stream, legacy.link]);
+            numbers.try_for_each(system::bequeath)?;
+            CStr::from_bytes_until_nul(&text).map_err(io::Error::other)
+        });
+    match told {
+        Ok(legacy) => system::become_file(agent, [c"sandfleet-agent", c"attend", legacy]),
+        Err(error) => error,
+    }
+}
+
+/// The agent of a container whose program waits for its call, with the legacy in `text`.
+///
+/// # Errors
+/// What kept it from doing its part; the worker was told, if it could be.
+pub fn attend(text: &str) -> io::Result<()> {
+    let legacy: Legacy = serde_json::from_str(text)?;
+    let stream = UnixStream::from(system::inherited(legacy.stream)?);
+    let link = UnixStream::from(system::inherited(legacy.link)?);
+    let counters: Vec<OwnedFd> =
+        legacy.counters.iter().copied().map(system::inherited).collect::<io::Result<_>>()?;
+    let program = Pid::from_raw(legacy.program).ok_or(io::ErrorKind::InvalidInput)?;
+    let counters = Counters::from_descriptors(counters);
+    let [stdin, stdout, stderr] = legacy.streams;
+    let output = |number| system::inherited(number).map(File::from);
+    let mut waiting = Waiting {
+        link,
+        program,
+        stdin: output(stdin)?,
+        output: Some((output(stdout)?, output(stderr)?)),
+    };
+    // An exec makes a process readable for its own user again. The session's first step ends that, and the
+    // program, which is that user, has not been called yet.
+    session::serve(&stream, &stream, &counters, Ok(legacy.landlock), &mut waiting)
+}
+
+/// A program that is there and waits for its call.
+struct Waiting {
+    link: UnixStream,
+    program: Pid,
+    stdin: File,
+    /// What it writes to stdout and stderr.
+    output: Option<(File, File)>,
+}
+
+impl Birth for Waiting {
+    /// The program has it already.
+    fn stdin(&mut self) -> io::Result<File> {
+        self.stdin.try_clone()
+    }
+
+    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started> {
+        let call = Call {
+            has_stdin: stdin.is_some(),
+            start: Start { command: order.command.clone(), environment: order.environment.clone() },
+            bounds: order.bounds,
+        };
+        let called = Sender::new(&self.link).send(Kind::Order, &serde_json::to_vec(&call)?);
+        if let Err(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =
+            called.as_ref().map_err(io::Error::kind)
+        {
+            // The program is gone, and nothing of the job has happened yet. That is how every container
+            // looks that is gone before its job: nobody says a word.
+            system::exit(1)
+        }
+        called?;
+        let (stdout, stderr) =
+            self.output.take().ok_or_else(|| io::Error::other("called twice"))?;
+        Ok(Started { pid: self.program, stdout, stderr })
+    }
+}
+
+impl Copies {
+    /// Waits for the call and becomes the program that it asks for, up to what the interpreter itself has
+    /// to do about it.
+    fn become_program(&self, link: &UnixStream, streams: Streams) -> Start {
+        match self.take_call(link, streams) {
+            Ok(Some(start)) => start,
+            // The container is over before anybody had a program for it.
+            Ok(None) => system::exit(0),
+            Err(error) => {
+                eprintln!("the program can't be started: {error}");
+                system::exit(126)
+            }
+        }
+    }
+
+    fn take_call(&self, mut link: &UnixStream, streams: Streams) -> io::Result<Option<Start>> {
+        let call = match frame::read(&mut link)? {
+            Some((Kind::Order, call)) => call,
+            Some(_) => return Err(io::Error::other("no call")),
+            None => return Ok(None),
+        };
+        let Call { has_stdin, start, bounds } = serde_json::from_slice(&call)?;
+        // As after an exec: three descriptors, no signal blocked, and nobody hidden from himself.
+        dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
+        dup2_stdout(streams.stdout)?;
+        dup2_stderr(streams.stderr)?;
+        system::close_others(&mut [])?;
+        // What it was in so far is hidden by the container's own.
+        chdir(WORKING_DIRECTORY)?;
+        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        if start != self.start {
+            system::show_start(&start.command, &start.environment)?;
+        }
+        self.effects.restore()?;
+        program::limit(&bounds)?;
+        Ok(Some(start))
+    }
+}

@@ -1,0 +1,242 @@
+//! A child that works in its parent's memory while the parent waits, has a child of its own, and then
+//! becomes another program: so of a large process there is one copy and not two.
+
+use std::{
+    ffi::{c_int, c_uint, c_void},
+    io, mem, ptr,
+};
+
+use rustix::process::Pid;
+
+use super::check;
+
+/// Bytes of each stack: what the child does needs some pages.
+const STACK_BYTES: usize = 256 << 10;
+/// Bytes below each that nobody may touch: a stack that is too small ends its process.
+const GUARD_BYTES: usize = 64 << 10;
+
+/// Stacks for the parent while it waits, and for its child: neither may touch the caller's, on which the
+/// grandchild goes on.
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    waiting: Stack,
+    child: Stack,
+}
+
+impl Stacks {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { waiting: Stack::new()?, child: Stack::new()? })
+    }
+}
+
+/// A mapping of its own: the guard, and above it the stack.
+#[derive(Debug)]
+struct Stack(*mut c_void);
+
+impl Stack {
+    fn new() -> io::Result<Self> {
+        let (access, kind) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, of which a part that is within it is made accessible.
+        unsafe {
+            let start = libc::mmap(ptr::null_mut(), GUARD_BYTES + STACK_BYTES, access, kind, -1, 0);
+            if start == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            let stack = Self(start);
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            check(libc::mprotect(stack.bottom(), STACK_BYTES, access).into())?;
+            Ok(stack)
+        }
+    }
+
+    fn bottom(&self) -> *mut c_void {
+        self.0.wrapping_byte_add(GUARD_BYTES)
+    }
+
+    /// Where it begins: stacks grow downwards.
+    fn top(&self) -> *mut c_void {
+        self.bottom().wrapping_byte_add(STACK_BYTES)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this one's own, and nobody stands on it who still has it.
+        unsafe { libc::munmap(self.0, GUARD_BYTES + STACK_BYTES) };
+    }
+}
+
+/// As whom [`branch`] comes back.
+#[derive(Debug)]
+pub(crate) enum Branch {
+    /// As the caller, whose child this is. It is another program by now, or gone.
+    Caller(Pid),
+    /// As the child's child, with a copy of the caller's memory.
+    Grandchild,
+}
+
+struct Branching<'a> {
+    flags: c_int,
+    child: &'a mut dyn FnMut(),
+    child_stack: *mut c_void,
+    caller: libc::ucontext_t,
+    result: Option<io::Result<Branch>>,
+}
+
+/// Starts a child in the namespaces of `flags` (`CLONE_NEW*`) that does `child`, which has to fork. It
+/// returns in the fork's child only; in the child itself it ends with an exec or an exit, and the caller
+/// waits for either. Until then the child works in the caller's memory, so nothing that it puts there
+/// and doesn't take away is ever freed.
+///
+/// # Errors
+/// Those of clone(2).
+pub(crate) fn branch(
+    stacks: &mut Stacks,
+    flags: c_int,
+    child: &mut dyn FnMut(),
+) -> io::Result<Branch> {
+    // SAFETY: all-zero contexts are valid and are filled before they are used. The caller's context is
+    // left by `swapcontext` and entered again at most once in each process: here by the end of `wait`
+    // (`uc_link`), in the grandchild by `setcontext`, in its own copy of an untouched stack. The stacks
+    // and `branching` outlive that, and nobody else uses them meanwhile: this process has one thread.
+    unsafe {
+        let mut branching = Branching {
+            flags,
+            child,
+            child_stack: stacks.child.top(),
+            caller: mem::zeroed(),
+            result: None,
+        };
+        let mut waiting = mem::zeroed::<libc::ucontext_t>();
+        check(libc::getcontext(&mut waiting).into())?;
+        waiting.uc_stack.ss_sp = stacks.waiting.bottom();
+        waiting.uc_stack.ss_size = STACK_BYTES;
+        waiting.uc_link = &raw mut branching.caller;
+        let address = (&raw mut branching).expose_provenance() as u64;
+        let function: extern "C" fn() =
+            mem::transmute::<extern "C" fn(c_uint, c_uint), extern "C" fn()>(wait);
+        // Arguments are words of C's `int`: a pointer takes two.
+        libc::makecontext(&mut waiting, function, 2, (address >> 32) as c_uint, address as c_uint);
+        check(libc::swapcontext(&raw mut branching.caller, &waiting).into())?;
+        // Written behind the compiler's back.
+        let result = ptr::read_volatile(&raw const branching.result);
+        mem::forget(branching.result.take());
+        result.unwrap_or_else(|| Err(io::Error::other("nobody has come back")))
+    }
+}
+
+/// The caller, on another stack: its own is to be found by the grandchild as it was.
+extern "C" fn wait(high: c_uint, low: c_uint) {
+    let address = u64::from(high) << 32 | u64::from(low);
+    let branching = ptr::with_exposed_provenance_mut::<Branching<'_>>(address as usize);
+    // SAFETY: the address is that of `branch`'s own, which waits for us. The child has a stack of its
+    // own, and all of it is free: until it is another program or gone, this process doesn't go on, as
+    // CLONE_VFORK says.
+    unsafe {
+        let flags = (*branching).flags | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let child = libc::clone(begin, (*branching).child_stack, flags, branching.cast());
+        let child = check(child.into()).map(|child| Pid::from_raw(child as i32));
+        (*branching).result = Some(match child {
+            Ok(Some(child)) => Ok(Branch::Caller(child)),
+            Ok(None) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) => Err(error),
+        });
+    }
+}
+
+extern "C" fn begin(branching: *mut c_void) -> c_int {
+    let branching = branching.cast::<Branching<'_>>();
+    // SAFETY: as in `wait`. Past the call this is the grandchild, with a copy of it all.
+    unsafe {
+        ((*branching).child)();
+        (*branching).result = Some(Ok(Branch::Grandchild));
+        keep_restartable_sequences();
+        libc::setcontext(&raw const (*branching).caller);
+    }
+    // Not reached: the context is one that `swapcontext` has filled.
+    126
+}
+
+/// The kernel writes into a place of the C library's on which processor a thread is. It stops for a child
+/// that works in its parent's memory, and so for that child's children.
+fn keep_restartable_sequences() {
+    /// What stands before every place at which a sequence is given up.
+    #[cfg(target_arch = "x86_64")]
+    const SIGNATURE: c_uint = 0x5305_3053;
+    #[cfg(target_arch = "aarch64")]
+    const SIGNATURE: c_uint = 0xd428_bc00;
+    /// The place as every kernel takes it, in bytes.
+    const PLACE_BYTES: usize = 32;
+
+    // SAFETY: both names are, where the library has them, constants of the types that its manual gives
+    // them. The place belongs to this thread, for as long as it lives, and the library has it registered
+    // for every thread unless the size is 0. If the kernel has it already, it says so and that's that.
+    unsafe {
+        let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<c_uint>();
+        let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
+        if size.is_null() || offset.is_null() || *size == 0 {
+            return;
+        }
+        let place = thread_pointer().wrapping_offset(*offset);
+        libc::syscall(libc::SYS_rseq, place, PLACE_BYTES, 0, SIGNATURE);
+    }
+}
+
+/// What the offsets of a thread's own memory are counted from.
+fn thread_pointer() -> *mut u8 {
+    let pointer: *mut u8;
+    // SAFETY: reads one register, or the word that it points to, which every thread of the C library's has.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags));
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustix::process::{WaitOptions, waitpid};
+
+    use super::*;
+    use crate::system;
+
+    /// Tests are threads of one process, and what is tested is for processes with one thread; so the
+    /// grandchild only does what any process may do after a fork.
+    #[test]
+    fn a_grandchild_goes_on_where_the_caller_was() {
+        let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut stacks = Stacks::new().expect("two stacks");
+        for round in 0..3u8 {
+            let mut number = round;
+            let parent = rustix::process::getpid();
+            let mut child = || {
+                number += 100;
+                match system::fork() {
+                    Ok(None) => {}
+                    // As an exec would: the caller goes on.
+                    _ => system::exit(0),
+                }
+            };
+            match branch(&mut stacks, 0, &mut child).expect("possible") {
+                Branch::Caller(child) => {
+                    assert_eq!(rustix::process::getpid(), parent);
+                    let _ = waitpid(Some(child), WaitOptions::empty());
+                }
+                Branch::Grandchild => {
+                    let is_own = rustix::process::getpid() != parent;
+                    // SAFETY: takes no pointer.
+                    let processor = unsafe { libc::sched_getcpu() };
+                    let _ = theirs.write_all(&[number, u8::from(is_own), u8::from(processor >= 0)]);
+                    system::exit(0);
+                }
+            }
+            let mut said = [0; 3];
+            ours.read_exact(&mut said).expect("three bytes");
+            assert_eq!(said, [100 + round, 1, 1]);
+        }
+    }
+}

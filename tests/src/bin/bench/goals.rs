@@ -19,9 +19,24 @@ pub(crate) struct Goal {
     /// Nothing if it wasn't measured.
     pub(crate) measured: Option<f64>,
     pub(crate) met: Option<bool>,
+    /// The same as a multiple of the bare process, for goals that are milliseconds or jobs a second.
+    pub(crate) in_bare: Option<InBare>,
     /// Why there is no figure.
     pub(crate) problem: Option<String>,
 }
+
+/// Times and rates say something of a machine only; beside the bare process of each machine they can be
+/// compared.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct InBare {
+    /// On the machine on which the goals were set.
+    pub(crate) goal: f64,
+    /// Here.
+    pub(crate) measured: f64,
+}
+
+/// What the bare process took there, in milliseconds.
+const BARE_MS: f64 = 5.7;
 
 /// Which figure of a row it is about.
 #[derive(Clone, Copy)]
@@ -49,6 +64,11 @@ impl Bound {
             Bound::AtLeast(bound) => figure >= bound,
             Bound::AtMost(bound) => figure <= bound,
         }
+    }
+
+    fn figure(self) -> f64 {
+        let (Bound::AtLeast(figure) | Bound::AtMost(figure)) = self;
+        figure
     }
 
     fn text(self) -> String {
@@ -153,6 +173,8 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Goal> {
                 goal: bound.text(),
                 measured,
                 met: measured.map(|figure| bound.holds(figure)),
+                in_bare: measured
+                    .and_then(|measured| in_bare(rows, group, figure, bound, measured)),
                 problem,
             }
         })
@@ -163,6 +185,27 @@ fn find<'a>(rows: &'a [Row], group: &str, lane: &str) -> Result<&'a Row, String>
     let row = rows.iter().find(|row| row.group == group && row.lane == lane);
     let row = row.ok_or("not measured")?;
     row.problem.as_ref().map_or(Ok(row), |problem| Err(problem.clone()))
+}
+
+fn in_bare(
+    rows: &[Row],
+    group: &str,
+    figure: Figure<'_>,
+    bound: Bound,
+    measured: f64,
+) -> Option<InBare> {
+    match figure {
+        Figure::AddedP50 | Figure::AddedP99 | Figure::P50 => {
+            let bare = find(rows, ONE, BARE).ok()?.p50_ms?;
+            Some(InBare { goal: bound.figure() / BARE_MS, measured: measured / bare })
+        }
+        Figure::Rate if group == data::GROUP => {
+            let bare = find(rows, TWO, BARE).ok()?.rate;
+            let there = 2.0 * 1000.0 / BARE_MS;
+            Some(InBare { goal: bound.figure() / there, measured: measured / bare })
+        }
+        _ => None,
+    }
 }
 
 fn look(rows: &[Row], group: &str, lane: &str, figure: Figure<'_>) -> Result<f64, String> {
@@ -201,6 +244,17 @@ mod tests {
         assert_eq!((goals[0].measured, goals[0].met), (Some(0.8), Some(true)));
         let rows = [row(BARE, &[1.0]), row(COLD, &[0.74])];
         assert_eq!(judge(&rows)[0].met, Some(false));
+    }
+
+    #[test]
+    fn milliseconds_are_compared_by_the_bare_process() {
+        let alone = |lane| Row { group: ONE.into(), ..row(lane, &[]) };
+        let bare = Row { p50_ms: Some(11.4), ..alone(BARE) };
+        let goals = judge(&[bare, Row { added_p50_ms: Some(3.0), ..alone(COLD) }]);
+        let there = 1.5 / BARE_MS;
+        assert_eq!(goals[1].met, Some(false));
+        assert_eq!(goals[1].in_bare, Some(InBare { goal: there, measured: 3.0 / 11.4 }));
+        assert_eq!(goals[0].in_bare, None);
     }
 
     #[test]

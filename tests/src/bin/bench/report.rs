@@ -31,7 +31,8 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let short = if self.quick { " A quick run: too few jobs to publish." } else { "" };
         let mut text = format!("{:.0}.{short} {}\n\n", self.at, self.machine.sentence());
-        text += "| goal | bound | measured | met |\n|---|---|---|---|\n";
+        text += "| goal | bound | measured | met | in bare processes: bound, measured |\n";
+        text += "|---|---|---|---|---|\n";
         for goal in &self.goals {
             let measured = goal.measured.map_or("–".into(), |figure| format!("{figure:.2}"));
             let met = match (goal.met, &goal.problem) {
@@ -40,7 +41,12 @@ impl Report {
                 (None, Some(problem)) => &one_line(problem),
                 (None, None) => "–",
             };
-            text += &format!("| {} | {} | {measured} | {met} |\n", goal.what, goal.goal);
+            let in_bare = goal
+                .in_bare
+                .as_ref()
+                .map_or(String::new(), |it| format!("{:.2}, {:.2}", it.goal, it.measured));
+            text +=
+                &format!("| {} | {} | {measured} | {met} | {in_bare} |\n", goal.what, goal.goal);
         }
         let mut group = "";
         for row in &self.rows {

@@ -67,7 +67,7 @@ impl Relay {
                         let now = *wire.borrow_and_update();
                         match (now.state, tls) {
                             (State::Cut, _) => {}
-                            (State::Silent, _) => hold(now, wire).await,
+                            (State::Silent, _) => hold(wire).await,
                             (State::Whole, None) => pass(near, &address, now, wire).await,
                             (State::Whole, Some(tls)) => {
                                 // Who refuses our certificate goes away.
@@ -97,8 +97,8 @@ impl Relay {
         self.change(State::Cut);
     }
 
-    /// Passes nothing on any more, and keeps all connections open, also new ones, until
-    /// [`mend`](Self::mend): as when the other end's host is gone.
+    /// Passes nothing on any more, and keeps all connections open, also new ones: as when the other
+    /// end's host is gone. [`mend`](Self::mend) brings none of them back, and tells nobody.
     pub fn silence(&self) {
         self.change(State::Silent);
     }
@@ -136,11 +136,11 @@ async fn pass(
     if let Ok(now) = changed
         && now.state == State::Silent
     {
-        hold(now, wire).await;
+        hold(wire).await;
     }
 }
 
-/// Does nothing until the wire is another one.
-async fn hold(now: Wire, mut wire: watch::Receiver<Wire>) {
-    let _ = wire.wait_for(|later| later.changes > now.changes).await;
+/// Does nothing until the wire is cut.
+async fn hold(mut wire: watch::Receiver<Wire>) {
+    let _ = wire.wait_for(|now| now.state == State::Cut).await;
 }

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long the last of them may take.
 const DRAIN: Duration = Duration::from_secs(240);
 /// How long a fleet may take to give results again.
-const RECOVERY: Duration = Duration::from_secs(120);
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Whether it is the short form, `SANDFLEET_TEST_CHAOS=short`: all faults, fewer jobs.
 pub(crate) fn is_short() -> bool {
@@ -41,7 +41,7 @@ pub(crate) fn is_short() -> bool {
 /// was taken away.
 fn patience(full: Duration) -> Duration {
     let is_impatient = std::env::var("SANDFLEET_TEST_CHAOS").is_ok_and(|it| it == "impatient");
-    if is_impatient { full / 4 } else { full }
+    if is_impatient { full / 2 } else { full }
 }
 
 /// How often something is done: `full` times, or `short` in the short form.

@@ -32,7 +32,7 @@ pub use own_broker::OwnBroker;
 pub use own_redis::OwnRedis;
 pub use page::page;
 pub use pair::{Pair, Worker, claim};
-pub use processes::children_of;
+pub use processes::{children_of, file_of};
 pub use relay::Relay;
 pub use services::{Services, setting};
 pub use stuck::Stuck;

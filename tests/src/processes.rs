@@ -1,6 +1,6 @@
-//! Who is whose child.
+//! Who is whose child, and runs what.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use rustix::process::Pid;
 
@@ -13,4 +13,9 @@ pub fn children_of(process: &str) -> Vec<Pid> {
         list.split_whitespace().filter_map(|number| number.parse().ok()).collect::<Vec<i32>>()
     });
     numbers.filter_map(Pid::from_raw).collect()
+}
+
+/// What `process`, a number, runs from; nothing if it is gone.
+pub fn file_of(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/exe")).ok()
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sandfleet_common::{Job, JobId, JobResult};
-use sandfleet_tests::{children_of, eventually};
+use sandfleet_tests::{children_of, eventually, file_of};
 use sandfleet_worker::{
     app,
     config::{Backend, Settings},
@@ -209,21 +209,12 @@ fn is_alone(launcher: &Path) -> bool {
         let inside = inside.unwrap_or_default();
         let others: Vec<String> =
             inside.lines().filter(|it| *it != pid).map(str::to_owned).collect();
-        let is_first = |it: &&String| parent(&place(it)).as_deref() == Some(pid);
+        let is_first = |it: &&String| parent(&Path::new("/proc").join(it)).as_deref() == Some(pid);
         let Some(first) = others.iter().find(is_first) else { return others.is_empty() };
         let programs: Vec<String> = children_of(first).iter().map(ToString::to_string).collect();
         let is_copy = |it: &String| file_of(it) == file_of(pid) && children_of(it).is_empty();
         others.len() == 1 + programs.len() && programs.len() <= 1 && programs.iter().all(is_copy)
     })
-}
-
-fn place(process: &str) -> PathBuf {
-    Path::new("/proc").join(process)
-}
-
-/// What a process runs from; nothing if it is gone.
-fn file_of(process: &str) -> Option<PathBuf> {
-    fs::read_link(place(process).join("exe")).ok()
 }
 
 fn docker_host() -> String {

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{JobResult, Verdict};
-use sandfleet_tests::{children_of, eventually};
+use sandfleet_tests::{children_of, eventually, file_of};
 use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
 
 use crate::bench::{natively, python, run, warm_up};
@@ -80,8 +80,8 @@ async fn a_container_has_one_copy_of_its_interpreter() {
             let firsts = copies().flat_map(|copy| children_of(&copy.to_string()));
             let mut families = firsts.map(|first| (first, children_of(&first.to_string())));
             let is_lean = families.any(|(first, programs)| {
-                file_of(first).contains("sandfleet-agent")
-                    && matches!(programs[..], [program] if file_of(program).contains("/python3"))
+                runs(first, "sandfleet-agent")
+                    && matches!(programs[..], [program] if runs(program, "/python3"))
             });
             is_lean.then_some(())
         })
@@ -90,10 +90,8 @@ async fn a_container_has_one_copy_of_its_interpreter() {
     .await;
 }
 
-/// What a process runs from; nothing if it is gone.
-fn file_of(process: Pid) -> String {
-    let file = fs::read_link(format!("/proc/{process}/exe"));
-    file.map(|file| file.display().to_string()).unwrap_or_default()
+fn runs(process: Pid, name: &str) -> bool {
+    file_of(&process.to_string()).is_some_and(|file| file.display().to_string().contains(name))
 }
 
 /// This process's children that are interpreters: what else it starts are launchers.

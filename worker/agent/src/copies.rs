@@ -74,6 +74,12 @@ struct Legacy {
     landlock: Option<u32>,
 }
 
+impl Legacy {
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.counters.iter().copied().chain(self.streams).chain([self.stream, self.link])
+    }
+}
+
 /// The program's ends of its streams: made before it, since a descriptor that is sent later may be one too
 /// many for what earlier programs of the same user have left on the way.
 struct Streams {
@@ -110,10 +116,8 @@ impl Origin for Copies {
             program: 0,
             landlock: None,
         };
-        let mut keep = legacy.counters.clone();
-        keep.extend(legacy.streams);
+        let mut keep: Vec<RawFd> = legacy.descriptors().collect();
         keep.extend([streams.stdout.as_raw_fd(), streams.stderr.as_raw_fd()]);
-        keep.extend([legacy.stream, legacy.link]);
         keep.extend([programs_link.as_raw_fd(), self.agent.as_raw_fd()]);
         let agent = self.agent.as_fd();
         let mut container = || {
@@ -127,13 +131,8 @@ impl Origin for Copies {
                 Err(error) => give_up(&stream, &error),
             }
         };
-        (self.forking.before)();
-        let branch = namespace::branch_container(&mut self.stacks, &mut container);
-        match branch {
-            Ok(Branch::Grandchild) => (self.forking.in_child)(),
-            _ => (self.forking.in_parent)(),
-        }
-        match branch {
+        let branch = || namespace::branch_container(&mut self.stacks, &mut container);
+        match self.forking.around(branch, |as_whom| matches!(as_whom, Ok(Branch::Grandchild))) {
             Ok(Branch::Caller(container)) => Ok(Born::Container(container)),
             Err(failed) => Ok(Born::Failed(failed)),
             Ok(Branch::Grandchild) => {
@@ -175,13 +174,7 @@ fn become_agent(agent: BorrowedFd<'_>, legacy: &Legacy) -> io::Error {
     let last = text.len() - 1;
     let told =
         serde_json::to_writer(&mut text[..last], legacy).map_err(io::Error::from).and_then(|()| {
-            let mut numbers = legacy
-                .counters
-                .iter()
-                .copied()
-                .chain(legacy.streams)
-                .chain([legacy.stream, legacy.link]);
-            numbers.try_for_each(system::bequeath)?;
+            legacy.descriptors().try_for_each(system::bequeath)?;
             CStr::from_bytes_until_nul(&text).map_err(io::Error::other)
         });
     match told {
@@ -203,12 +196,12 @@ pub fn attend(text: &str) -> io::Result<()> {
     let program = Pid::from_raw(legacy.program).ok_or(io::ErrorKind::InvalidInput)?;
     let counters = Counters::from_descriptors(counters);
     let [stdin, stdout, stderr] = legacy.streams;
-    let output = |number| system::inherited(number).map(File::from);
+    let file = |number| system::inherited(number).map(File::from);
     let mut waiting = Waiting {
         link,
         program,
-        stdin: output(stdin)?,
-        output: Some((output(stdout)?, output(stderr)?)),
+        stdin: file(stdin)?,
+        output: Some((file(stdout)?, file(stderr)?)),
     };
     // An exec makes a process readable for its own user again. The session's first step ends that, and the
     // program, which is that user, has not been called yet.

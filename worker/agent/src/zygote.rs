@@ -167,11 +167,17 @@ pub struct Forking {
 impl Forking {
     /// A fork; `None` in the child.
     fn fork(self) -> io::Result<Option<Pid>> {
+        self.around(system::fork, |forked| matches!(forked, Ok(None)))
+    }
+
+    /// Whatever forks, with what has to be done about it; `is_child` tells as whom it has come back.
+    pub(crate) fn around<T>(self, fork: impl FnOnce() -> T, is_child: fn(&T) -> bool) -> T {
         (self.before)();
-        let forked = system::fork();
-        match forked {
-            Ok(None) => (self.in_child)(),
-            _ => (self.in_parent)(),
+        let forked = fork();
+        if is_child(&forked) {
+            (self.in_child)()
+        } else {
+            (self.in_parent)()
         }
         forked
     }

@@ -164,8 +164,8 @@ pub(crate) fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::
     // number any more. If it has the number already, nothing is done but for the flag.
     unsafe {
         check(libc::dup2(descriptor.as_raw_fd(), number).into())?;
-        check(libc::fcntl(number, libc::F_SETFD, 0).into()).map(drop)
     }
+    bequeath(number)
 }
 
 /// Keeps the descriptor `number` open over exec.

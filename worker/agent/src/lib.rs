@@ -23,6 +23,7 @@ mod counters;
 #[cfg(test)]
 mod fuzz;
 mod landlock;
+mod looks;
 mod namespace;
 mod output;
 mod own_kernel;

@@ -21,6 +21,7 @@ use rustix::{
 use crate::{
     counters::{Counters, Reading},
     frame::{Kind, Sender},
+    looks::Looks,
     message::{Bounds, Cause, Ended, Order},
     output::{self, Output},
     own_kernel,
@@ -28,10 +29,6 @@ use crate::{
     session::WORKING_DIRECTORY,
     system,
 };
-
-/// How often the counters are looked at while the program runs. A limit is noticed at most this
-/// late; most programs end before the first look.
-const TICK: Duration = Duration::from_millis(20);
 
 /// How long after a kill it is tried again on what lives on.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
@@ -187,7 +184,7 @@ impl Program {
         let before = self.before;
         let asks_own_kernel = own_kernel::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
-        let mut next_look = self.started + TICK;
+        let mut looks = Looks::since(self.started, asks_own_kernel);
         let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();
@@ -200,7 +197,7 @@ impl Program {
             }
             let ready = await_events(
                 [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
-                deadline.min(next_look),
+                deadline.min(looks.next()),
             )?;
             if ready[1] {
                 stdout.pump(worker, &mut buffer)?;
@@ -231,15 +228,16 @@ impl Program {
             if stdout.seen() + stderr.seen() >= bounds.output_kill_bytes {
                 break Cause::Output;
             }
-            if now >= next_look {
-                next_look = now + TICK;
+            if now >= looks.next() {
                 refusals.look(bounds);
-                if let Some(cause) = exceeded(&before, &counters.read(), bounds) {
+                let reading = counters.read();
+                if let Some(cause) = exceeded(&before, &reading, bounds) {
                     break cause;
                 }
                 if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
                     break cause;
                 }
+                looks.plan(now, cpu_left(&before, &reading, bounds));
             }
         };
 
@@ -283,8 +281,13 @@ fn exceeded(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Cause> {
     if now.memory_kills > before.memory_kills {
         return Some(Cause::Memory);
     }
+    (cpu_left(before, now, bounds)?.is_zero()).then_some(Cause::CpuTime)
+}
+
+/// How much CPU time the program may use yet, where that is counted.
+fn cpu_left(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Duration> {
     let used = since(before.cpu_time_us, now.cpu_time_us)?;
-    (used >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
+    Some(Duration::from_millis(bounds.cpu_time_ms).saturating_sub(Duration::from_micros(used)))
 }
 
 fn since(before: Option<u64>, after: Option<u64>) -> Option<u64> {

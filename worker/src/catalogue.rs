@@ -67,6 +67,8 @@ pub struct WarmStart {
     pub name: String,
     /// The command, as of a program without arguments.
     pub command: Vec<String>,
+    /// The name of the file that programs are in.
+    pub program: String,
     /// The whole environment while it starts.
     pub environment: Vec<(String, String)>,
     /// Those variables that programs don't have.
@@ -84,6 +86,13 @@ pub struct WarmStart {
 fn many() -> u32 {
     10_000
 }
+
+/// Where an interpreter looks for its user's packages when it starts.
+const START_DIRECTORY: &str = ".local/";
+
+/// What every ZIP archive has near its end. An interpreter looks for it before it runs a file, and so before
+/// it is copied.
+const END_OF_ARCHIVE: &str = "PK\u{5}\u{6}";
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
 /// start: a program that brings one starts cold.
@@ -187,6 +196,7 @@ impl Language {
         WarmStart {
             name: format!("{language}/{}", warm.name),
             command: self.command(&self.file, &[]),
+            program: self.file.clone(),
             environment: self.environment(&warm.environment),
             own_variables: warm.environment.keys().cloned().collect(),
             imports: warm.imports.clone(),
@@ -205,7 +215,8 @@ impl Language {
         added: &BTreeMap<String, String>,
     ) -> Option<String> {
         let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
-        if file != self.file || added.keys().any(is_seen) {
+        let is_looked_for = |(name, _): &(String, Vec<u8>)| name.starts_with(START_DIRECTORY);
+        if file != self.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
             return None;
         }
         let (_, text) = files.iter().find(|(name, _)| name == file)?;
@@ -215,7 +226,10 @@ impl Language {
         };
         let brings_modules =
             files.iter().any(|(name, _)| is_module(name) || START_FILES.contains(&name.as_str()));
-        let text = std::str::from_utf8(text).unwrap_or_default();
+        let text = std::str::from_utf8(text).ok()?;
+        if text.contains(END_OF_ARCHIVE) {
+            return None;
+        }
         let fits = |warm: &&Warm| {
             let is_meant =
                 warm.words.is_empty() || warm.words.iter().any(|word| text.contains(word));

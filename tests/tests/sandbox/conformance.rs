@@ -239,6 +239,13 @@ async fn random_numbers_are_every_programs_own() {
     .await;
 }
 
+/// A ZIP archive with a `__main__.py`, which is a program as well, and happens to be text.
+const ARCHIVE: &str = concat!(
+    "PK\x03\x04\x14\0\0\0\0\0\0\0!\0C|\x0c\x15\x17\0\0\0\x17\0\0\0\x0b\0\0\0__main__.pyprint('an archive', 5)\n",
+    "PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0!\0C|\x0c\x15\x17\0\0\0\x17\0\0\0\x0b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0__main__.py",
+    "PK\x05\x06\0\0\0\0\x01\0\x01\09\0\0\0@\0\0\0\0\0",
+);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_interpreter_looks_at_when_it_starts_makes_a_cold_start() {
     both_ways(&python("print()"), async |_, warm| {
@@ -246,7 +253,13 @@ async fn what_an_interpreter_looks_at_when_it_starts_makes_a_cold_start() {
         with_variable.env.insert("PYTHONHASHSEED".into(), "0".into());
         let mut elsewhere = job("print(__file__)");
         elsewhere.entrypoint = Some("b/c.py".into());
-        for job in [with_variable, elsewhere] {
+        let mut with_packages = job("import of_the_user");
+        with_packages.files.push(InputFile {
+            name: ".local/lib/python3.11/site-packages/of_the_user.py".into(),
+            content: "print(__name__)".into(),
+            encoding: Default::default(),
+        });
+        for job in [with_variable, elsewhere, with_packages, job(ARCHIVE)] {
             let result = run(warm, &job).await;
             assert_eq!(result.exit_code, Some(0), "{result:?}");
             assert!(result.sandbox.is_some_and(|it| !it.warm));

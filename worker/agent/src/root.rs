@@ -247,15 +247,18 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// What a zygote has in the tree beside what its containers find there: the host's /proc, and a
-/// directory for `files`.
-pub(crate) fn furnish_zygote(files: &[(&str, &[u8])]) -> Result<(), Failed> {
+/// What a zygote has in the tree beside what its containers find there: the host's /proc, a directory for
+/// `files`, and nothing in the place of the file `program`.
+pub(crate) fn furnish_zygote(program: &str, files: &[(&str, &[u8])]) -> Result<(), Failed> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", "/tmp", "tmpfs", flags, c"mode=0755,size=64m")
-        .map_err(|error| Barrier::RootTree.failed(format!("/tmp: {error}")))?;
-    for (name, content) in files {
-        fs::write(Path::new("/tmp").join(name), content)
-            .map_err(|error| Barrier::RootTree.failed(format!("/tmp/{name}: {error}")))?;
+    for directory in [WORKING_DIRECTORY, "/tmp"] {
+        mount("tmpfs", directory, "tmpfs", flags, c"mode=0755,size=64m")
+            .map_err(|error| Barrier::RootTree.failed(format!("{directory}: {error}")))?;
+    }
+    let files = files.iter().map(|(name, content)| (Path::new("/tmp").join(name), *content));
+    for (path, content) in files.chain([(Path::new(WORKING_DIRECTORY).join(program), &b""[..])]) {
+        fs::write(&path, content)
+            .map_err(|error| Barrier::RootTree.failed(format!("{}: {error}", path.display())))?;
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub enum Command {
         command: Vec<String>,
         /// The whole environment.
         environment: Vec<(String, String)>,
+        /// The name of the file that programs are in, which the interpreter looks for.
+        program: String,
         /// Names of files to have in [`DIRECTORY`].
         files: Vec<String>,
     },
@@ -87,9 +89,9 @@ pub fn become_interpreter() -> io::Result<()> {
     let mut worker = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((command, descriptors)) = worker.receive()? else { return Ok(()) };
     let error = match command {
-        Command::Become { command, environment, files } => {
+        Command::Become { command, environment, program, files } => {
             let contents = files.iter().map(String::as_str).zip(descriptors);
-            replace(&worker, &command, &environment, contents)
+            replace(&worker, &command, &environment, &program, contents)
         }
         Command::Copy => io::Error::other("not an interpreter yet"),
     };
@@ -102,6 +104,7 @@ fn replace<'a>(
     worker: &Channel,
     command: &[String],
     environment: &[(String, String)],
+    program: &str,
     files: impl Iterator<Item = (&'a str, OwnedFd)>,
 ) -> io::Error {
     let prepare = || -> io::Result<process::Command> {
@@ -123,7 +126,7 @@ fn replace<'a>(
         let broken = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
             .and_then(|()| root::build(true, root::expose, Some("/proc")))
-            .and_then(|()| root::furnish_zygote(&contents))
+            .and_then(|()| root::furnish_zygote(program, &contents))
             .map_err(broken)?;
         // As for programs: it tells interpreters where the program's file is.
         chdir(WORKING_DIRECTORY)?;

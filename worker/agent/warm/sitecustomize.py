@@ -1,6 +1,7 @@
 """Makes the interpreter that imports this at its start a zygote; see sandfleet_agent::zygote.
 
-Imported in place of the host's own module of this name, which is imported by it. Everything that a
+Imported in place of the host's own module of this name, which is imported by it. Copies are made later, when
+the interpreter has done all that it does before it runs a program's file. Everything that a
 program could tell a warm start from a cold one by is put right here. A program pays for each page of
 memory that it writes to, and Python writes to whatever it looks at: so all that can be done before the
 copy is made is done before.
@@ -49,21 +50,36 @@ def _become_zygote():
         exec(rehearsal, {"__name__": "rehearsal"})
     except ImportError:
         pass
-    modules = sys.modules
-    baseline = frozenset(modules) - {"__main__"}
+    modules, baseline = sys.modules, None
     for name in variables:
         os.environ.pop(name, None)
     path = os.path.abspath(sys.argv[0])
     loader = modules["_frozen_importlib_external"].SourceFileLoader("__main__", path)
 
-    def begin():
+    def ready():
+        """The last that is done before copies are made."""
+        nonlocal baseline
         if not has_own:
             modules.pop(__name__, None)
-        # A new one: the collector doesn't look at what was there before the copy was made.
+        baseline = frozenset(modules) - {"__main__"}
+        gc.collect()
+        gc.freeze()
+        # A new one: the collector doesn't look at what was there before.
         main = type(sys)("__main__")
         main.__dict__.update(modules["__main__"].__dict__)
         modules["__main__"] = main
         main.__dict__.update(__file__=path, __cached__=None, __loader__=loader)
+
+    def begin(command, environment):
+        """The first that a program does, with what it has that the zygote hasn't."""
+        if environment is not None:
+            os.environ.clear()
+            os.environ.update(environment)
+        if command is not None:
+            sys.argv[:] = command[1:]
+            sys.orig_argv = command
+        if has_numpy:
+            numpy_reseed()
 
     def exit_code(end):
         code = end.code
@@ -152,21 +168,7 @@ def _become_zygote():
     FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     SPECIAL = ("path", "argv", "last_type", "last_value", "last_traceback")
     SPECIAL += ("path_hooks", "path_importer_cache", "meta_path")
-    _warm.run_with(begin, exit_code, leave)
-    gc.collect()
-    gc.freeze()
-
-    command, environment = _warm.serve()
-
-    # A program, from here on.
-    if environment is not None:
-        os.environ.clear()
-        os.environ.update(environment)
-    if command is not None:
-        sys.argv[:] = command[1:]
-        sys.orig_argv = command
-    if has_numpy:
-        numpy_reseed()
+    _warm.run_with(ready, begin, exit_code, leave)
 
 
 _become_zygote()

@@ -50,7 +50,6 @@ unsafe impl<T> Sync for Given<T> {}
 
 /// `PYTHON_ABI_VERSION`.
 const ABI: c_int = 3;
-const NO_ARGUMENTS: c_int = 0x4;
 const POSITIONAL_ARGUMENTS: c_int = 0x1;
 /// `Py_file_input`.
 const WHOLE_FILE: c_int = 257;
@@ -89,6 +88,7 @@ unsafe extern "C" {
     fn PyOS_AfterFork_Parent();
     fn PyOS_BeforeFork();
     fn PyObject_CallFunctionObjArgs(callable: *mut Object, ...) -> *mut Object;
+    fn PyObject_CallObject(callable: *mut Object, arguments: *mut Object) -> *mut Object;
     fn PyRun_FileExFlags(
         file: *mut libc::FILE,
         name: *const c_char,
@@ -114,13 +114,7 @@ unsafe extern "C" {
     fn Py_IncRef(object: *mut Object);
 }
 
-static METHODS: Given<[Method; 4]> = Given(UnsafeCell::new([
-    Method {
-        name: c"serve".as_ptr(),
-        function: Some(serve),
-        flags: NO_ARGUMENTS,
-        doc: ptr::null(),
-    },
+static METHODS: Given<[Method; 3]> = Given(UnsafeCell::new([
     Method {
         name: c"run_with".as_ptr(),
         function: Some(run_with),
@@ -174,21 +168,8 @@ pub(crate) fn after_fork_in_child() {
     unsafe { PyOS_AfterFork_Child() }
 }
 
-/// `serve()`: the command and the environment, as pairs; `None` for what is as it was.
-unsafe extern "C" fn serve(_: *mut Object, _: *mut Object) -> *mut Object {
-    match crate::serve() {
-        // SAFETY: the lock is held; see `given`.
-        Ok(changes) => unsafe { given(&changes) },
-        Err(error) => {
-            let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
-            // SAFETY: the text lives through the call, which copies it.
-            unsafe { PyErr_SetString(PyExc_OSError, text.as_ptr()) };
-            ptr::null_mut()
-        }
-    }
-}
-
-/// `changes` as objects.
+/// `changes` as the arguments of `begin`: the command, and the environment in pairs; `None` for what is as
+/// it was.
 ///
 /// # Safety
 /// The lock is held. Every new object is given to the list or tuple that it is put into.
@@ -258,17 +239,19 @@ unsafe extern "C" fn added(_: *mut Object, arguments: *mut Object) -> *mut Objec
     }
 }
 
-/// What is called before the program's file is run, with its wish to exit, and in the end.
+/// What is called in the zygote before there are programs; and in a program before its file is run, with
+/// its wish to exit, and in the end.
+static READY: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
 static BEGIN: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
 static EXIT_CODE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
 static LEAVE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
 
-/// `run_with(begin, exit_code, leave)`.
+/// `run_with(ready, begin, exit_code, leave)`.
 unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Object {
     // SAFETY: the lock is held; the arguments are a tuple, whose items are borrowed and then kept for
     // ever. An index that isn't there gives null and an exception, which is handed on.
     unsafe {
-        for (index, place) in [&BEGIN, &EXIT_CODE, &LEAVE].into_iter().enumerate() {
+        for (index, place) in [&READY, &BEGIN, &EXIT_CODE, &LEAVE].into_iter().enumerate() {
             let callable = PyTuple_GetItem(arguments, index as isize);
             if callable.is_null() {
                 return ptr::null_mut();
@@ -283,7 +266,8 @@ unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Ob
     }
 }
 
-/// The interpreter says that it is about to run the program's file: this does it in its place.
+/// The interpreter says that it is about to run the program's file: this becomes a zygote, and runs the file
+/// in the interpreter's place in every program.
 unsafe extern "C" fn on_event(
     event: *const c_char,
     arguments: *mut Object,
@@ -294,12 +278,24 @@ unsafe extern "C" fn on_event(
         if CStr::from_ptr(event) != c"cpython.run_file" {
             return 0;
         }
-        let begin = BEGIN.swap(ptr::null_mut(), Ordering::Relaxed);
+        let ready = READY.swap(ptr::null_mut(), Ordering::Relaxed);
         let name = PyUnicode_AsUTF8(PyTuple_GetItem(arguments, 0));
-        if begin.is_null() || name.is_null() {
+        if ready.is_null() || name.is_null() {
             return 0;
         }
-        if PyObject_CallFunctionObjArgs(begin, ptr::null_mut::<Object>()).is_null() {
+        if PyObject_CallFunctionObjArgs(ready, ptr::null_mut::<Object>()).is_null() {
+            return -1;
+        }
+        let changes = match crate::serve() {
+            Ok(changes) => given(&changes),
+            Err(error) => {
+                let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
+                PyErr_SetString(PyExc_OSError, text.as_ptr());
+                return -1;
+            }
+        };
+        // A program, from here on.
+        if PyObject_CallObject(BEGIN.load(Ordering::Relaxed), changes).is_null() {
             return -1;
         }
         let file = libc::fopen(name, c"rb".as_ptr());

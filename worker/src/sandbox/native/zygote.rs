@@ -70,7 +70,8 @@ impl Zygote {
         let mut environment = warm.environment.clone();
         environment.push((MODULES.into(), DIRECTORY.into()));
         let (names, descriptors): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-        let command = Command::Become { command: warm.command.clone(), environment, files: names };
+        let (command, program) = (warm.command.clone(), warm.program.clone());
+        let command = Command::Become { command, environment, program, files: names };
         let descriptors: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
         let ready = async {
             channel.send(&command, &descriptors).await?;

@@ -21,11 +21,14 @@ const GUARD_BYTES: usize = 64 << 10;
 pub(crate) struct Stacks {
     waiting: Stack,
     child: Stack,
+    sequences: Option<Sequences>,
 }
 
 impl Stacks {
+    /// For this thread and its copies.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { waiting: Stack::new()?, child: Stack::new()? })
+        let sequences = Sequences::find();
+        Ok(Self { waiting: Stack::new()?, child: Stack::new()?, sequences })
     }
 }
 
@@ -79,6 +82,7 @@ struct Branching<'a> {
     flags: c_int,
     child: &'a mut dyn FnMut(),
     child_stack: *mut c_void,
+    sequences: Option<Sequences>,
     caller: libc::ucontext_t,
     result: Option<io::Result<Branch>>,
 }
@@ -104,6 +108,7 @@ pub(crate) fn branch(
             flags,
             child,
             child_stack: stacks.child.top(),
+            sequences: stacks.sequences,
             caller: mem::zeroed(),
             result: None,
         };
@@ -150,16 +155,22 @@ extern "C" fn begin(branching: *mut c_void) -> c_int {
     unsafe {
         ((*branching).child)();
         (*branching).result = Some(Ok(Branch::Grandchild));
-        keep_restartable_sequences();
+        if let Some(sequences) = (*branching).sequences {
+            sequences.keep();
+        }
         libc::setcontext(&raw const (*branching).caller);
     }
     // Not reached: the context is one that `swapcontext` has filled.
     126
 }
 
-/// The kernel writes into a place of the C library's on which processor a thread is. It stops for a child
-/// that works in its parent's memory, and so for that child's children.
-fn keep_restartable_sequences() {
+/// Where the kernel writes on which processor a thread is: a place of the C library's, that of the thread that
+/// asked for it and of its copies. The kernel stops for a child that works in its parent's memory, and so for
+/// that child's children.
+#[derive(Debug, Clone, Copy)]
+struct Sequences(*mut u8);
+
+impl Sequences {
     /// What stands before every place at which a sequence is given up.
     #[cfg(target_arch = "x86_64")]
     const SIGNATURE: c_uint = 0x5305_3053;
@@ -168,17 +179,25 @@ fn keep_restartable_sequences() {
     /// The place as every kernel takes it, in bytes.
     const PLACE_BYTES: usize = 32;
 
-    // SAFETY: both names are, where the library has them, constants of the types that its manual gives
-    // them. The place belongs to this thread, for as long as it lives, and the library has it registered
-    // for every thread unless the size is 0. If the kernel has it already, it says so and that's that.
-    unsafe {
-        let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<c_uint>();
-        let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
-        if size.is_null() || offset.is_null() || *size == 0 {
-            return;
+    /// None if the library has none, or doesn't use it.
+    fn find() -> Option<Self> {
+        // SAFETY: both names are, where the library has them, constants of the types that its manual gives
+        // them. The place belongs to this thread, for as long as it lives, and the library has it registered
+        // for every thread unless the size is 0.
+        unsafe {
+            let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<c_uint>();
+            let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
+            if size.is_null() || offset.is_null() || *size == 0 {
+                return None;
+            }
+            Some(Self(thread_pointer().wrapping_offset(*offset)))
         }
-        let place = thread_pointer().wrapping_offset(*offset);
-        libc::syscall(libc::SYS_rseq, place, PLACE_BYTES, 0, SIGNATURE);
+    }
+
+    /// Has the kernel write there again. If it does so already, it says so and that's that.
+    fn keep(self) {
+        // SAFETY: the place is this thread's own, as `find` says.
+        unsafe { libc::syscall(libc::SYS_rseq, self.0, Self::PLACE_BYTES, 0, Self::SIGNATURE) };
     }
 }
 

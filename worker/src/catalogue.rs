@@ -87,8 +87,12 @@ fn many() -> u32 {
     10_000
 }
 
-/// Where an interpreter looks for its user's packages when it starts.
-const START_DIRECTORY: &str = ".local/";
+/// Where an interpreter, and what it loads, look for what their user has (packages, fonts, settings) when they
+/// start: a program that brings something there starts cold.
+const START_DIRECTORIES: [&str; 3] = [".config/", ".fonts/", ".local/"];
+
+/// Endings of modules that are compiled.
+const COMPILED: [&str; 2] = ["pyc", "so"];
 
 /// What every ZIP archive has near its end. An interpreter looks for it before it runs a file, and so before
 /// it is copied.
@@ -96,7 +100,7 @@ const END_OF_ARCHIVE: &str = "PK\u{5}\u{6}";
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
 /// start: a program that brings one starts cold.
-const START_VARIABLES: [&str; 21] = [
+const START_VARIABLES: [&str; 22] = [
     "PYTHON",
     "LD_",
     "LC_",
@@ -118,6 +122,7 @@ const START_VARIABLES: [&str; 21] = [
     "TMP",
     "TEMP",
     "BLIS_",
+    "SETUPTOOLS_",
 ];
 
 /// Files in the working directory that what an interpreter loads looks at when it is loaded.
@@ -215,14 +220,18 @@ impl Language {
         added: &BTreeMap<String, String>,
     ) -> Option<String> {
         let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
-        let is_looked_for = |(name, _): &(String, Vec<u8>)| name.starts_with(START_DIRECTORY);
+        let is_looked_for = |(name, _): &(String, Vec<u8>)| {
+            START_DIRECTORIES.iter().any(|start| name.starts_with(start))
+        };
         if file != self.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
             return None;
         }
         let (_, text) = files.iter().find(|(name, _)| name == file)?;
         // A module of the job's own comes before one that is loaded already.
         let is_module = |name: &str| {
-            name != file && self.endings.iter().any(|ending| name.ends_with(&format!(".{ending}")))
+            let mut endings = self.endings.iter().map(String::as_str).chain(COMPILED);
+            let has = |ending: &str| name.strip_suffix(ending).is_some_and(|it| it.ends_with('.'));
+            name != file && endings.any(has)
         };
         let brings_modules =
             files.iter().any(|(name, _)| is_module(name) || START_FILES.contains(&name.as_str()));

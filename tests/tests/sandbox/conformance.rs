@@ -71,6 +71,10 @@ const ENDS: &[(&str, &str)] = &[
         "import sys\nsys.excepthook = lambda *a: print('hook', a[:2])\nraise KeyError",
     ),
     ("as no Python", "def f(:\n"),
+    (
+        "after an event",
+        "import sys; sys.audit('cpython.run_file'); print(sys.getrefcount(sys.orig_argv))",
+    ),
     ("by a signal", "import os; os.kill(os.getpid(), 11)"),
     ("by an interrupt", "raise KeyboardInterrupt"),
     (
@@ -188,6 +192,8 @@ const TABLES: &str = r#"
     except ImportError as error:
         sys.exit(f"{error}")
     import matplotlib.pyplot as plot
+    import threading
+    print(threading.main_thread().native_id, threading.get_native_id())
     print(plot.get_fignums(), plot.isinteractive(), sorted(map(str, matplotlib.units.registry)))
     print(sorted((name, str(value)) for name, value in matplotlib.rcParams.items() if name != "backend"))
     print(pandas.describe_option(_print_desc=False), pandas.options.display.max_rows)

@@ -21,7 +21,7 @@ use rustix::{
 use crate::{
     counters::{Counters, Reading},
     frame::{Kind, Sender},
-    looks::Looks,
+    looks::{self, Looks},
     message::{Bounds, Cause, Ended, Order},
     output::{self, Output},
     own_kernel,
@@ -40,6 +40,7 @@ const OWN_CPU_SECONDS: u64 = 60;
 pub(crate) struct Program {
     pid: Pid,
     started: Instant,
+    processors: u32,
     /// The counters before it, read before it is there: it may be over at once, however late the agent
     /// gets to look.
     before: Reading,
@@ -115,10 +116,10 @@ pub(crate) fn start(
     // The limits are the agent's own from here on, and its children have no others. Only so are
     // they in force before the program's first instruction without code between fork and exec.
     limit(&order.bounds)?;
-    let before = counters.read();
+    let (before, processors) = (counters.read(), looks::processors());
     let started = Instant::now();
     let Started { pid, stdout, stderr } = birth.start(order, stdin)?;
-    Ok(Program { pid, started, before, stdout, stderr })
+    Ok(Program { pid, started, processors, before, stdout, stderr })
 }
 
 /// Sets the bounds that are this process's own, and its children's.
@@ -184,7 +185,7 @@ impl Program {
         let before = self.before;
         let asks_own_kernel = own_kernel::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
-        let mut looks = Looks::since(self.started, asks_own_kernel);
+        let mut looks = Looks::since(self.started, self.processors, asks_own_kernel);
         let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();

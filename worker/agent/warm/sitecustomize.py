@@ -80,6 +80,9 @@ def _become_zygote():
             sys.orig_argv = command
         if has_numpy:
             numpy_reseed()
+        if "threading" in modules:
+            # A fork leaves it as it was, the number of a process of the host's.
+            modules["threading"].main_thread()._set_native_id()
 
     def exit_code(end):
         code = end.code

@@ -278,10 +278,14 @@ unsafe extern "C" fn on_event(
         if CStr::from_ptr(event) != c"cpython.run_file" {
             return 0;
         }
+        // Programs may say so too, later, and of anything.
         let ready = READY.swap(ptr::null_mut(), Ordering::Relaxed);
-        let name = PyUnicode_AsUTF8(PyTuple_GetItem(arguments, 0));
-        if ready.is_null() || name.is_null() {
+        if ready.is_null() {
             return 0;
+        }
+        let name = PyUnicode_AsUTF8(PyTuple_GetItem(arguments, 0));
+        if name.is_null() {
+            return -1;
         }
         if PyObject_CallFunctionObjArgs(ready, ptr::null_mut::<Object>()).is_null() {
             return -1;
@@ -298,6 +302,7 @@ unsafe extern "C" fn on_event(
         if PyObject_CallObject(BEGIN.load(Ordering::Relaxed), changes).is_null() {
             return -1;
         }
+        Py_DecRef(changes);
         let file = libc::fopen(name, c"rb".as_ptr());
         if file.is_null() {
             // The interpreter will find that out, too, and say so in its own words.

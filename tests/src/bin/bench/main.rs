@@ -1,5 +1,5 @@
 //! Every figure that the project promises, in one run: `cargo run --release -p sandfleet-tests
-//! --bin bench [-- --quick] [--only TEXT] [--output DIRECTORY]`.
+//! --bin bench [-- --quick] [--only TEXT]... [--output DIRECTORY]`.
 //!
 //! `bash tests/run bench` starts the services first; without them the rows that need them are
 //! named as skipped. What is measured and how is in `docs/performance.md`.
@@ -31,22 +31,23 @@ use report::Report;
 pub(crate) struct Arguments {
     /// Fewer jobs and rounds: to see that it works, not to publish.
     pub(crate) quick: bool,
-    /// Only the groups whose name contains this.
-    pub(crate) only: Option<String>,
+    /// Only the groups whose name contains one of these.
+    pub(crate) only: Vec<String>,
     /// Where the JSON and the chart go.
     output: PathBuf,
 }
 
 impl Arguments {
     fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut parsed = Self { quick: false, only: None, output: PathBuf::from("target/bench") };
+        let mut parsed =
+            Self { quick: false, only: Vec::new(), output: PathBuf::from("target/bench") };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value =
                 || arguments.next().with_context(|| format!("{argument} wants a value"));
             match argument.as_str() {
                 "--quick" => parsed.quick = true,
-                "--only" => parsed.only = Some(value()?),
+                "--only" => parsed.only.push(value()?),
                 "--output" => parsed.output = value()?.into(),
                 other => bail!("{other}: use --quick, --only TEXT, --output DIRECTORY"),
             }
@@ -60,7 +61,7 @@ impl Arguments {
     }
 
     pub(crate) fn wants(&self, group: &str) -> bool {
-        self.only.as_ref().is_none_or(|text| group.contains(text))
+        self.only.is_empty() || self.only.iter().any(|text| group.contains(text))
     }
 }
 

@@ -49,25 +49,25 @@ pub(crate) const OPERATIONS: [Operation; 8] = [
 
 pub(crate) const COLD_PRINT: Figure = Figure {
     what: "print, cold: worker's host",
-    value: 33.5,
+    value: 31.3,
     unit: "CPU ms/job",
     source: "`tests/run bench`: print, 2 at a time; native, cold, python3 main.py; machine",
 };
 pub(crate) const WARM_PRINT: Figure = Figure {
     what: "print, warm: worker's host",
-    value: 8.5,
+    value: 6.4,
     unit: "CPU ms/job",
     source: "`tests/run bench`: print, 2 at a time; native, warm; machine",
 };
 pub(crate) const WARM_TABLE: Figure = Figure {
     what: "CSV and groupby, warm: worker's host",
-    value: 38.0,
+    value: 33.5,
     unit: "CPU ms/job",
     source: "`tests/run bench`: data, groupby, 2 at a time; native, warm; machine",
 };
 pub(crate) const PATH: Figure = Figure {
     what: "queue and store, the worker's and the producer's part",
-    value: 1.5,
+    value: 2.5,
     unit: "CPU ms/job",
     source: "`tests/run bench`: own, of RabbitMQ, worker, Redis, warm less native, warm",
 };

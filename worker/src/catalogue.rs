@@ -219,6 +219,9 @@ impl Language {
         files: &[(String, Vec<u8>)],
         added: &BTreeMap<String, String>,
     ) -> Option<String> {
+        if self.warm.is_empty() {
+            return None;
+        }
         let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
         let is_looked_for = |(name, _): &(String, Vec<u8>)| {
             START_DIRECTORIES.iter().any(|start| name.starts_with(start))
@@ -264,6 +267,27 @@ mod tests {
             assert!(command.contains(&"./-c".into()));
         }
         assert!(catalogue.find("Python\0").expect_err("unknown").contains("python"));
+    }
+
+    #[test]
+    fn what_is_looked_at_before_the_copy_makes_a_cold_start() {
+        let catalogue = Catalogue::embedded();
+        let python = catalogue.find("python").expect("built in");
+        let start = |text: &[u8], brought: &str| {
+            let files = [("main.py".to_owned(), text.to_vec()), (brought.to_owned(), Vec::new())];
+            python.warm_start("python", "main.py", &files, &BTreeMap::new())
+        };
+        assert_eq!(start(b"import pandas", "in.txt").as_deref(), Some("python/data"));
+        assert_eq!(start(b"print()", "mine.so").as_deref(), Some("python/plain"));
+        for module in ["mine.py", "mine.pyc", "mine.abi3.so", "a/mine.py", "matplotlibrc"] {
+            assert_eq!(start(b"import pandas", module).as_deref(), Some("python/plain"));
+        }
+        for place in [".local/lib/a", ".fonts/a.ttf", ".config/a"] {
+            assert_eq!(start(b"print()", place), None, "{place}");
+        }
+        for text in [&b"PK\x05\x06"[..], b"\xa7\x0d\x0d\x0a"] {
+            assert_eq!(start(text, "in.txt"), None, "{text:?}");
+        }
     }
 
     #[test]

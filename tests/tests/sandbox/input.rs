@@ -112,6 +112,18 @@ pub(crate) async fn files_are_there_when_the_program_starts(sandbox: &dyn Sandbo
     assert_eq!(printed, "/box /box/source/program.py tëxt\nTrue\n0\n");
 }
 
+/// An interpreter compares times to know; where it has to compile anew, every start takes milliseconds more.
+pub(crate) async fn what_was_once_compiled_is_used(sandbox: &dyn Sandbox) {
+    let job = python(
+        "
+        import subprocess, sys
+        told = subprocess.run([sys.executable, '-v', '-c', ''], capture_output=True, text=True).stderr
+        print(' matches ' in told, [line for line in told.splitlines() if 'stale' in line])
+        ",
+    );
+    assert_eq!(stdout_of(sandbox, &job).await, "True []\n");
+}
+
 /// An input file.
 pub(crate) fn file(name: &str, content: &str, encoding: Encoding) -> InputFile {
     InputFile { name: name.into(), content: content.into(), encoding }

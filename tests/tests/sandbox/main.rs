@@ -54,7 +54,8 @@ suite! {
             arguments_and_variables_arrive_as_they_are
             no_signal_is_blocked_or_ignored
             nothing_of_the_workers_environment_arrives
-            files_are_there_when_the_program_starts;
+            files_are_there_when_the_program_starts
+            what_was_once_compiled_is_used;
         output:
             both_streams_are_apart_and_in_order
             output_is_seen_while_the_program_runs

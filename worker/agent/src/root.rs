@@ -220,7 +220,8 @@ fn copy_settings(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies files, links and directories; what isn't there or can't be read isn't needed.
+/// Copies files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
+/// time of its last change: by that interpreters know whether what they once compiled of it still holds.
 fn copy(source: &Path, target: &Path) -> io::Result<()> {
     let facts = match fs::symlink_metadata(source) {
         Ok(facts) => facts,
@@ -243,7 +244,8 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
     }
     match fs::copy(source, target) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        copied => copied.map(drop),
+        Err(error) => Err(error),
+        Ok(_) => File::open(target)?.set_modified(facts.modified()?),
     }
 }
 

@@ -65,10 +65,15 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Reading {
         Reading {
-            cpu_time_us: read(&self.cpu).and_then(|text| cpu_time_us(&text)),
+            cpu_time_us: self.cpu_time_us(),
             memory_kills: read(&self.memory_events).and_then(|text| field(&text, "oom_kill")),
             processes_refused: read(&self.process_events).and_then(|text| field(&text, "max")),
         }
+    }
+
+    /// CPU time of all processes so far, this one too.
+    pub(crate) fn cpu_time_us(&self) -> Option<u64> {
+        read(&self.cpu).and_then(|text| cpu_time_us(&text))
     }
 
     /// The highest use of memory so far, in bytes.

@@ -4,13 +4,13 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create},
+    fs::{Access, MemfdFlags, OFlags, access, fcntl_setfl, memfd_create},
     pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
@@ -79,26 +79,38 @@ impl Birth for Exec {
     }
 
     fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started> {
-        let [name, arguments @ ..] = order.command.as_slice() else {
+        let Some(name) = order.command.first() else {
             return Err(io::Error::other("the order names no command"));
         };
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut command = Command::new(name);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(order.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(WORKING_DIRECTORY)
-            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(stdout_end)
-            .stderr(stderr_end);
-        let child = system::with_no_signal_blocked(|| command.spawn()).map_err(|error| {
-            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-        })?;
-        let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
+        let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
+        let streams = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        let pid = find(name, &order.environment)
+            .and_then(|file| {
+                let Order { command, environment, .. } = order;
+                system::spawn(&file, command, environment, Path::new(WORKING_DIRECTORY), streams)
+            })
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+            })?;
         Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() })
     }
+}
+
+/// The file that `name` means with this environment. A directory that isn't named from the root is one of the
+/// working directory's, where no file may be executed yet.
+fn find(name: &str, environment: &[(String, String)]) -> io::Result<PathBuf> {
+    if name.contains('/') {
+        return Ok(name.into());
+    }
+    let path = environment.iter().find(|(variable, _)| variable == "PATH");
+    let directories = path.map_or("", |(_, path)| path).split(':');
+    directories
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| Path::new(directory).join(name))
+        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
+        .ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
 
 /// Stdin is a file without a name in any directory: no pipe has to be fed while the program runs.
@@ -189,7 +201,7 @@ impl Program {
         let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();
-        // It may have ended while no signal was blocked, which then nobody heard.
+        // One that waited for its call may have ended before its signal was waited for.
         reap(self.pid, &mut status)?;
 
         let cause = loop {
@@ -230,13 +242,16 @@ impl Program {
                 break Cause::Output;
             }
             if now >= looks.next() {
-                refusals.look(bounds);
-                let reading = counters.read();
-                if let Some(cause) = exceeded(&before, &reading, bounds) {
-                    break cause;
-                }
-                if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
-                    break cause;
+                let mut reading = Reading { cpu_time_us: counters.cpu_time_us(), ..before };
+                if looks.are_worth_it(reading.cpu_time_us) {
+                    refusals.look(bounds);
+                    reading = counters.read();
+                    if let Some(cause) = exceeded(&before, &reading, bounds) {
+                        break cause;
+                    }
+                    if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
+                        break cause;
+                    }
                 }
                 looks.plan(now, cpu_left(&before, &reading, bounds));
             }

@@ -8,12 +8,7 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::check;
-
-/// Bytes of each stack: what the child does needs some pages.
-const STACK_BYTES: usize = 256 << 10;
-/// Bytes below each that nobody may touch: a stack that is too small ends its process.
-const GUARD_BYTES: usize = 64 << 10;
+use super::{check, stack::Stack};
 
 /// Stacks for the parent while it waits, and for its child: neither may touch the caller's, on which the
 /// grandchild goes on.
@@ -29,43 +24,6 @@ impl Stacks {
     pub(crate) fn new() -> io::Result<Self> {
         let sequences = Sequences::find();
         Ok(Self { waiting: Stack::new()?, child: Stack::new()?, sequences })
-    }
-}
-
-/// A mapping of its own: the guard, and above it the stack.
-#[derive(Debug)]
-struct Stack(*mut c_void);
-
-impl Stack {
-    fn new() -> io::Result<Self> {
-        let (access, kind) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, of which a part that is within it is made accessible.
-        unsafe {
-            let start = libc::mmap(ptr::null_mut(), GUARD_BYTES + STACK_BYTES, access, kind, -1, 0);
-            if start == libc::MAP_FAILED {
-                return Err(io::Error::last_os_error());
-            }
-            let stack = Self(start);
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            check(libc::mprotect(stack.bottom(), STACK_BYTES, access).into())?;
-            Ok(stack)
-        }
-    }
-
-    fn bottom(&self) -> *mut c_void {
-        self.0.wrapping_byte_add(GUARD_BYTES)
-    }
-
-    /// Where it begins: stacks grow downwards.
-    fn top(&self) -> *mut c_void {
-        self.bottom().wrapping_byte_add(STACK_BYTES)
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this one's own, and nobody stands on it who still has it.
-        unsafe { libc::munmap(self.0, GUARD_BYTES + STACK_BYTES) };
     }
 }
 
@@ -115,7 +73,7 @@ pub(crate) fn branch(
         let mut waiting = mem::zeroed::<libc::ucontext_t>();
         check(libc::getcontext(&mut waiting).into())?;
         waiting.uc_stack.ss_sp = stacks.waiting.bottom();
-        waiting.uc_stack.ss_size = STACK_BYTES;
+        waiting.uc_stack.ss_size = Stack::BYTES;
         waiting.uc_link = &raw mut branching.caller;
         let address = (&raw mut branching).expose_provenance() as u64;
         let function: extern "C" fn() =

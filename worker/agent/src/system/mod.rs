@@ -4,15 +4,15 @@
 mod branch;
 mod memory;
 mod signals;
+mod spawn;
+mod stack;
 mod start;
 
 pub(crate) use self::{
     branch::{Branch, Stacks, branch},
     memory::collapse_memory,
-    signals::{
-        SignalEffects, block_stop_signals, child_signals, forget_signal_effects,
-        with_no_signal_blocked,
-    },
+    signals::{SignalEffects, block_stop_signals, child_signals, forget_signal_effects},
+    spawn::spawn,
     start::show_start,
 };
 

@@ -85,25 +85,6 @@ pub(crate) fn block_stop_signals() -> io::Result<()> {
     }
 }
 
-/// Does `start` with no signal blocked, and blocks again what was: the mask is inherited, and a
-/// program that starts with some blocked never hears of them.
-///
-/// # Errors
-/// Those of sigprocmask(2) and of `start`.
-pub(crate) fn with_no_signal_blocked<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    // SAFETY: both sets are plain bit sets that live through the calls; `before` is filled by the
-    // first one.
-    unsafe {
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        let mut before = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &none, &mut before).into())?;
-        let started = start();
-        check(libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()).into())?;
-        started
-    }
-}
-
 /// Blocks SIGCHLD and gives a descriptor that is readable whenever a child has ended.
 ///
 /// # Errors

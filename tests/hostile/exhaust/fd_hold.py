@@ -6,5 +6,5 @@ try:
     print("BREACH: 800 files open at a time", flush=True); sys.exit(42)
 except OSError as error:
     if error.errno != errno.EMFILE: raise
-time.sleep(0.1)
+time.sleep(0.3)
 print("CONTAINED")

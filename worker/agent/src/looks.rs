@@ -11,10 +11,13 @@ use rustix::{
 /// The shortest pause. A limit of CPU time is noticed at most this late, and most programs end before
 /// the first look.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// The longest pause: that late at most is anything else noticed.
+/// The longest pause: that late at most is anything else noticed of a program that runs.
 const LONGEST: Duration = Duration::from_millis(100);
-/// With less CPU time than this nothing was done that would have to be looked at.
-const QUIET: Duration = Duration::from_micros(100);
+/// With less CPU time than this a program hardly does what would have to be looked at; more than it takes
+/// to tell ours from it.
+const QUIET: Duration = Duration::from_micros(50);
+/// And whatever it does with less, it is looked at after this long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The looks at one program.
 #[derive(Debug)]
@@ -22,8 +25,8 @@ pub(crate) struct Looks {
     started: Instant,
     next: Instant,
     processors: u32,
-    /// What others than this process had used when something was looked at.
-    seen: Option<Duration>,
+    /// When something was looked at, and what others than this process had used by then.
+    seen: Option<(Instant, Duration)>,
     /// Whether nobody but us holds the program to its bounds, so that no pause may be longer than it has
     /// to be.
     alone: bool,
@@ -40,14 +43,14 @@ impl Looks {
     }
 
     /// Whether there is anything to look at: whether others than this process have run since there last
-    /// was, if all together have used `cpu_time_us`.
-    pub(crate) fn are_worth_it(&mut self, cpu_time_us: Option<u64>) -> bool {
-        let own = clock_gettime(ClockId::ProcessCPUTime);
-        let own = Duration::try_from(own).unwrap_or_default();
+    /// was, if all together have used `cpu_time_us`, or that is long ago.
+    pub(crate) fn are_worth_it(&mut self, now: Instant, cpu_time_us: Option<u64>) -> bool {
+        let own = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
         let others = cpu_time_us.map(|all| Duration::from_micros(all).saturating_sub(own));
-        let quiet = is_quiet(self.seen, others);
+        let seen = others.map(|others| (now, others));
+        let quiet = !self.alone && is_quiet(self.seen, seen);
         if !quiet {
-            self.seen = others;
+            self.seen = seen;
         }
         !quiet
     }
@@ -64,8 +67,9 @@ impl Looks {
     }
 }
 
-fn is_quiet(seen: Option<Duration>, now: Option<Duration>) -> bool {
-    seen.zip(now).is_some_and(|(seen, now)| now.saturating_sub(seen) < QUIET)
+fn is_quiet(seen: Option<(Instant, Duration)>, now: Option<(Instant, Duration)>) -> bool {
+    let (Some((before, used_before)), Some((now, used))) = (seen, now) else { return false };
+    used.saturating_sub(used_before) < QUIET && now - before < PATIENCE
 }
 
 fn pause(passed: Duration, cpu_left: Option<Duration>, processors: u32) -> Duration {
@@ -85,13 +89,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_used_no_cpu_time_is_quiet() {
-        let us = |us| Some(Duration::from_micros(us));
-        assert!(!is_quiet(None, us(0)), "the first look");
-        assert!(!is_quiet(us(1000), None), "nobody counts");
-        assert!(is_quiet(us(1000), us(1099)));
-        assert!(!is_quiet(us(1000), us(1100)));
-        assert!(is_quiet(us(1000), us(950)), "counted a little apart");
+    fn what_has_used_no_cpu_time_is_quiet_for_a_while() {
+        let start = Instant::now();
+        let used = |ms, us| Some((start + Duration::from_millis(ms), Duration::from_micros(us)));
+        assert!(!is_quiet(None, used(0, 0)), "the first look");
+        assert!(!is_quiet(used(0, 1000), None), "nobody counts");
+        assert!(is_quiet(used(0, 1000), used(900, 1049)));
+        assert!(is_quiet(used(0, 1000), used(900, 980)), "counted a little apart");
+        assert!(!is_quiet(used(0, 1000), used(20, 1050)), "it has run");
+        assert!(!is_quiet(used(0, 1000), used(1000, 1000)), "long ago");
     }
 
     #[test]

@@ -4,13 +4,12 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Access, MemfdFlags, OFlags, access, fcntl_setfl, memfd_create},
+    fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create},
     pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
@@ -86,31 +85,13 @@ impl Birth for Exec {
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
         let streams = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
-        let pid = find(name, &order.environment)
-            .and_then(|file| {
-                let Order { command, environment, .. } = order;
-                system::spawn(&file, command, environment, Path::new(WORKING_DIRECTORY), streams)
-            })
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-            })?;
+        let pid =
+            system::spawn(name, &order.command, &order.environment, WORKING_DIRECTORY, streams)
+                .map_err(|error| {
+                    io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+                })?;
         Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() })
     }
-}
-
-/// The file that `name` means with this environment. A directory that isn't named from the root is one of the
-/// working directory's, where no file may be executed yet.
-fn find(name: &str, environment: &[(String, String)]) -> io::Result<PathBuf> {
-    if name.contains('/') {
-        return Ok(name.into());
-    }
-    let path = environment.iter().find(|(variable, _)| variable == "PATH");
-    let directories = path.map_or("", |(_, path)| path).split(':');
-    directories
-        .filter(|directory| directory.starts_with('/'))
-        .map(|directory| Path::new(directory).join(name))
-        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
-        .ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
 
 /// Stdin is a file without a name in any directory: no pipe has to be fed while the program runs.
@@ -126,7 +107,7 @@ pub(crate) fn start(
     birth: &mut dyn Birth,
 ) -> io::Result<Program> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
-    // they in force before the program's first instruction without code between fork and exec.
+    // they in force before the program's first instruction without more code between its process and its exec.
     limit(&order.bounds)?;
     let (before, processors) = (counters.read(), looks::processors());
     let started = Instant::now();
@@ -243,7 +224,7 @@ impl Program {
             }
             if now >= looks.next() {
                 let mut reading = Reading { cpu_time_us: counters.cpu_time_us(), ..before };
-                if looks.are_worth_it(reading.cpu_time_us) {
+                if looks.are_worth_it(now, reading.cpu_time_us) {
                     refusals.look(bounds);
                     reading = counters.read();
                     if let Some(cause) = exceeded(&before, &reading, bounds) {

@@ -5,11 +5,7 @@
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     io,
-    os::{
-        fd::{AsRawFd, BorrowedFd, RawFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr,
 };
 
@@ -28,19 +24,19 @@ struct Exec<'a> {
 }
 
 /// Starts `file` in `directory`, with these arguments (the first is its name), environment and streams
-/// (stdin, stdout, stderr; none of them is descriptor 0 to 2 here). No signal is blocked or ignored for it.
+/// (stdin, stdout, stderr; none of them is descriptor 0 to 2 here). No signal is blocked for it, and SIGPIPE
+/// has its default effect; what else this process ignores (nothing, by `forget_signal_effects`) it does too.
 ///
 /// # Errors
 /// Those of clone(2), of the exec and what goes before it, and of text that has a NUL in it.
 pub(crate) fn spawn(
-    file: &Path,
+    file: &str,
     arguments: &[String],
     environment: &[(String, String)],
-    directory: &Path,
+    directory: &str,
     streams: [BorrowedFd<'_>; 3],
 ) -> io::Result<Pid> {
-    let file = CString::new(file.as_os_str().as_bytes())?;
-    let directory = CString::new(directory.as_os_str().as_bytes())?;
+    let (file, directory) = (CString::new(file)?, CString::new(directory)?);
     let arguments = texts(arguments.iter().map(String::as_str))?;
     let environment = texts(environment.iter().map(|(name, value)| format!("{name}={value}")))?;
     let mut exec = Exec {
@@ -126,8 +122,7 @@ mod tests {
         let streams = [null.as_fd(), end.as_fd(), null.as_fd()];
         let arguments = ["named", "-c", script].map(str::to_owned);
         let environment = [("GIVEN".to_owned(), "this=that".to_owned())];
-        let directory = Path::new(directory);
-        let pid = spawn(Path::new("/bin/sh"), &arguments, &environment, directory, streams)?;
+        let pid = spawn("/bin/sh", &arguments, &environment, directory, streams)?;
         drop(end);
         let mut text = String::new();
         output.read_to_string(&mut text)?;

@@ -49,25 +49,25 @@ pub(crate) const OPERATIONS: [Operation; 8] = [
 
 pub(crate) const COLD_PRINT: Figure = Figure {
     what: "print, cold: worker's host",
-    value: 31.3,
+    value: 36.6,
     unit: "CPU ms/job",
     source: "`tests/run bench`: print, 2 at a time; native, cold, python3 main.py; machine",
 };
 pub(crate) const WARM_PRINT: Figure = Figure {
     what: "print, warm: worker's host",
-    value: 6.4,
+    value: 9.1,
     unit: "CPU ms/job",
     source: "`tests/run bench`: print, 2 at a time; native, warm; machine",
 };
 pub(crate) const WARM_TABLE: Figure = Figure {
     what: "CSV and groupby, warm: worker's host",
-    value: 33.5,
+    value: 40.0,
     unit: "CPU ms/job",
     source: "`tests/run bench`: data, groupby, 2 at a time; native, warm; machine",
 };
 pub(crate) const PATH: Figure = Figure {
     what: "queue and store, the worker's and the producer's part",
-    value: 2.5,
+    value: 1.3,
     unit: "CPU ms/job",
     source: "`tests/run bench`: own, of RabbitMQ, worker, Redis, warm less native, warm",
 };
@@ -109,7 +109,7 @@ pub(crate) const CLUSTER_RATE: Figure = Figure {
 };
 pub(crate) const REDIS_CPU: Figure = Figure {
     what: "a job in Redis",
-    value: 0.13,
+    value: 0.17,
     unit: "CPU ms/job",
     source: "`tests/run scaling`: Redis, asked all the time; without subscriptions",
 };

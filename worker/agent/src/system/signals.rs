@@ -59,13 +59,20 @@ impl SignalEffects {
             let set = unsafe { libc::sigaction(*signal, effect, std::ptr::null_mut()) };
             check(set.into())?;
         }
-        // SAFETY: the set is a plain bit set that lives through the calls.
-        unsafe {
-            let mut none = std::mem::zeroed::<libc::sigset_t>();
-            libc::sigemptyset(&mut none);
-            check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()).into())
-        }
-        .map(drop)
+        block_no_signal()
+    }
+}
+
+/// Blocks no signal any more. Allocates nothing.
+///
+/// # Errors
+/// Those of sigprocmask(2).
+pub(super) fn block_no_signal() -> io::Result<()> {
+    // SAFETY: the set is a plain bit set that lives through the calls.
+    unsafe {
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()).into()).map(drop)
     }
 }
 

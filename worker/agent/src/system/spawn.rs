@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::{check, stack::Stack};
+use super::{check, exit, signals::block_no_signal, stack::Stack};
 
 struct Exec<'a> {
     file: &'a CStr,
@@ -80,8 +80,8 @@ extern "C" fn begin(exec: *mut c_void) -> c_int {
         if let Err(error) = become_program(&*exec) {
             (*exec).error = error.raw_os_error().unwrap_or(libc::EINVAL);
         }
-        libc::_exit(126)
     }
+    exit(126)
 }
 
 /// Comes back only if it fails. Allocates nothing: nobody would ever give it back.
@@ -89,7 +89,7 @@ extern "C" fn begin(exec: *mut c_void) -> c_int {
 /// # Safety
 /// The lists end with null pointers.
 unsafe fn become_program(exec: &Exec<'_>) -> io::Result<()> {
-    // SAFETY: the lists are as this function's caller says; the set is a plain bit set. The effect of a
+    // SAFETY: the lists are as this function's caller says. The effect of a
     // signal is this process's own, which has none in common with its parent but memory and the wait.
     unsafe {
         for (number, stream) in (0..).zip(exec.streams) {
@@ -98,9 +98,7 @@ unsafe fn become_program(exec: &Exec<'_>) -> io::Result<()> {
         check(libc::chdir(exec.directory.as_ptr()).into())?;
         // The one that this program ignores; what is ignored stays ignored over exec.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()).into())?;
+        block_no_signal()?;
         let (arguments, environment) = (exec.arguments.as_ptr(), exec.environment.as_ptr());
         check(libc::execve(exec.file.as_ptr(), arguments, environment).into()).map(drop)
     }

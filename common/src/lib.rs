@@ -12,6 +12,7 @@ mod job;
 mod limits;
 mod metadata;
 pub mod names;
+mod printable;
 mod result;
 mod state;
 mod verdict;
@@ -25,6 +26,7 @@ pub use job::{
     Priority,
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
+pub use printable::{PrintableText, is_printable, write_printable};
 pub use result::{
     Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
 };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Encoding, Isolation, JobId, LimitName, Limits, Status, Verdict};
+use crate::{Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, Verdict};
 
 /// Everything that is known about a job that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct JobResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// One sentence: what happened, which limit with which value, what to change.
-    pub message: String,
+    pub message: PrintableText,
     /// The program's exit code, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -34,7 +34,7 @@ pub struct JobResult {
     pub artifacts: Vec<Artifact>,
     /// Files that matched and were not brought back, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub artifacts_refused: Vec<String>,
+    pub artifacts_refused: Vec<PrintableText>,
     /// Limits that refused the program something without ending it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits_hit: Vec<LimitHit>,
@@ -161,7 +161,7 @@ pub struct SandboxReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityEvent {
     /// The rule that saw it.
-    pub rule: String,
+    pub rule: PrintableText,
     /// What was seen.
-    pub detail: String,
+    pub detail: PrintableText,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    Job, JobId, LimitName, PROTOCOL_VERSION,
+    Job, JobId, LimitName, PROTOCOL_VERSION, PrintableText,
     header::{other_version, readable_id},
     metadata,
 };
@@ -32,7 +32,7 @@ pub struct DecodeError {
     /// The job's id, if it could be read: the result goes there.
     pub job_id: Option<JobId>,
     /// Which field is wrong, and how.
-    pub message: String,
+    pub message: PrintableText,
 }
 
 /// Reads one job of at most `max_bytes` bytes and checks every field.
@@ -40,7 +40,8 @@ pub struct DecodeError {
 /// # Errors
 /// [`DecodeError`] with the id if one can be read, and a message that names the field.
 pub fn decode_job(bytes: &[u8], max_bytes: usize) -> Result<Job, DecodeError> {
-    let refuse = |message: String| DecodeError { job_id: readable_id(bytes), message };
+    let refuse =
+        |message: String| DecodeError { job_id: readable_id(bytes), message: message.into() };
     if bytes.len() > max_bytes {
         return Err(refuse(format!(
             "job is {} bytes long; the limit is {max_bytes} (max_job_bytes)",
@@ -77,7 +78,11 @@ impl Job {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), PrintableText> {
+        self.check().map_err(PrintableText::from)
+    }
+
+    fn check(&self) -> Result<(), String> {
         if self.version != PROTOCOL_VERSION {
             return Err(unsupported_version(&self.version.to_string()));
         }
@@ -324,6 +329,32 @@ mod tests {
             let error = decode(text).expect_err(text);
             assert!(error.message.contains(part), "{:?} doesn't name {part:?}", error.message);
             assert_eq!(error.job_id.as_ref().map(JobId::as_str), Some("x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_quotes_is_printable_and_bounded() {
+        let hostile = format!("\u{1b}[2J\n\u{202e}{}", "x".repeat(7 << 20));
+        let quoted = |change: &str| {
+            let hostile = serde_json::to_string(&hostile).expect("a string");
+            format!(
+                r#"{{"version":1,"job_id":"x","language":"python","code":"",{}}}"#,
+                change.replace('$', &hostile)
+            )
+        };
+        for change in [
+            "$:1",
+            r#""priority":$"#,
+            r#""metadata":{$:{$:nothing}}"#,
+            r#""env":{$:"a"}"#,
+            r#""entrypoint":$"#,
+            r#""tenant":$"#,
+            r#""limits":{$:1}"#,
+        ] {
+            let text = quoted(change);
+            let message = decode_job(text.as_bytes(), usize::MAX).expect_err(change).message;
+            assert!(message.len() <= PrintableText::MAX_BYTES, "{change}: {}", message.len());
+            assert!(message.chars().all(crate::is_printable), "{change}: {message}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_common::{JobId, Status};
+use sandfleet_common::{JobId, PrintableText, Status};
 
 /// Why a job wasn't handed over or its result isn't here. No message holds a password.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum Error {
         /// The queue or exchange.
         what: String,
         /// What the broker says differs.
-        reason: String,
+        reason: PrintableText,
     },
 
     /// There is no queue for the job: no worker that gives this isolation was ever there.
@@ -109,7 +109,7 @@ pub enum Error {
         /// The job.
         job_id: JobId,
         /// Which field is wrong, and how.
-        reason: String,
+        reason: PrintableText,
     },
 
     /// Another job was submitted under the same id or the same idempotency key.
@@ -141,7 +141,7 @@ pub enum Error {
         /// The job.
         job_id: JobId,
         /// Why.
-        reason: String,
+        reason: PrintableText,
     },
 
     /// The job ended, and its result has been kept for as long as it is kept.

@@ -176,7 +176,7 @@ fn mismatch(broker: String, what: String, said: &str) -> Error {
         Some((subject.replace('\'', ""), reason))
     };
     let (what, reason) = parts().unwrap_or_else(|| (what, said.to_owned()));
-    Error::Mismatch { broker, what, reason }
+    Error::Mismatch { broker, what, reason: reason.into() }
 }
 
 /// `the value 'V' of type 'T'`, `'V'` or `none`.

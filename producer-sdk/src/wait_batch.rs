@@ -128,7 +128,7 @@ impl Client {
             for (index, json) in chunk.iter().zip(results) {
                 let Some(json) = json else { continue };
                 let result = serde_json::from_slice(&json).map_err(|error| {
-                    let (job_id, reason) = (ids[*index].clone(), error.to_string());
+                    let (job_id, reason) = (ids[*index].clone(), error.to_string().into());
                     Error::UnreadableResult { job_id, reason }
                 });
                 outcomes[*index] = Some(result);

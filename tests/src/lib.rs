@@ -76,7 +76,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         job_id: job.clone(),
         status: Status::Succeeded,
         verdict: None,
-        message: message.to_owned(),
+        message: message.into(),
         exit_code: None,
         signal: None,
         run: None,

@@ -69,7 +69,7 @@ fn full_result() -> JobResult {
         job_id: "x".parse().expect("valid"),
         status: Status::Failed,
         verdict: Some(Verdict::Accepted),
-        message: String::new(),
+        message: Default::default(),
         exit_code: Some(0),
         signal: Some(String::new()),
         run: Some(RunOutput::default()),
@@ -81,7 +81,7 @@ fn full_result() -> JobResult {
             content: String::new(),
             encoding: Encoding::Utf8,
         }],
-        artifacts_refused: vec![String::new()],
+        artifacts_refused: vec![Default::default()],
         limits_hit: vec![LimitHit { limit: LimitName::Files, value: 1 }],
         usage: Some(Usage::default()),
         timing: Timing::default(),
@@ -101,7 +101,10 @@ fn full_result() -> JobResult {
         }),
         worker_id: String::new(),
         attempt: 1,
-        security_events: vec![SecurityEvent { rule: String::new(), detail: String::new() }],
+        security_events: vec![SecurityEvent {
+            rule: Default::default(),
+            detail: Default::default(),
+        }],
         metadata: [("version".to_owned(), Value::Null)].into(),
     }
 }

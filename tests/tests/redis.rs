@@ -283,7 +283,7 @@ async fn a_large_result_is_stored_and_read_whole() {
     let services = Services::fresh();
     let store = services.store(&services.redis_url);
     let mut large = result(&JobId::generate(), "large");
-    large.message = "x".repeat(24 << 20);
+    large.metadata.insert("much".into(), "x".repeat(24 << 20).into());
     let committed = store.commit(&large, "a", LONG).await.expect("stored");
     assert_eq!(committed, Committed::Stored);
     let state = store.get(&large.job_id).await.expect("read");

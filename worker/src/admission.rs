@@ -39,7 +39,7 @@ impl Admission {
         let job = decode_job(body, self.max_job_bytes)?;
         match self.plan(&job) {
             Ok(plan) => Ok(Admitted { job, plan }),
-            Err(message) => Err(DecodeError { job_id: Some(job.job_id), message }),
+            Err(message) => Err(DecodeError { job_id: Some(job.job_id), message: message.into() }),
         }
     }
 
@@ -127,7 +127,7 @@ fn clamp(request: &LimitsRequest, defaults: &Limits, caps: &Limits) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sandfleet_common::{InputFile, encode};
+    use sandfleet_common::{InputFile, PrintableText, encode};
 
     fn admission() -> Admission {
         Admission {
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    fn refusal(job: &Job) -> String {
+    fn refusal(job: &Job) -> PrintableText {
         admission().admit(&encode(job)).expect_err("refused").message
     }
 

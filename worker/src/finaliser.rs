@@ -105,7 +105,7 @@ impl Finaliser {
         }
         let result: JobResult = refuse::dead(accounting, death);
         if self.insist(|| self.store.commit(&result, "", keep)).await == Committed::Stored {
-            info!(%job, reason = death.reason, queue = death.queue, "a dead letter was answered");
+            info!(%job, reason = %death.reason, queue = %death.queue, "a dead letter was answered");
             self.hooks.stored(&result);
         }
     }

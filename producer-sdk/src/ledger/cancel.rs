@@ -84,7 +84,7 @@ pub fn cancelled_result(
         job_id: id.clone(),
         status: Status::Cancelled,
         verdict: None,
-        message: format!("cancelled by {by} before it was started"),
+        message: format!("cancelled by {by} before it was started").into(),
         exit_code: None,
         signal: None,
         run: None,

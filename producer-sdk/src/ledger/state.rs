@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Isolation, JobId, JobResult, JobState, Priority, QueuedJob, RunningJob, Status,
+    Isolation, JobId, JobResult, JobState, PrintableText, Priority, QueuedJob, RunningJob, Status,
 };
 use serde_json::Value;
 
@@ -60,7 +60,10 @@ impl Ledger {
         let state = match (result, record.ended, lease) {
             (Some(json), ..) => {
                 let result = serde_json::from_slice::<JobResult>(&json).map_err(|error| {
-                    Error::UnreadableResult { job_id: id.clone(), reason: error.to_string() }
+                    Error::UnreadableResult {
+                        job_id: id.clone(),
+                        reason: PrintableText::new(error),
+                    }
                 })?;
                 JobState::Done(Box::new(result))
             }

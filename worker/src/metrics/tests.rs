@@ -24,7 +24,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         job_id: JobId::generate(),
         status,
         verdict,
-        message: String::new(),
+        message: Default::default(),
         exit_code: None,
         signal: None,
         run: None,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Artifact, Content, Encoding, Job, JobId, JobResult, RunOutput, SandboxReport, Status, Timing,
-    Usage, Verdict,
+    Artifact, Content, Encoding, Job, JobId, JobResult, PrintableText, RunOutput, SandboxReport,
+    Status, Timing, Usage, Verdict,
 };
 use sha2::{Digest, Sha256};
 
@@ -39,7 +39,7 @@ impl Accounting {
             job_id,
             status: Status::Error,
             verdict: None,
-            message: String::new(),
+            message: PrintableText::default(),
             exit_code: None,
             signal: None,
             run: None,
@@ -65,11 +65,16 @@ impl Accounting {
         self.result.timing.queue_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     }
 
-    fn close(self, status: Status, verdict: Option<Verdict>, message: String) -> JobResult {
+    fn close(
+        self,
+        status: Status,
+        verdict: Option<Verdict>,
+        message: impl Into<PrintableText>,
+    ) -> JobResult {
         JobResult {
             status,
             verdict,
-            message,
+            message: message.into(),
             attempt: self.attempt,
             finished_at: Timestamp::now(),
             ..self.result
@@ -98,7 +103,8 @@ pub fn conclude(
     result.usage = Some(usage);
     result.run = Some(run_output(outcome.stdout, outcome.stderr));
     result.artifacts = outcome.artifacts.into_iter().map(artifact).collect();
-    result.artifacts_refused = outcome.artifacts_refused;
+    result.artifacts_refused =
+        outcome.artifacts_refused.into_iter().map(PrintableText::from).collect();
     result.sandbox = Some(SandboxReport {
         backend: description.backend.to_owned(),
         runtime: description.runtime.clone(),

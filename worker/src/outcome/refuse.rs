@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sandfleet_common::{JobResult, Status, Verdict};
+use sandfleet_common::{JobResult, PrintableText, Status, Verdict};
 
 use super::Accounting;
 use crate::{queue::Death, sandbox::SandboxError};
 
 /// The job isn't valid, or not here.
-pub fn rejected(accounting: Accounting, message: String) -> JobResult {
+pub fn rejected(accounting: Accounting, message: PrintableText) -> JobResult {
     accounting.close(Status::Rejected, None, message)
 }
 

@@ -1,5 +1,6 @@
 //! The end of a delivery. Nothing outside this file acknowledges anything.
 
+use sandfleet_common::PrintableText;
 use tracing::debug;
 
 use super::Delivery;
@@ -14,7 +15,7 @@ pub enum Settlement {
     /// Others of its tenant have to end first: it goes to the end of its queue.
     Postpone,
     /// It can't be answered, because it names no job: it goes to the dead letters.
-    DeadLetter(String),
+    DeadLetter(PrintableText),
 }
 
 /// Settles `delivery`.

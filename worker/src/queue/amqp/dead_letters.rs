@@ -17,7 +17,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use sandfleet_common::names;
+use sandfleet_common::{PrintableText, names};
 use sandfleet_sdk::{Broker, Error, Publisher, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
@@ -37,9 +37,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// `delivery_limit`, `expired`, `rejected` or `maxlen`.
-    pub reason: String,
+    pub reason: PrintableText,
     /// The queue that it was in.
-    pub queue: String,
+    pub queue: PrintableText,
     /// How often that happened to it.
     pub count: i64,
 }
@@ -163,7 +163,7 @@ impl Death {
     /// does so says why in a header of its own.
     fn of(headers: &FieldTable) -> Self {
         let text = |value: Option<&AMQPValue>| match value {
-            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            Some(AMQPValue::LongString(text)) => Some(PrintableText::new(text)),
             _ => None,
         };
         let last = match headers.inner().get("x-death") {

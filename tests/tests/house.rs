@@ -7,6 +7,7 @@ use sandfleet_common::{
     Artifact, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName, Limits,
     LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict,
 };
+use sandfleet_tests::Mutation;
 use serde_json::Value;
 
 fn top() -> &'static Path {
@@ -169,6 +170,24 @@ fn what_the_threat_model_names_exists() {
         }
     }
     assert!(tests > 30 && entries > 60, "{tests} tests and {entries} entries were looked for");
+}
+
+#[test]
+fn every_mutation_fits_the_source_and_names_who_notices_it() {
+    let corpus = entries_of_the_corpus();
+    let names: Vec<&str> = corpus.iter().filter_map(|entry| entry.split('/').nth(1)).collect();
+    let mut faults = Vec::new();
+    for mutation in Mutation::all(top()).expect("the lists are there") {
+        let barrier = &mutation.barrier;
+        let unfit = mutation.edits.iter().filter_map(|edit| edit.apply(top()).err());
+        faults.extend(unfit.map(|error| format!("{barrier}: {error:#}")));
+        let unknown = mutation.programs.iter().filter(|name| !names.contains(&name.as_str()));
+        faults.extend(unknown.map(|name| format!("{barrier}: the corpus has no {name}")));
+        if mutation.edits.is_empty() || (mutation.programs.is_empty() && mutation.test.is_none()) {
+            faults.push(format!("{barrier}: no edit, or no program and no test"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

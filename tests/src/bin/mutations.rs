@@ -19,30 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Mutation {
-    /// What is taken away.
-    barrier: String,
-    /// `native`, `docker` or `gvisor`.
-    runtime: String,
-    edits: Vec<Edit>,
-    /// Entries of the corpus, of which at least one has to turn red.
-    #[serde(default)]
-    programs: Vec<String>,
-    /// Which tests are built for `test`; all if there is none.
-    binary: Option<String>,
-    /// Tests, as an expression of nextest's, of which at least one has to fail.
-    test: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Edit {
-    file: String,
-    find: String,
-    replace: String,
-}
+use sandfleet_tests::Mutation;
 
 /// The workspace and its mutated copy.
 struct Trees {
@@ -73,11 +50,7 @@ fn run() -> anyhow::Result<usize> {
         mutated: home.join("tree"),
         target: home.join("target"),
     };
-    let mut mutations: Vec<Mutation> = Vec::new();
-    for file in ["tests/hostile/mutations.json", "tests/tests/chaos/mutations.json"] {
-        let text = fs::read_to_string(original.join(file)).context(file)?;
-        mutations.append(&mut serde_json::from_str(&text).context(file)?);
-    }
+    let mut mutations = Mutation::all(original)?;
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if !wanted.is_empty() {
         mutations.retain(|mutation| wanted.iter().any(|name| mutation.barrier.contains(name)));
@@ -147,12 +120,9 @@ impl Trees {
     }
 
     fn try_without(&self, mutation: &Mutation) -> anyhow::Result<Vec<String>> {
-        for Edit { file, find, replace } in &mutation.edits {
-            let path = self.mutated.join(file);
-            let text = fs::read_to_string(&path).with_context(|| file.clone())?;
-            let found = text.matches(find.as_str()).count();
-            ensure!(found == 1, "{file} has {found} places that read {find:?}, not one");
-            fs::write(&path, text.replacen(find.as_str(), replace, 1))?;
+        for edit in &mutation.edits {
+            let mutated = edit.apply(&self.mutated)?;
+            fs::write(self.mutated.join(&edit.file), mutated)?;
         }
         self.build(&mutation.runtime)?;
         let mut red = Vec::new();

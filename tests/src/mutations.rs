@@ -1,0 +1,70 @@
+//! What the mutation suite takes away, one thing at a time.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+/// The files that list them, from the top of the checkout.
+const LISTS: [&str; 2] = ["tests/hostile/mutations.json", "tests/tests/chaos/mutations.json"];
+
+/// A barrier or a rule, and who has to notice that it is gone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutation {
+    /// What is taken away.
+    pub barrier: String,
+    /// `native`, `docker` or `gvisor`.
+    pub runtime: String,
+    /// How.
+    pub edits: Vec<Edit>,
+    /// Entries of the corpus, of which at least one has to turn red.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// Which tests are built for `test`; all if there is none.
+    pub binary: Option<String>,
+    /// Tests, as an expression of nextest's, of which at least one has to fail.
+    pub test: Option<String>,
+}
+
+impl Mutation {
+    /// All of them, for the checkout at `top`.
+    ///
+    /// # Errors
+    /// If a list can't be read.
+    pub fn all(top: &Path) -> anyhow::Result<Vec<Self>> {
+        let mut mutations = Vec::new();
+        for list in LISTS {
+            let text = fs::read_to_string(top.join(list)).context(list)?;
+            let mut listed: Vec<Self> = serde_json::from_str(&text).context(list)?;
+            mutations.append(&mut listed);
+        }
+        Ok(mutations)
+    }
+}
+
+/// A change of the source.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// The file, from the top of the checkout.
+    pub file: String,
+    find: String,
+    replace: String,
+}
+
+impl Edit {
+    /// The file's text in the tree at `top`, with the change made.
+    ///
+    /// # Errors
+    /// If the snippet doesn't occur exactly once there, or the change changes nothing.
+    pub fn apply(&self, top: &Path) -> anyhow::Result<String> {
+        let Self { file, find, replace } = self;
+        let text = fs::read_to_string(top.join(file)).with_context(|| file.clone())?;
+        let found = text.matches(find.as_str()).count();
+        ensure!(found == 1, "{file} has {found} places that read {find:?}, not one");
+        let mutated = text.replacen(find.as_str(), replace, 1);
+        ensure!(mutated != text, "{file}: {find:?} is replaced by itself");
+        Ok(mutated)
+    }
+}

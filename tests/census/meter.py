@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -88,10 +89,17 @@ def seconds_to_free(memory):
     return round(time.monotonic() - begun, 1)
 
 
+def calibrate():
+    """How fast this machine is just now: compared with the same on hardware by tests/census/table.py."""
+    ran = subprocess.run([str(Path(__file__).with_name("census")), "calibrate"], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+
 def measure(row, worker, options, end_at):
     if row.before == "huge pages":
         Path("/proc/sys/vm/nr_hugepages").write_text("64")
     try:
+        calibration = calibrate()
         before = settled(), counted_mib(), shared()
         name = worker.submit(makers_job(row, options.limits))
         result, worst, most_shared, second, ended_by_meter = watch(worker, name, before, end_at)
@@ -110,7 +118,7 @@ def measure(row, worker, options, end_at):
         "stops": dict(Counter(why for _, why in lines).most_common(4)),
         "outcome": result.get("verdict") or result["status"], "message": result.get("message"),
         "limits_hit": [hit["limit"] for hit in result.get("limits_hit") or []],
-        "cpu_seconds": round((usage.get("cpu_time_ms") or 0) / 1000, 1),
+        "cpu_seconds": round((usage.get("cpu_time_ms") or 0) / 1000, 1), "calibration_us": calibration,
         "peak_mib": round((usage.get("memory_peak_bytes") or 0) / (1 << 20)),
         "freed_seconds": freed, "shared": most_shared, "second": second, "ended_by_meter": ended_by_meter,
     }

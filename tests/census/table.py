@@ -3,7 +3,7 @@
 from judge import beyond
 from rows import NULL
 
-HEAD = ["object", "made", "bytes each", "stopped by", "CPU s", "counted MiB", "uncounted MiB", "freed s", "host-wide",
+HEAD = ["object", "made", "bytes each", "stopped by", "seconds", "counted MiB", "uncounted MiB", "freed s", "host-wide",
         "another job meanwhile"]
 
 
@@ -17,7 +17,7 @@ def stopped_by(row):
     return ", ".join(words) or "the maker"
 
 
-def line(row, null):
+def line(row, null, hardware_us):
     if row.get("died"):
         return [row["row"], "", "", "", "", "", "the machine died", "", "", ""]
     shared = ", ".join(f"{name} {percent:.0f} %" for name, percent in row["shared"].items())
@@ -25,12 +25,12 @@ def line(row, null):
     meanwhile = "" if not second else f"{second['outcome']}, {second['seconds']:.0f} s"
     freed = "no" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}"
     return [row["row"], f"{row['made']:,}", f"{row['object_bytes'] or 0:,}" if row["made"] else "", stopped_by(row),
-            f"{row['cpu_seconds']:.0f}", f"{row['counted_mib']:.0f}", f"{max(0, beyond(row, null)):.0f}", freed, shared,
+            f"{row['cpu_seconds'] * hardware_us / row['calibration_us']:.1f}", f"{row['counted_mib']:.0f}", f"{max(0, beyond(row, null)):.0f}", freed, shared,
             meanwhile]
 
 
 def table(figures, rows):
     null = figures[NULL.name]
     lines = [HEAD, ["---"] * len(HEAD)]
-    lines += [line(figures[row.name], null) for row in rows if row.name in figures]
+    lines += [line(figures[row.name], null, figures["hardware_us"]) for row in rows if row.name in figures]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

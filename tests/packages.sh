@@ -13,7 +13,7 @@ packages=(
 # What the suite `hostile` runs as ordinary programs.
 # shellcheck disable=SC2154 # suite is set by tests/run
 if [ "$suite" = hostile ] || [ "$suite" = all ]; then
-    packages+=(libpython3.11-testsuite: "g++:g++" openjdk-17-jdk-headless:javac)
+    packages+=(libpython3.11-testsuite: "g++:g++" openjdk-17-jdk-headless:javac sqlite3:sqlite3)
 fi
 
 # Others' sandbox to compare with.

@@ -83,13 +83,84 @@ END
 javac -J-Xmx256m Main.java && java -Xmx256m Main
 ";
 
+/// Servers and clients of one's own, with the options that they set, in Python's ways.
+const SERVERS: &str = "
+import asyncio, http.server, socket, socketserver, threading, urllib.request, xmlrpc.server
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+open('page', 'w').write('fine' * 100_000)
+assert len(urllib.request.urlopen('http://127.0.0.1:%d/page' % server.server_port).read()) == 400_000
+async def talk():
+    async def echo(reader, writer):
+        writer.write(await reader.readexactly(500_000)); await writer.drain(); writer.close()
+    served = await asyncio.start_server(echo, '127.0.0.1', 0, reuse_port=True, backlog=1000)
+    async def one():
+        reader, writer = await asyncio.open_connection(*served.sockets[0].getsockname())
+        writer.get_extra_info('socket').setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        writer.write(bytes(500_000)); await writer.drain()
+        assert len(await reader.read(-1)) == 500_000
+    await asyncio.gather(*[one() for _ in range(50)])
+    class Udp(asyncio.DatagramProtocol):
+        def datagram_received(self, data, address): got.set_result(data)
+    got = asyncio.get_running_loop().create_future()
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Udp, ('127.0.0.1', 0))
+    transport.sendto(b'x' * 9000, transport.get_extra_info('sockname'))
+    assert len(await got) == 9000
+asyncio.run(talk())
+a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [0]); assert len(socket.recv_fds(b, 1, 1)[1]) == 1
+print('fine')
+";
+
+/// What copies attributes goes on without them.
+const COPIES: &str = "
+mkdir from && echo fine > from/file && ln -s file from/link && chmod 640 from/file && touch -d 2001-02-03 from/file
+cp -a from by_cp && tar -cf - --acls --xattrs from | (mkdir by_tar && cd by_tar && tar -xpf -  --acls --xattrs)
+python3 -c 'import shutil; shutil.copytree(\"from\", \"by_shutil\", symlinks=True); shutil.copystat(\"from\", \"by_cp\")'
+for copy in by_cp/file by_tar/from/file by_shutil/file; do
+  [ \"$(stat -c %a,%Y $copy)\" = \"$(stat -c %a,%Y from/file)\" ] || echo \"wrong: $copy\"
+done
+install -m 600 from/file installed && mv installed /dev/shm/ && sqlite3 base 'create table t(a); insert into t values (1); pragma journal_mode=wal; insert into t values (2); select count(*) from t;' && cat by_cp/file
+";
+
+const JAVA_SERVER: &str = "
+cat > Main.java <<'END'
+import java.net.*;
+import java.nio.*;
+import java.nio.channels.*;
+public class Main {
+  public static void main(String[] arguments) throws Exception {
+    try (ServerSocket server = new ServerSocket(0, 100, InetAddress.getLoopbackAddress())) {
+      Thread thread = new Thread(() -> { try (Socket s = server.accept()) { s.getOutputStream().write(s.getInputStream().read()); } catch (Exception e) { e.printStackTrace(); } });
+      thread.start();
+      try (Socket s = new Socket(server.getInetAddress(), server.getLocalPort())) {
+        s.setTcpNoDelay(true); s.setKeepAlive(true); s.setReceiveBufferSize(1 << 20); s.setSoTimeout(5000); s.setSoLinger(true, 1);
+        s.getOutputStream().write(7);
+        if (s.getInputStream().read() != 7) throw new Exception(\"wrong\");
+      }
+      thread.join();
+    }
+    try (DatagramSocket a = new DatagramSocket(0, InetAddress.getLoopbackAddress()); DatagramChannel b = DatagramChannel.open()) {
+      b.send(ByteBuffer.wrap(new byte[] {1}), a.getLocalSocketAddress());
+      a.setSoTimeout(5000); a.receive(new DatagramPacket(new byte[9], 9));
+    }
+    NetworkInterface.getNetworkInterfaces().asIterator().forEachRemaining(i -> {});
+    System.out.println(\"fine\");
+  }
+}
+END
+javac -J-Xmx256m Main.java && java -Xmx256m Main
+";
+
 /// A program with the language it is in and what it has to print at the end.
 const PROGRAMS: &[(&str, &str, &str, &str)] = &[
     ("numpy, pandas, matplotlib", "python", PANDAS, "PNG"),
     ("threads, processes, SQLite, loopback", "python", THREADS, "fine"),
+    ("servers and clients", "python", SERVERS, "fine"),
+    ("cp, tar, shutil, sqlite3", "bash", COPIES, "fine"),
     ("node", "javascript", NODE, "fine"),
     ("g++", "bash", CXX, "fine"),
     ("java", "bash", JAVA, "fine"),
+    ("java's sockets", "bash", JAVA_SERVER, "fine"),
 ];
 
 /// Cleans up by unlinking names beside the standard library that aren't there, and takes any answer

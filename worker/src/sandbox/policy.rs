@@ -63,9 +63,38 @@ impl Policy {
         }
     }
 
-    /// SHA-256 over everything the policy says, in hexadecimal.
+    /// SHA-256 over everything the policy enforces, in hexadecimal. Comments and the order of the
+    /// profile's lines are not part of it.
     pub fn hash(&self) -> String {
-        hexadecimal(&Sha256::digest(format!("{self:?}")))
+        hexadecimal(&Sha256::digest(self.canonical()))
+    }
+
+    /// What is enforced, one line a field, in the order of their names.
+    fn canonical(&self) -> String {
+        let Self {
+            network,
+            writable_root,
+            new_privileges,
+            capabilities,
+            swap,
+            shared_ipc,
+            system_calls,
+            scratch_inodes,
+            stack_bytes,
+            output_kill_bytes,
+            stderr_tail_bytes,
+            artifact_count,
+            overhead_bytes,
+        } = self;
+        let system_calls = system_calls.canonical();
+        format!(
+            "artifact_count={artifact_count}\ncapabilities={capabilities}\nnetwork={network}\n\
+             new_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
+             overhead_bytes={overhead_bytes}\nscratch_inodes={scratch_inodes}\n\
+             shared_ipc={shared_ipc}\nstack_bytes={stack_bytes}\n\
+             stderr_tail_bytes={stderr_tail_bytes}\nswap={swap}\nsystem_calls={system_calls}\n\
+             writable_root={writable_root}\n"
+        )
     }
 
     /// What the agent holds a program with `limits` to.
@@ -110,5 +139,49 @@ impl Policy {
                 limits.output_bytes.saturating_add(1).min(self.output_kill_bytes)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_field_is_in_the_hash() {
+        let changes: &[fn(&mut Policy)] = &[
+            |_| {},
+            |policy| policy.network = true,
+            |policy| policy.writable_root = true,
+            |policy| policy.new_privileges = true,
+            |policy| policy.capabilities = true,
+            |policy| policy.swap = true,
+            |policy| policy.shared_ipc = true,
+            |policy| policy.system_calls = Profile::altered(r#""ptrace", "#, ""),
+            |policy| policy.scratch_inodes += 1,
+            |policy| policy.stack_bytes += 1,
+            |policy| policy.output_kill_bytes += 1,
+            |policy| policy.stderr_tail_bytes += 1,
+            |policy| policy.artifact_count += 1,
+            |policy| policy.overhead_bytes += 1,
+        ];
+        let hash = |change: &fn(&mut Policy)| {
+            let mut policy = Policy::strict();
+            change(&mut policy);
+            policy.hash()
+        };
+        let hashes: BTreeSet<String> = changes.iter().map(hash).collect();
+        assert_eq!(hashes.len(), changes.len());
+    }
+
+    #[test]
+    fn a_comment_is_not_in_the_hash() {
+        let worded = "The machine's clock. adjtimex reads it too";
+        let policy = Policy {
+            system_calls: Profile::altered(worded, "Clocks. adjtimex reads them"),
+            ..Policy::strict()
+        };
+        assert_eq!(policy.hash(), Policy::strict().hash());
     }
 }

@@ -3,26 +3,35 @@
 //! Docker is sent [`Profile::docker_json`]; the native backend compiles the same profile with
 //! `native::filter::compile`.
 
-use std::collections::BTreeMap;
+mod docker;
+mod group;
 
-use sandfleet_common::Isolation;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use self::group::{Action, Group, is_errno};
 
 const EMBEDDED: &str = include_str!("seccomp.json");
 
 /// `ENOSYS`, the same number on both architectures: what a kernel says of a call it doesn't have.
 pub const ENOSYS: u16 = 38;
 
-/// The kernel cuts larger error numbers down to this.
-const LARGEST_ERRNO: u16 = 4095;
-
-/// A list of system calls in Docker's profile format, refusing what it doesn't name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// A list of system calls that refuses what it doesn't name.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    #[serde(skip_serializing)]
-    comment: String,
+    default_errno: u16,
+    architectures: Vec<Architecture>,
+    entries: Vec<Entry>,
+}
+
+/// The profile as it is written: Docker's format and what [`Group`] has beside it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Source {
+    #[serde(rename = "comment")]
+    _comment: String,
     default_action: Action,
     default_errno_ret: u16,
     arch_map: Vec<NativeArchitecture>,
@@ -37,30 +46,19 @@ struct NativeArchitecture {
     sub_architectures: Vec<String>,
 }
 
-/// System calls of one fate, with the reason for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Group {
-    #[serde(skip_serializing)]
-    comment: String,
+/// System calls and arguments with one answer, all of whose conditions hold at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
     names: Vec<String>,
-    action: Action,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    errno_ret: Option<u16>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    args: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Action {
-    #[serde(rename = "SCMP_ACT_ALLOW")]
-    Allow,
-    #[serde(rename = "SCMP_ACT_ERRNO")]
-    Errno,
+    conditions: Vec<Condition>,
+    answer: Answer,
+    /// Whether it is left to gVisor, which answers every refusal with EPERM and whose kernel's
+    /// memory is the container's own.
+    gvisor_allows: bool,
 }
 
 /// What one argument of a system call must be for a rule to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Condition {
     /// Which argument, from 0 to 5.
@@ -76,7 +74,7 @@ pub struct Condition {
 }
 
 /// How an argument is compared, as an unsigned number of 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Comparison {
     /// The argument is the value.
     #[serde(rename = "SCMP_CMP_EQ")]
@@ -102,10 +100,12 @@ pub enum Comparison {
 }
 
 /// What a system call is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Answer {
     /// The kernel carries it out.
     Allow,
+    /// The kernel does nothing and says that it went well.
+    Succeed,
     /// It fails with this error number, and nothing else happens.
     Errno(u16),
 }
@@ -120,7 +120,7 @@ pub struct Rule {
 }
 
 /// An architecture whose system calls the profile knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Architecture {
     /// 64-bit x86.
     #[serde(rename = "SCMP_ARCH_X86_64")]
@@ -166,36 +166,47 @@ impl Profile {
 
     /// Reads a profile and checks that every backend takes it to mean the same.
     pub fn parse(json: &str) -> Result<Self, ProfileError> {
-        let profile: Self = serde_json::from_str(json)?;
-        profile.check()?;
+        let source: Source = serde_json::from_str(json)?;
+        if source.default_action != Action::Errno || !is_errno(source.default_errno_ret) {
+            return Err(ProfileError::DefaultAllows);
+        }
+        let mut architectures = Vec::new();
+        for native in source.arch_map {
+            if !native.sub_architectures.is_empty() || architectures.contains(&native.architecture)
+            {
+                return Err(ProfileError::ForeignCallingConvention);
+            }
+            architectures.push(native.architecture);
+        }
+        let mut entries = Vec::new();
+        for group in source.syscalls {
+            entries.extend(group.entries()?);
+        }
+        let profile = Self { default_errno: source.default_errno_ret, architectures, entries };
+        profile.check_names()?;
         Ok(profile)
     }
 
-    /// The profile as Docker's API takes it, after `seccomp=`, in `SecurityOpt`.
-    ///
-    /// Comments stay behind, for the text is stored with every container. So do the refusals that
-    /// are the default anyway: libseccomp takes a rule that repeats the default as an error.
-    ///
-    /// gVisor answers every refused call with EPERM, whatever error the profile names, and C
-    /// libraries take that from clone3 to mean that no thread can be made. So clone3 is left to
-    /// gVisor, whose namespaces exist inside of its own kernel only.
-    pub fn docker_json(&self, isolation: Isolation) -> String {
-        let mut lowered = self.clone();
-        if isolation == Isolation::GVisor {
-            for group in &mut lowered.syscalls {
-                if group.names == ["clone3"] {
-                    (group.action, group.errno_ret) = (Action::Allow, None);
-                }
+    /// All that is enforced, in one order and without comments: two profiles that say the same in
+    /// other words or in another order have the same text.
+    pub fn canonical(&self) -> String {
+        let mut calls = BTreeMap::<&str, BTreeSet<(Vec<Condition>, Answer, bool)>>::new();
+        for Entry { names, conditions, answer, gvisor_allows } in &self.entries {
+            let mut conditions = conditions.clone();
+            conditions.sort();
+            for name in names {
+                let rule = (conditions.clone(), *answer, *gvisor_allows);
+                calls.entry(name).or_default().insert(rule);
             }
         }
-        let default = Answer::Errno(self.default_errno_ret);
-        lowered.syscalls.retain(|group| group.answer() != default);
-        serde_json::to_string(&lowered).expect("numbers, strings and lists always make JSON")
+        let architectures: BTreeSet<_> = self.architectures.iter().collect();
+        serde_json::to_string(&(self.default_errno, architectures, calls))
+            .expect("numbers, strings and lists always make JSON")
     }
 
     /// What a call which no rule holds for is answered with.
     pub fn default_answer(&self) -> Answer {
-        Answer::Errno(self.default_errno_ret)
+        Answer::Errno(self.default_errno)
     }
 
     /// The rules of each system call of `architecture` that the profile names, by number.
@@ -203,10 +214,10 @@ impl Profile {
     /// The first rule that holds decides; if none does, [`Profile::default_answer`].
     pub fn rules(&self, architecture: Architecture) -> BTreeMap<u32, Vec<Rule>> {
         let mut rules = BTreeMap::<u32, Vec<Rule>>::new();
-        for group in &self.syscalls {
+        for entry in &self.entries {
             // A name that only the other architecture has is not for this one.
-            for number in group.names.iter().filter_map(|name| architecture.number(name)) {
-                let rule = Rule { conditions: group.args.clone(), answer: group.answer() };
+            for number in entry.names.iter().filter_map(|name| architecture.number(name)) {
+                let rule = Rule { conditions: entry.conditions.clone(), answer: entry.answer };
                 rules.entry(number).or_default().push(rule);
             }
         }
@@ -215,83 +226,28 @@ impl Profile {
 
     /// Whether it has rules for `architecture`.
     pub fn covers(&self, architecture: Architecture) -> bool {
-        self.arch_map.iter().any(|native| native.architecture == architecture)
-    }
-
-    fn check(&self) -> Result<(), ProfileError> {
-        if self.default_action != Action::Errno || !is_errno(self.default_errno_ret) {
-            return Err(ProfileError::DefaultAllows);
-        }
-        for (index, native) in self.arch_map.iter().enumerate() {
-            let again = self.arch_map[..index].iter();
-            if !native.sub_architectures.is_empty()
-                || again.clone().any(|other| other.architecture == native.architecture)
-            {
-                return Err(ProfileError::ForeignCallingConvention);
-            }
-        }
-        for group in &self.syscalls {
-            group.check()?;
-        }
-        self.check_names()
+        self.architectures.contains(&architecture)
     }
 
     /// A call has either one rule without conditions or any number with some: libseccomp lets a
     /// rule without conditions swallow all others, whatever their order.
     fn check_names(&self) -> Result<(), ProfileError> {
         let mut conditional = BTreeMap::<&str, Vec<&[Condition]>>::new();
-        for group in &self.syscalls {
-            for name in &group.names {
+        for entry in &self.entries {
+            for name in &entry.names {
                 let known = [Architecture::X86_64, Architecture::Aarch64];
                 if !known.iter().any(|architecture| architecture.number(name).is_some()) {
                     return Err(ProfileError::UnknownSyscall(name.clone()));
                 }
                 let others = conditional.entry(name).or_default();
-                let swallows = |args: &[Condition]| args.is_empty() || args == group.args;
+                let ours = &entry.conditions[..];
+                let swallows = |args: &[Condition]| args.is_empty() || args == ours;
                 if !others.is_empty()
-                    && (group.args.is_empty() || others.iter().any(|args| swallows(args)))
+                    && (ours.is_empty() || others.iter().any(|args| swallows(args)))
                 {
                     return Err(ProfileError::Contradiction(name.clone()));
                 }
-                others.push(&group.args);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Group {
-    fn answer(&self) -> Answer {
-        match (self.action, self.errno_ret) {
-            (Action::Allow, _) => Answer::Allow,
-            (Action::Errno, errno) => Answer::Errno(errno.unwrap_or_default()),
-        }
-    }
-
-    fn check(&self) -> Result<(), ProfileError> {
-        let fault = |fault| ProfileError::Group { comment: self.comment.clone(), fault };
-        if self.comment.is_empty() {
-            return Err(fault("gives no reason"));
-        }
-        match (self.action, self.errno_ret) {
-            (Action::Allow, None) => {}
-            (Action::Errno, Some(errno)) if is_errno(errno) => {}
-            _ => return Err(fault("needs an errnoRet to refuse, and none to allow")),
-        }
-        for (index, condition) in self.args.iter().enumerate() {
-            if condition.index > 5 {
-                return Err(fault("looks at an argument past the sixth"));
-            }
-            // runc turns two conditions on one argument into two rules, of which either will do.
-            if self.args[..index].iter().any(|other| other.index == condition.index) {
-                return Err(fault("looks at one argument twice"));
-            }
-            let stray = match condition.comparison {
-                Comparison::MaskedEqual => condition.value_two & !condition.value,
-                _ => condition.value_two,
-            };
-            if stray != 0 {
-                return Err(fault("has a valueTwo that can't be met or means nothing"));
+                others.push(ours);
             }
         }
         Ok(())
@@ -340,11 +296,6 @@ impl Architecture {
         };
         u32::try_from(number).ok()
     }
-}
-
-/// Zero would tell the program that the call went well.
-fn is_errno(number: u16) -> bool {
-    (1..=LARGEST_ERRNO).contains(&number)
 }
 
 fn is_zero(value: &u64) -> bool {

@@ -8,6 +8,8 @@
 
 mod assembler;
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use self::assembler::{Label, Program, Word};
@@ -114,20 +116,79 @@ fn search(program: &mut Program, ranges: &[Range]) -> Label {
 
 /// Writes `rules` in their order; the first that holds decides, and if none does, `otherwise`.
 ///
-/// Neighbours that begin with the same conditions share the code for these: `depth` of them.
+/// Neighbours that begin with the same conditions share the code for these: `depth` of them. Neighbours
+/// that ask for one value each of the same argument share its load and a binary search.
 fn decide(program: &mut Program, rules: &[Rule], depth: usize, otherwise: Label) -> Label {
     let mut label = otherwise;
     let alike = rules.chunk_by(|a, b| a.conditions.get(depth) == b.conditions.get(depth));
-    for rules in alike.collect::<Vec<_>>().into_iter().rev() {
-        label = match rules[0].conditions.get(depth) {
-            None => program.answer(rules[0].answer),
-            Some(condition) => {
+    let alike: Vec<&[Rule]> = alike.collect();
+    let value = |rules: &[Rule]| rules[0].conditions.get(depth).and_then(exact);
+    let same_argument = |a: &&[Rule], b: &&[Rule]| match (value(a), value(b)) {
+        (Some((a, _)), Some((b, _))) => a == b,
+        _ => false,
+    };
+    for run in alike.chunk_by(same_argument).collect::<Vec<_>>().into_iter().rev() {
+        let rules = run[0];
+        label = match (rules[0].conditions.get(depth), value(rules)) {
+            (None, _) => program.answer(rules[0].answer),
+            (_, Some((index, _))) => {
+                // What asks for the same value belongs together, in its order.
+                let mut asked = BTreeMap::<u32, Vec<Rule>>::new();
+                for (rules, value) in run.iter().filter_map(|r| Some((r, value(r)?.1))) {
+                    asked.entry(value).or_default().extend_from_slice(rules);
+                }
+                let mut values = BTreeMap::new();
+                for (value, rules) in asked.into_iter().rev() {
+                    values.insert(value, decide(program, &rules, depth + 1, label));
+                }
+                let ranges = contiguous(values);
+                let found = among(program, &ranges, label);
+                program.load(Word::ArgumentLow(index), found)
+            }
+            (Some(condition), None) => {
                 let holds = decide(program, rules, depth + 1, label);
                 compare(program, condition, holds, label)
             }
         };
     }
     label
+}
+
+/// The argument and the value, if `condition` asks for one value of 32 bits.
+fn exact(condition: &Condition) -> Option<(u8, u32)> {
+    let &Condition { index, comparison, value, value_two } = condition;
+    let is_exact = comparison == Comparison::MaskedEqual && value == u64::from(u32::MAX);
+    is_exact.then_some((index, low(value_two)))
+}
+
+/// Values that lie side by side and lead to the same place, as the first and the last of them.
+fn contiguous(values: BTreeMap<u32, Label>) -> Vec<(u32, u32, Label)> {
+    let mut ranges: Vec<(u32, u32, Label)> = Vec::new();
+    for (value, label) in values {
+        match ranges.last_mut() {
+            Some((_, last, same)) if *same == label && *last + 1 == value => *last = value,
+            _ => ranges.push((value, value, label)),
+        }
+    }
+    ranges
+}
+
+/// Writes a binary search for the range that the loaded word is in, which ends in a few comparisons.
+fn among(program: &mut Program, ranges: &[(u32, u32, Label)], no: Label) -> Label {
+    if ranges.len() > 3 {
+        let (below, above) = ranges.split_at(ranges.len() / 2);
+        let start = above[0].0;
+        let above = among(program, above, no);
+        let below = among(program, below, no);
+        return program.if_at_least(start, above, below);
+    }
+    ranges.iter().rev().fold(no, |next, &(first, last, yes)| {
+        if first == last {
+            return program.if_equal(first, yes, next);
+        }
+        let within = program.if_above(last, next, yes);
+        program.if_at_least(first, within, next)
+    })
 }
 
 /// Writes one condition. Arguments have 64 bits, the kernel's program compares 32 at a time.

@@ -99,6 +99,7 @@ impl Program {
     pub(super) fn answer(&mut self, answer: Answer) -> Label {
         self.end(match answer {
             Answer::Allow => ALLOW,
+            Answer::Succeed => ERRNO,
             Answer::Errno(number) => ERRNO | u32::from(number),
         })
     }

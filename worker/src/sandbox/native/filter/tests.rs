@@ -79,6 +79,7 @@ fn read(rules: Option<&Vec<Rule>>, default: Answer, arguments: &[u64; 6]) -> u32
     let rule = rules.and_then(|rules| rules.iter().find(holds));
     match rule.map_or(default, |rule| rule.answer) {
         Answer::Allow => ALLOW,
+        Answer::Succeed => ERRNO,
         Answer::Errno(number) => ERRNO | u32::from(number),
     }
 }
@@ -112,8 +113,9 @@ fn the_program_does_what_the_profile_says() {
             let rules = rules.get(&number);
             let default = if number > newest { Answer::Errno(ENOSYS) } else { default };
             let ours = rules.map_or(&[][..], |rules| rules);
-            // Rules look at the first three arguments and the last; elsewhere any values do.
-            let [first, second, mut third] = [0, 1, 2].map(|index| edges(ours, index));
+            // Rules look at the first four arguments and the last; elsewhere any values do.
+            let [mut first, second, mut third] = [0, 1, 2].map(|index| edges(ours, index));
+            first.extend(edges(ours, 3));
             third.extend(edges(ours, 5));
             for a in &first {
                 for b in &second {
@@ -175,7 +177,7 @@ fn the_program_is_short_and_shallow() {
             .unwrap();
         let length = filter.instructions.len();
         println!("{:?}: {length} instructions, {constant} deep", filter.architecture);
-        assert!(length < 400, "{:?} takes {length} instructions", filter.architecture);
+        assert!(length < 580, "{:?} takes {length} instructions", filter.architecture);
         assert!(constant <= 11, "{:?} takes {constant} steps", filter.architecture);
         assert!(deepest <= 80, "{:?} takes {deepest} steps", filter.architecture);
     }

@@ -1,0 +1,123 @@
+//! A group of the profile: calls with one answer, the reason, and what makes several rules of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Answer, Comparison, Condition, Entry, ProfileError};
+
+/// The kernel cuts larger error numbers down to this.
+const LARGEST_ERRNO: u16 = 4095;
+
+/// System calls of one fate, with the reason for it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Group {
+    comment: String,
+    names: Vec<String>,
+    action: Action,
+    errno_ret: Option<u16>,
+    #[serde(default)]
+    args: Vec<Condition>,
+    /// A rule for each of its values.
+    one_of: Option<OneOf>,
+    /// What gVisor does instead: it can only be that it allows them.
+    gvisor: Option<Action>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Action {
+    #[serde(rename = "SCMP_ACT_ALLOW")]
+    Allow,
+    #[serde(rename = "SCMP_ACT_ERRNO")]
+    Errno,
+    /// Not a word of Docker's, so that no missing or mistyped error number can come to mean it.
+    #[serde(rename = "SUCCEED")]
+    Succeed,
+}
+
+/// An argument of 32 bits that is one of the values, which have names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneOf {
+    index: u8,
+    values: BTreeMap<String, u32>,
+}
+
+impl Group {
+    /// The rules that it stands for.
+    pub(super) fn entries(self) -> Result<Vec<Entry>, ProfileError> {
+        self.check()
+            .map_err(|fault| ProfileError::Group { comment: self.comment.clone(), fault })?;
+        let entry = |conditions| Entry {
+            names: self.names.clone(),
+            conditions,
+            answer: self.answer(),
+            gvisor_allows: self.gvisor.is_some(),
+        };
+        let Some(OneOf { index, values }) = &self.one_of else {
+            return Ok(vec![entry(self.args.clone())]);
+        };
+        let condition = |value: &u32| Condition {
+            index: *index,
+            comparison: Comparison::MaskedEqual,
+            value: u32::MAX.into(),
+            value_two: (*value).into(),
+        };
+        let one = |value| entry([&self.args[..], &[condition(value)]].concat());
+        Ok(values.values().map(one).collect())
+    }
+
+    fn answer(&self) -> Answer {
+        match self.action {
+            Action::Allow => Answer::Allow,
+            Action::Errno => Answer::Errno(self.errno_ret.unwrap_or_default()),
+            Action::Succeed => Answer::Succeed,
+        }
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.comment.is_empty() {
+            return Err("gives no reason");
+        }
+        match (self.action, self.errno_ret) {
+            (Action::Allow | Action::Succeed, None) => {}
+            (Action::Errno, Some(errno)) if is_errno(errno) => {}
+            _ => return Err("needs an errnoRet to refuse, and none to allow"),
+        }
+        if self.gvisor.is_some_and(|action| action != Action::Allow)
+            || (self.gvisor.is_some() && self.action == Action::Allow)
+        {
+            return Err("has another answer for gVisor than to allow what it refuses elsewhere");
+        }
+        let indices = self.args.iter().map(|condition| condition.index);
+        let indices: Vec<u8> = indices.chain(self.one_of.iter().map(|one| one.index)).collect();
+        for (place, index) in indices.iter().enumerate() {
+            if *index > 5 {
+                return Err("looks at an argument past the sixth");
+            }
+            // runc turns two conditions on one argument into two rules, of which either will do.
+            if indices[..place].contains(index) {
+                return Err("looks at one argument twice");
+            }
+        }
+        if self.one_of.as_ref().is_some_and(|one| one.values.is_empty()) {
+            return Err("is one of no values");
+        }
+        for condition in &self.args {
+            let stray = match condition.comparison {
+                Comparison::MaskedEqual => condition.value_two & !condition.value,
+                _ => condition.value_two,
+            };
+            if stray != 0 {
+                return Err("has a valueTwo that can't be met or means nothing");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Zero would tell the program that the call went well: [`Action::Succeed`] says that.
+pub(super) fn is_errno(number: u16) -> bool {
+    (1..=LARGEST_ERRNO).contains(&number)
+}

@@ -18,6 +18,7 @@ fn bounds() -> Bounds {
         cpu_time_ms: 1,
         memory_bytes: 1,
         processes: 1,
+        socket_bytes: 1,
         own_kernel: false,
         output_bytes: 1,
         output_kill_bytes: 1,

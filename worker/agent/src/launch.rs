@@ -33,7 +33,9 @@ use crate::{
     message::ScratchSpace,
     namespace,
     program::Exec,
-    root, session, system,
+    root, session,
+    settings::{self, Settings},
+    system,
 };
 pub use crate::{channel::MAX_REPORT, counters::COUNTER_FILES};
 
@@ -49,6 +51,9 @@ pub enum Command {
         user: u32,
         /// The system call filter: an array of `struct sock_filter`.
         filter: Vec<u8>,
+        /// What the kernel is set to in each container's network namespace: names as sysctl(8) has
+        /// them, and values.
+        settings: Vec<(String, String)>,
     },
     /// Start a container. Comes with the descriptor over which the agent speaks.
     Launch {
@@ -162,6 +167,7 @@ pub(crate) struct Slot {
     pub(crate) counters: Counters,
     user_namespace: OwnedFd,
     filter: Vec<u8>,
+    settings: Settings,
     /// The containers' user as the owner of files that the launcher mounts.
     owner: u32,
     is_root: bool,
@@ -225,13 +231,15 @@ pub(crate) fn serve_slot(
     let mut slot = None;
     while let Some((command, descriptors)) = worker.receive()? {
         match command {
-            Command::Prepare { user, filter } => match prepare(user, filter, descriptors) {
-                Ok(prepared) => {
-                    slot = Some(prepared);
-                    worker.report(&Report::Prepared)?;
+            Command::Prepare { user, filter, settings } => {
+                match prepare(user, filter, &settings, descriptors) {
+                    Ok(prepared) => {
+                        slot = Some(prepared);
+                        worker.report(&Report::Prepared)?;
+                    }
+                    Err(failed) => worker.report(&Report::Failed(failed))?,
                 }
-                Err(failed) => worker.report(&Report::Failed(failed))?,
-            },
+            }
             Command::Launch { scratch_bytes, scratch_inodes } => {
                 let prepared = slot.as_ref().ok_or_else(|| io::Error::other("not prepared"))?;
                 let stream = descriptors.into_iter().next();
@@ -258,18 +266,27 @@ pub(crate) fn serve_slot(
     Ok(None)
 }
 
-fn prepare(user: u32, filter: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Slot, Failed> {
+fn prepare(
+    user: u32,
+    filter: Vec<u8>,
+    settings: &[(String, String)],
+    descriptors: Vec<OwnedFd>,
+) -> Result<Slot, Failed> {
     let is_root = geteuid().is_root();
     if !is_root {
         namespace::become_inner_root(geteuid().as_raw(), getegid().as_raw())?;
     }
     let owner = if is_root { user } else { 0 };
     // While the host's /proc can still be seen.
+    let settings = Settings::new(settings)?;
+    if !is_root {
+        settings::keep_quotas_apart()?;
+    }
     let user_namespace = namespace::make_user_namespace(owner)?;
     namespace::leave_host_mounts()?;
     root::build(is_root, root::overlay, (!is_root).then_some(root::KEPT_PROC))?;
     let counters = Counters::from_descriptors(descriptors);
-    Ok(Slot { counters, user_namespace, filter, owner, is_root })
+    Ok(Slot { counters, user_namespace, filter, settings, owner, is_root })
 }
 
 /// Containers that are copies of this process.
@@ -305,6 +322,7 @@ pub(crate) fn build(slot: &Slot, scratch: &ScratchSpace) -> Result<(), Failed> {
     namespace::leave_session()?;
     root::enter_container(scratch, !slot.is_root)?;
     namespace::furnish()?;
+    slot.settings.apply()?;
     namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
 }
 

@@ -13,6 +13,7 @@ pub mod launch;
 pub mod message;
 pub mod seal;
 pub mod session;
+pub mod sockets;
 pub mod zygote;
 
 mod artifacts;
@@ -30,6 +31,7 @@ mod own_kernel;
 mod program;
 mod refusals;
 mod root;
+mod settings;
 mod system;
 
 pub use system::landlock_version;

@@ -58,8 +58,10 @@ impl Looks {
     /// Says when the next is due, after one at `now` that found `cpu_left` of the program's CPU time:
     /// the longer it runs, the longer it is left alone, but not beyond the moment at which it may have
     /// used up what is left on all processors that there are.
-    pub(crate) fn plan(&mut self, now: Instant, cpu_left: Option<Duration>) {
-        let pause = match self.alone {
+    ///
+    /// What is filling up `quickly` is not left alone at all.
+    pub(crate) fn plan(&mut self, now: Instant, cpu_left: Option<Duration>, quickly: bool) {
+        let pause = match self.alone || quickly {
             true => SHORTEST,
             false => pause(now - self.started, cpu_left, self.processors),
         };

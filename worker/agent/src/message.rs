@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::seal::Key;
 
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
-pub const AGENT_PROTOCOL: u32 = 2;
+pub const AGENT_PROTOCOL: u32 = 3;
 
 /// What the agent says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Bounds {
     pub memory_bytes: u64,
     /// Processes and threads at a time.
     pub processes: u64,
+    /// What all TCP and UDP sockets together can hold, in bytes, on a kernel that counts it nowhere.
+    pub socket_bytes: u64,
     /// Whether the container has a kernel of its own, which tells of nothing but this container.
     pub own_kernel: bool,
     /// Bytes passed on of each stream.
@@ -90,6 +92,8 @@ pub enum Cause {
     Output,
     /// It had more processes than it may, and its kernel could not refuse them.
     Processes,
+    /// Its TCP and UDP sockets together could hold more than `socket_bytes`.
+    Sockets,
     /// It wrote into the stream from the worker, which ends with the order.
     Tampering,
 }

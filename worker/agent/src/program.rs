@@ -26,6 +26,7 @@ use crate::{
     own_kernel,
     refusals::Refusals,
     session::WORKING_DIRECTORY,
+    sockets::Sockets,
     system,
 };
 
@@ -182,6 +183,7 @@ impl Program {
         let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();
+        let mut sockets = Sockets::default();
         // One that waited for its call may have ended before its signal was waited for.
         reap(self.pid, &mut status)?;
 
@@ -230,11 +232,16 @@ impl Program {
                     if let Some(cause) = exceeded(&before, &reading, bounds) {
                         break cause;
                     }
+                    if !bounds.own_kernel
+                        && let Some(cause) = sockets.exceeded(bounds)
+                    {
+                        break cause;
+                    }
                     if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
                         break cause;
                     }
                 }
-                looks.plan(now, cpu_left(&before, &reading, bounds));
+                looks.plan(now, cpu_left(&before, &reading, bounds), sockets.are_many());
             }
         };
 

@@ -4,7 +4,10 @@
 //! itself is still blamed for memory when a process of it was killed for want of it, then for
 //! output beyond what is allowed, and only then judged by how it exited.
 
-use sandfleet_agent::message::{Cause, Ended};
+use sandfleet_agent::{
+    message::{Cause, Ended},
+    sockets::{TCP_BYTES, UDP_BYTES},
+};
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
 
 use super::{End, policy::Policy};
@@ -57,6 +60,7 @@ pub fn classify(
         Cause::Memory => (Verdict::MemoryLimitExceeded, out_of_memory(limits)),
         Cause::Output => (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes)),
         Cause::Processes => (Verdict::RuntimeError, too_many_processes(limits)),
+        Cause::Sockets => (Verdict::MemoryLimitExceeded, too_many_sockets(policy)),
         Cause::Tampering => (Verdict::SecurityViolation, tampered()),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
@@ -123,6 +127,16 @@ fn out_of_cpu_time(limits: &Limits) -> String {
     format!(
         "used more CPU time than cpu_time_ms = {}; make it faster or raise cpu_time_ms",
         limits.cpu_time_ms
+    )
+}
+
+fn too_many_sockets(policy: &Policy) -> String {
+    format!(
+        "had TCP and UDP sockets that could queue more than {} bytes of kernel memory ({} KiB each, \
+         {} KiB for UDP), which no limit raises; close some or use fewer at a time",
+        policy.socket_bytes,
+        TCP_BYTES >> 10,
+        UDP_BYTES >> 10
     )
 }
 
@@ -240,6 +254,7 @@ mod tests {
             ("CPU time", ended(|e| e.cause = Cause::CpuTime), TimeLimitExceeded),
             ("output", ended(|e| e.cause = Cause::Output), OutputLimitExceeded),
             ("processes", ended(|e| e.cause = Cause::Processes), RuntimeError),
+            ("sockets", ended(|e| e.cause = Cause::Sockets), MemoryLimitExceeded),
             ("words to the agent", ended(|e| e.cause = Cause::Tampering), SecurityViolation),
             ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
             (

@@ -40,6 +40,12 @@ pub struct Policy {
     pub artifact_count: u64,
     /// Memory, in bytes, for what the sandbox itself keeps in the job's control group.
     pub overhead_bytes: u64,
+    /// Settings of the network namespace, by which a TCP socket's queues hold what the agent takes
+    /// them to hold and no listener has more than 128 connections that it hasn't accepted.
+    pub network_settings: &'static [(&'static str, &'static str)],
+    /// What all TCP and UDP sockets can hold together: kernel memory that control groups don't count,
+    /// or not before a connection is accepted.
+    pub socket_bytes: u64,
 }
 
 impl Policy {
@@ -60,6 +66,12 @@ impl Policy {
             stderr_tail_bytes: 4096,
             artifact_count: 64,
             overhead_bytes: 4 << 20,
+            network_settings: &[
+                ("net.core.somaxconn", "128"),
+                ("net.ipv4.tcp_rmem", "4096 16384 65536"),
+                ("net.ipv4.tcp_wmem", "4096 16384 65536"),
+            ],
+            socket_bytes: 64 << 20,
         }
     }
 
@@ -85,16 +97,24 @@ impl Policy {
             stderr_tail_bytes,
             artifact_count,
             overhead_bytes,
+            network_settings,
+            socket_bytes,
         } = self;
         let system_calls = system_calls.canonical();
         format!(
             "artifact_count={artifact_count}\ncapabilities={capabilities}\nnetwork={network}\n\
-             new_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
+             network_settings={network_settings:?}\nnew_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
              overhead_bytes={overhead_bytes}\nscratch_inodes={scratch_inodes}\n\
-             shared_ipc={shared_ipc}\nstack_bytes={stack_bytes}\n\
+             shared_ipc={shared_ipc}\nsocket_bytes={socket_bytes}\nstack_bytes={stack_bytes}\n\
              stderr_tail_bytes={stderr_tail_bytes}\nswap={swap}\nsystem_calls={system_calls}\n\
              writable_root={writable_root}\n"
         )
+    }
+
+    /// The settings of the network namespace as the launcher takes them.
+    pub fn network_settings(&self) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.network_settings.iter().map(owned).collect()
     }
 
     /// What the agent holds a program with `limits` to.
@@ -119,6 +139,7 @@ impl Policy {
             cpu_time_ms,
             memory_bytes: memory_bytes.saturating_add(self.overhead_bytes),
             processes,
+            socket_bytes: self.socket_bytes,
             own_kernel: isolation == Isolation::GVisor,
             output_bytes,
             output_kill_bytes: self.output_kill_bytes(limits, overflow),
@@ -165,6 +186,8 @@ mod tests {
             |policy| policy.stderr_tail_bytes += 1,
             |policy| policy.artifact_count += 1,
             |policy| policy.overhead_bytes += 1,
+            |policy| policy.network_settings = &[("net.core.somaxconn", "129")],
+            |policy| policy.socket_bytes += 1,
         ];
         let hash = |change: &fn(&mut Policy)| {
             let mut policy = Policy::strict();
@@ -173,6 +196,16 @@ mod tests {
         };
         let hashes: BTreeSet<String> = changes.iter().map(hash).collect();
         assert_eq!(hashes.len(), changes.len());
+    }
+
+    #[test]
+    fn a_tcp_socket_holds_no_more_than_the_agent_takes_it_to_hold() {
+        let largest = |name| {
+            let setting = Policy::strict().network_settings.iter().find(|(n, _)| *n == name);
+            setting.and_then(|(_, value)| value.rsplit(' ').next()?.parse::<u64>().ok()).unwrap()
+        };
+        let both = largest("net.ipv4.tcp_rmem") + largest("net.ipv4.tcp_wmem");
+        assert_eq!(both, sandfleet_agent::sockets::TCP_BYTES);
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(super) fn lower(
         stderr_tail_bytes: _, // the agent, by Policy::bounds
         artifact_count: _,    // the agent, by Policy::bounds
         overhead_bytes,
+        network_settings,
+        socket_bytes: _, // the agent, by Policy::bounds
     } = policy;
     let memory = signed(shape.memory_bytes.saturating_add(*overhead_bytes));
     // A tmpfs of size 0 has no end.
@@ -100,6 +102,9 @@ pub(super) fn lower(
         ipc_mode: Some(if *shared_ipc { "shareable" } else { "private" }.into()),
         // On version 1 hosts the engine's default is the host's.
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        // gVisor's network is in the container's own memory.
+        sysctls: is_plain
+            .then(|| network_settings.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()),
         shm_size: Some(signed(scratch_bytes)),
         tmpfs: Some(["/box", "/tmp"].map(|path| (path.to_owned(), scratch.clone())).into()),
         // Any driver would write what a hostile program prints to the host's disk.
@@ -172,6 +177,9 @@ mod tests {
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(body.network_disabled, Some(true));
+        let sysctls = host.sysctls.unwrap();
+        assert_eq!(sysctls["net.core.somaxconn"], "128");
+        assert_eq!(sysctls.len(), Policy::strict().network_settings.len());
         let gvisor = DockerConfig { runtime: "runsc".into(), ..config() };
         let body_there = lower(&Policy::strict(), &gvisor, smallest(), 200_001, 99);
         assert_eq!(body_there.network_disabled, Some(false));

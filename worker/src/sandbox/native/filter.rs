@@ -117,31 +117,31 @@ fn search(program: &mut Program, ranges: &[Range]) -> Label {
 /// Writes `rules` in their order; the first that holds decides, and if none does, `otherwise`.
 ///
 /// Neighbours that begin with the same conditions share the code for these: `depth` of them. Neighbours
-/// that ask for one value each of the same argument share its load and a binary search.
+/// that ask for a range each of the same argument's values share its load and a binary search.
 fn decide(program: &mut Program, rules: &[Rule], depth: usize, otherwise: Label) -> Label {
     let mut label = otherwise;
     let alike = rules.chunk_by(|a, b| a.conditions.get(depth) == b.conditions.get(depth));
     let alike: Vec<&[Rule]> = alike.collect();
-    let value = |rules: &[Rule]| rules[0].conditions.get(depth).and_then(exact);
-    let same_argument = |a: &&[Rule], b: &&[Rule]| match (value(a), value(b)) {
+    let range = |rules: &[Rule]| rules[0].conditions.get(depth).and_then(range);
+    let same_argument = |a: &&[Rule], b: &&[Rule]| match (range(a), range(b)) {
         (Some((a, _)), Some((b, _))) => a == b,
         _ => false,
     };
     for run in alike.chunk_by(same_argument).collect::<Vec<_>>().into_iter().rev() {
         let rules = run[0];
-        label = match (rules[0].conditions.get(depth), value(rules)) {
+        label = match (rules[0].conditions.get(depth), range(rules)) {
             (None, _) => program.answer(rules[0].answer),
             (_, Some((index, _))) => {
-                // What asks for the same value belongs together, in its order.
-                let mut asked = BTreeMap::<u32, Vec<Rule>>::new();
-                for (rules, value) in run.iter().filter_map(|r| Some((r, value(r)?.1))) {
-                    asked.entry(value).or_default().extend_from_slice(rules);
+                // What asks for the same belongs together, in its order.
+                let mut asked = BTreeMap::<(u32, u32), Vec<Rule>>::new();
+                for (rules, values) in run.iter().filter_map(|r| Some((r, range(r)?.1))) {
+                    asked.entry(values).or_default().extend_from_slice(rules);
                 }
-                let mut values = BTreeMap::new();
-                for (value, rules) in asked.into_iter().rev() {
-                    values.insert(value, decide(program, &rules, depth + 1, label));
+                let mut ranges = BTreeMap::new();
+                for (values, rules) in asked.into_iter().rev() {
+                    ranges.insert(values, decide(program, &rules, depth + 1, label));
                 }
-                let ranges = contiguous(values);
+                let ranges = contiguous(ranges);
                 let found = among(program, &ranges, label);
                 program.load(Word::ArgumentLow(index), found)
             }
@@ -154,20 +154,21 @@ fn decide(program: &mut Program, rules: &[Rule], depth: usize, otherwise: Label)
     label
 }
 
-/// The argument and the value, if `condition` asks for one value of 32 bits.
-fn exact(condition: &Condition) -> Option<(u8, u32)> {
+/// The argument, and the first and the last value, if `condition` asks for a range of 32 bits.
+fn range(condition: &Condition) -> Option<(u8, (u32, u32))> {
     let &Condition { index, comparison, value, value_two } = condition;
-    let is_exact = comparison == Comparison::MaskedEqual && value == u64::from(u32::MAX);
-    is_exact.then_some((index, low(value_two)))
+    let mask = u32::try_from(value).ok().filter(|_| comparison == Comparison::MaskedEqual)?;
+    let is_range = mask.leading_ones() + mask.trailing_zeros() == u32::BITS && mask != 0;
+    is_range.then_some((index, (low(value_two), low(value_two) | !mask)))
 }
 
-/// Values that lie side by side and lead to the same place, as the first and the last of them.
-fn contiguous(values: BTreeMap<u32, Label>) -> Vec<(u32, u32, Label)> {
+/// Ranges that lie side by side and lead to the same place are one.
+fn contiguous(asked: BTreeMap<(u32, u32), Label>) -> Vec<(u32, u32, Label)> {
     let mut ranges: Vec<(u32, u32, Label)> = Vec::new();
-    for (value, label) in values {
+    for ((first, last), label) in asked {
         match ranges.last_mut() {
-            Some((_, last, same)) if *same == label && *last + 1 == value => *last = value,
-            _ => ranges.push((value, value, label)),
+            Some((_, before, same)) if *same == label && *before + 1 == first => *before = last,
+            _ => ranges.push((first, last, label)),
         }
     }
     ranges

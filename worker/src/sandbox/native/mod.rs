@@ -160,6 +160,8 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             stderr_tail_bytes: _, // Policy::bounds
             artifact_count: _,    // Policy::bounds
             overhead_bytes: _,    // SlotGroup
+            network_settings: _,  // the launch command
+            socket_bytes: _,      // Policy::bounds
         } => Ok(()),
         _ => Err(SandboxError::failed(
             "lowering the policy",
@@ -183,7 +185,8 @@ impl Shared {
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let group = SlotGroup::make(&self.territory, number, self.config.cpus)?;
-        Slot::make(launcher, zygote, group, user, &self.filter).await
+        let settings = self.policy.network_settings();
+        Slot::make(launcher, zygote, group, user, &self.filter, settings).await
     }
 
     /// A slot for the program of `plan`.

@@ -82,6 +82,7 @@ impl Slot {
         group: SlotGroup,
         user: ReservedUser,
         filter: &[u8],
+        settings: Vec<(String, String)>,
     ) -> Result<Self, SandboxError> {
         let process = launcher
             .process()
@@ -90,7 +91,7 @@ impl Slot {
         let counters =
             group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
         let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
-        let prepare = Command::Prepare { user: user.id, filter: filter.to_vec() };
+        let prepare = Command::Prepare { user: user.id, filter: filter.to_vec(), settings };
         let mut slot = Self {
             launcher,
             group,

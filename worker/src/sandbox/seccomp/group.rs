@@ -1,6 +1,6 @@
 //! A group of the profile: calls with one answer, the reason, and what makes several rules of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -58,14 +58,14 @@ impl Group {
         let Some(OneOf { index, values }) = &self.one_of else {
             return Ok(vec![entry(self.args.clone())]);
         };
-        let condition = |value: &u32| Condition {
+        let condition = |(mask, value): (u32, u32)| Condition {
             index: *index,
             comparison: Comparison::MaskedEqual,
-            value: u32::MAX.into(),
-            value_two: (*value).into(),
+            value: mask.into(),
+            value_two: value.into(),
         };
-        let one = |value| entry([&self.args[..], &[condition(value)]].concat());
-        Ok(values.values().map(one).collect())
+        let one = |block| entry([&self.args[..], &[condition(block)]].concat());
+        Ok(blocks(&values.values().copied().collect()).into_iter().map(one).collect())
     }
 
     fn answer(&self) -> Answer {
@@ -115,6 +115,26 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// The fewest masks with what must be left under each that hold for `values` and no others. gVisor
+/// makes a dozen instructions of a rule and takes no more of them than Linux does.
+fn blocks(values: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut blocks = Vec::new();
+    let mut covered = 0;
+    for &first in values {
+        if u64::from(first) < covered {
+            continue;
+        }
+        let is_whole = |bits: &u32| {
+            let last = first | ((1 << bits) - 1);
+            first.trailing_zeros() >= *bits && (first..=last).all(|value| values.contains(&value))
+        };
+        let bits = (0..=values.len().ilog2()).rev().find(is_whole).unwrap_or(0);
+        blocks.push((u32::MAX << bits, first));
+        covered = u64::from(first) + (1 << bits);
+    }
+    blocks
 }
 
 /// Zero would tell the program that the call went well: [`Action::Succeed`] says that.

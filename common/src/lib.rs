@@ -26,7 +26,7 @@ pub use job::{
     Priority,
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
-pub use printable::{PrintableText, is_printable, write_printable};
+pub use printable::{PrintableText, is_printable, printable_line, write_printable};
 pub use result::{
     Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
 };

@@ -25,16 +25,23 @@ impl PrintableText {
 
     /// The printable form of `text`; needs no more memory than the result, however long `text` is.
     pub fn new(text: impl Display) -> Self {
-        let mut writer = BoundedWriter::default();
-        // Only a `Display` that fails by itself ends early, and what it wrote before is all there is.
-        let _ = write!(writer, "{text}");
-        Self(writer.finish())
+        Self(printable_line(text, Self::MAX_BYTES))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// `text` on one line of at most `max_bytes` bytes: escaped, and cut with a note if it is longer. For what a
+/// person is shown as a whole, which may hold more than one [`PrintableText`].
+pub fn printable_line(text: impl Display, max_bytes: usize) -> String {
+    let mut writer =
+        BoundedWriter { text: String::new(), max_bytes, cut: 0, written: 0, is_cut: false };
+    // Only a `Display` that fails by itself ends early, and what it wrote before is all there is.
+    let _ = write!(writer, "{text}");
+    writer.finish()
 }
 
 /// Whether a terminal shows `c` as itself and in its place: it is no control character, no control of the
@@ -79,9 +86,9 @@ pub fn write_printable(writer: &mut impl Write, text: &str) -> fmt::Result {
 }
 
 /// Keeps the beginning of what is written, escaped, and counts the rest.
-#[derive(Default)]
 struct BoundedWriter {
     text: String,
+    max_bytes: usize,
     /// Where the text can be cut so that the note still fits.
     cut: usize,
     /// The bytes that were written, before they were escaped.
@@ -115,10 +122,10 @@ impl Write for BoundedWriter {
             } else {
                 write_printable(&mut self.text, c.encode_utf8(&mut [0; 4]))?;
             }
-            if self.text.len() > PrintableText::MAX_BYTES {
+            if self.text.len() > self.max_bytes {
                 self.text.truncate(before);
                 self.is_cut = true;
-            } else if self.text.len() <= PrintableText::MAX_BYTES - NOTE_BYTES {
+            } else if self.text.len() + NOTE_BYTES <= self.max_bytes {
                 self.cut = self.text.len();
             }
         }

@@ -7,7 +7,7 @@ mod tests;
 use std::{
     fs,
     future::Future,
-    io,
+    io::Read,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -25,15 +25,15 @@ use axum::{
     routing::get,
 };
 use futures_util::future::join_all;
+use sandfleet_common::PrintableText;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::{
-    net::TcpListener,
-    sync::{Mutex, oneshot},
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::Mutex, time::timeout};
 
-use crate::metrics::Metrics;
+use crate::{
+    listener::{self, Rules},
+    metrics::Metrics,
+};
 
 /// How long a component may take to say how it is.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
@@ -41,8 +41,8 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 /// How long an answer holds, so that scrapers can't hammer the services behind it.
 const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// How long connections may go on when the endpoint stops; longer than the longest check.
-const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// Of a longer token file nothing more is read.
+const MAX_TOKEN_BYTES: u64 = 4096;
 
 /// Something that the worker can't do without.
 pub struct Component {
@@ -87,7 +87,9 @@ impl Token {
         let refuse = |reason: &str| {
             format!("admin.token_file {}: {reason}; put a token on one line", file.display())
         };
-        let text = fs::read_to_string(file)
+        let mut text = String::new();
+        fs::File::open(file)
+            .and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut text))
             .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
         match text.trim() {
             short if short.len() < 16 => Err(refuse("holds less than 16 characters")),
@@ -107,17 +109,15 @@ impl Token {
 
 /// Answers `/metrics`, `/livez` and `/readyz` on `listener` until `stop` is done, and then for at
 /// most 3 s those who have asked already. With a token, metrics and the reasons why something
-/// isn't ready are only for those who send it.
-///
-/// # Errors
-/// If the listener fails.
+/// isn't ready are only for those who send it. What clients may do is in `rules`.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     components: Vec<Component>,
     token: Option<Token>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+    rules: Rules,
+    stop: impl Future<Output = ()> + Send,
+) {
     let endpoint = Arc::new(Endpoint { metrics, components, token, last: Mutex::new(None) });
     let router = Router::new()
         .route("/metrics", get(metrics_page))
@@ -126,20 +126,7 @@ pub async fn serve(
         .fallback(|| async { (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n") })
         .with_state(endpoint);
 
-    let (stopping, stopped) = oneshot::channel();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        stop.await;
-        let _ = stopping.send(());
-    });
-    // A client that never finishes its request must not keep the worker from ending.
-    let drained = async {
-        let _ = stopped.await;
-        sleep(DRAIN_TIME).await;
-    };
-    tokio::select! {
-        ended = server => ended,
-        () = drained => Ok(()),
-    }
+    listener::serve(listener, router, rules, stop).await;
 }
 
 struct Endpoint {
@@ -197,8 +184,8 @@ async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMa
         .map(|(name, answer)| {
             let said = match answer {
                 Ok(None) => json!({ "ok": true }),
-                Ok(Some(note)) => json!({ "ok": true, "note": note }),
-                Err(reason) => json!({ "ok": false, "reason": reason }),
+                Ok(Some(note)) => json!({ "ok": true, "note": PrintableText::new(note) }),
+                Err(reason) => json!({ "ok": false, "reason": PrintableText::new(reason) }),
             };
             (name.to_string(), said)
         })

@@ -20,6 +20,7 @@ use crate::{
     config::{Backend, QueueSettings, Settings, StoreSettings},
     finaliser::Finaliser,
     hooks::Hooks,
+    listener::Rules,
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, Terms},
     presence::keep_announcing,
@@ -341,12 +342,11 @@ async fn serve_admin(
         None => None,
         Some(file) => Some(admin::Token::read(file).map_err(StartError::Unavailable)?),
     };
+    let rules = Rules { hosts: settings.admin.hosts.0.clone(), ..Rules::default() };
     let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
     Ok(Some(tokio::spawn(async move {
         let stop = async move { shutdown.aborted().await };
-        if let Err(error) = admin::serve(listener, metrics, components, token, stop).await {
-            warn!(%error, "the admin port ended");
-        }
+        admin::serve(listener, metrics, components, token, rules, stop).await;
     })))
 }
 

@@ -1,6 +1,8 @@
 //! The sandfleet worker. Start reading at [`pipeline`]: the path of a job, from a delivery to its
 //! settlement, is one function there.
 #![forbid(unsafe_code)]
+// Only `cli/terminal.rs` prints: there text of outside origin is made harmless.
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 pub mod admin;
 pub mod admission;
@@ -14,6 +16,7 @@ pub mod embedded;
 pub mod finaliser;
 pub mod hooks;
 pub mod latency;
+pub mod listener;
 pub mod live;
 pub mod metrics;
 pub mod outcome;

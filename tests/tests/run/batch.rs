@@ -1,7 +1,8 @@
 //! Many jobs at once.
 
-use sandfleet_common::{JobResult, Status};
-use sandfleet_tests::Installation;
+use sandfleet_common::{JobResult, Status, is_printable};
+use sandfleet_tests::{Installation, soon};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::Programs;
 
@@ -66,4 +67,54 @@ async fn failing_programs_do_not_fail_a_batch() {
     let (installation, programs) = (Installation::fresh(), Programs::new());
     let jobs = programs.write("jobs.jsonl", &batch_job("fails", "raise SystemExit(9)"));
     assert_eq!(installation.run(&["run", "--batch", &jobs]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_named_and_takes_no_memory() {
+    let installation = Installation::fresh().set("JOBS_MAX_BYTES", "65536");
+    let mut command = installation.command(&["run", "--batch", "-", "--concurrency", "1"]);
+    let mut process = command.stdin(Stdio::piped()).spawn().expect("the binary is there");
+    let mut input = process.stdin.take().expect("a pipe");
+    let mut results = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+    input.write_all((batch_job("first", "print(1)") + "\n").as_bytes()).await.expect("it reads");
+    let first = soon("the first result", results.next_line()).await.expect("readable");
+    assert!(first.expect("a line").contains("\"first\""));
+    // 300 MB in one line.
+    let piece = vec![b'x'; 1 << 20];
+    input.write_all(b"{\"job_id\":\"").await.expect("it reads");
+    for _ in 0..286 {
+        soon("a reader", input.write_all(&piece)).await.expect("it reads");
+    }
+    input.write_all(b"\"}\n").await.expect("it reads");
+    input.write_all((batch_job("last", "print(2)") + "\n").as_bytes()).await.expect("it reads");
+    let last = soon("the last result", results.next_line()).await.expect("readable");
+    assert!(last.expect("a line").contains("\"last\""));
+    // What it needed at most, all that came before in it.
+    let status = format!("/proc/{}/status", process.id().expect("it runs"));
+    let status = std::fs::read_to_string(status).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib < 128 << 10, "it took {kib} KiB");
+    drop(input);
+    let output = soon("its end", process.wait_with_output()).await.expect("our child");
+    assert_eq!(output.status.code(), Some(65));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "line 2: 299892750 bytes long; the limit is jobs.max_bytes = 65536\n");
+}
+
+#[tokio::test]
+async fn a_bad_line_can_not_steer_a_terminal() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let lines = [
+        "{\"job_id\":\"\u{9b}2J\u{202e}\"}",
+        "{\"\u{9b}\":1,\"\u{9b}\":1,\"job_id\":7}",
+        r#"{"version":1,"job_id":"odd","language":"python","code":"","\u001b]0;\u009b\u202e":1}"#,
+    ];
+    let jobs = programs.write("jobs.jsonl", &lines.join("\n"));
+    let ran = installation.run(&["run", "--batch", &jobs]).await;
+    assert_eq!(ran.code, 65, "{ran:#?}");
+    for (text, count) in [(&ran.stderr, 2), (&ran.stdout, 1)] {
+        assert_eq!(text.lines().count(), count, "{text:?}");
+        assert!(text.lines().all(|line| line.chars().all(is_printable)), "{text:?}");
+    }
 }

@@ -4,6 +4,7 @@ mod batch;
 mod doctor;
 mod interrupts;
 mod mistakes;
+mod terminal;
 mod users;
 
 use std::{fs, process::Stdio};
@@ -197,8 +198,16 @@ async fn an_artifact_is_never_written_through_a_link() {
     fs::create_dir(&out).expect("room");
     std::os::unix::fs::symlink(&precious, format!("{out}/a.txt")).expect("room");
     let ran = installation.run(&["run", &script, "--artifacts", &out]).await;
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.code, 64, "{ran:#?}");
+    assert!(ran.stderr.contains("accepted: exit code 0"), "the verdict is told: {}", ran.stderr);
+    let refused = format!("a.txt is not saved in {out}: a.txt is a symbolic link; remove it");
+    assert!(ran.stderr.contains(&refused), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&precious).expect("it is there"), "keep me");
+
+    fs::remove_file(format!("{out}/a.txt")).expect("it is there");
+    fs::write(format!("{out}/a.txt"), "of an earlier run").expect("room");
+    let ran = installation.run(&["run", &script, "--artifacts", &out]).await;
+    assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(fs::read_to_string(format!("{out}/a.txt")).expect("saved"), "artifact");
 }
 

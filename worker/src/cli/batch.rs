@@ -1,27 +1,21 @@
 //! `sandfleet run --batch`: many jobs through the same pipeline.
 
-use std::{
-    collections::HashSet,
-    io::{IsTerminal, Write},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sandfleet_common::{JobId, JobResult, Status};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, BufReader},
+    io::{AsyncBufRead, BufReader},
     sync::{Semaphore, mpsc},
     time::sleep,
 };
 
 use super::{
     exit::{Exit, Failure},
+    input::{Line, next_line},
     run::refuse,
+    terminal,
 };
 use crate::{
     app,
@@ -51,7 +45,7 @@ pub(super) async fn run(
     let progress = progress_bar();
 
     let read = async {
-        let read = feed(input, &embedded, &room, &progress).await;
+        let read = feed(input, settings.jobs.max_bytes, &embedded, &room, &progress).await;
         embedded.close();
         read
     };
@@ -90,7 +84,7 @@ pub(super) async fn run(
     if stopped {
         return Err(Exit::Interrupted.with("interrupted"));
     }
-    let count = written.map_err(|error| Exit::Internal.because(error))?;
+    let count = written?;
     let fed = read?;
     if count.results + count.without_id != fed.submitted {
         return Err(Exit::Internal.with(format!(
@@ -131,21 +125,18 @@ async fn write_results(
     ended: &mut mpsc::UnboundedReceiver<JobEnd>,
     room: &Semaphore,
     progress: &ProgressBar,
-) -> std::io::Result<Count> {
+) -> Result<Count, Failure> {
     let mut count = Count::default();
-    let mut stdout = std::io::stdout();
     while let Some(end) = ended.recv().await {
         match end {
             JobEnd::Result(result) => {
-                let mut line = sandfleet_common::encode(&*result);
-                line.push(b'\n');
-                stdout.write_all(&line).and_then(|()| stdout.flush())?;
+                terminal::print(&(terminal::json(&*result) + "\n"))?;
                 count.results += 1;
                 count.errors += u64::from(result.status == Status::Error);
             }
             JobEnd::WithoutId(reason) => {
                 count.without_id += 1;
-                progress.suspend(|| eprintln!("a job without an id: {reason}"));
+                progress.suspend(|| terminal::say(format_args!("a job without an id: {reason}")));
             }
             JobEnd::OfAll => return Ok(count),
         }
@@ -169,23 +160,27 @@ async fn open(path: &Path) -> Result<Input, Failure> {
 
 /// Puts every line into the queue as there is room.
 async fn feed(
-    input: Input,
+    mut input: Input,
+    max_bytes: usize,
     embedded: &Embedded,
     room: &Semaphore,
     progress: &ProgressBar,
 ) -> Result<Fed, Failure> {
-    let mut lines = input.split(b'\n');
     let mut seen = HashSet::new();
     let mut fed = Fed::default();
     let mut number = 0;
     while let Some(line) =
-        lines.next_segment().await.map_err(|error| Exit::Internal.because(error))?
+        next_line(&mut input, max_bytes).await.map_err(|error| Exit::Internal.because(error))?
     {
         number += 1;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let identified = identify(line).and_then(|(id, body)| match seen.insert(id.clone()) {
+        let identified = match line {
+            Line::Whole(line) if line.trim_ascii().is_empty() => continue,
+            Line::Whole(line) => identify(line),
+            Line::TooLong(length) => {
+                Err(format!("{length} bytes long; the limit is jobs.max_bytes = {max_bytes}"))
+            }
+        };
+        let identified = identified.and_then(|(id, body)| match seen.insert(id.clone()) {
             true => Ok(body),
             false => Err(format!("job_id {id} was there before")),
         });
@@ -200,7 +195,7 @@ async fn feed(
             }
             Err(why) => {
                 fed.refused += 1;
-                progress.suspend(|| eprintln!("line {number}: {why}"));
+                progress.suspend(|| terminal::say(format_args!("line {number}: {why}")));
             }
         }
     }
@@ -210,25 +205,38 @@ async fn feed(
 /// The field that is looked for; a struct, so that a second one on the same line is a mistake.
 #[derive(Deserialize)]
 struct Identity {
+    #[serde(default, deserialize_with = "present")]
     job_id: Option<String>,
+}
+
+/// `null` is no id, and no missing one either.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// The id of the job on a line and the job as bytes. A job without an id gets one: on one
 /// machine there is nobody else who would have to know it.
-fn identify(line: Vec<u8>) -> Result<(JobId, Vec<u8>), String> {
+fn identify(mut line: Vec<u8>) -> Result<(JobId, Vec<u8>), String> {
     let Identity { job_id } = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
     if let Some(text) = job_id {
         return Ok((text.parse().map_err(|error| format!("job_id: {error}"))?, line));
     }
-    let mut job: serde_json::Map<String, Value> =
-        serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    // Into the text: a value takes many times the memory of the line that it is read from.
+    let Some(brace) = line.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+        return Err("not a job".into());
+    };
+    if line[brace] != b'{' {
+        return Err("not an object; write a job".into());
+    }
     let id = JobId::generate();
-    job.insert("job_id".into(), Value::String(id.to_string()));
-    Ok((id, Value::Object(job).to_string().into_bytes()))
+    let is_empty = line[brace + 1..].trim_ascii_start().starts_with(b"}");
+    let field = format!("\"job_id\":\"{id}\"{}", if is_empty { "" } else { "," });
+    line.splice(brace + 1..brace + 1, field.into_bytes());
+    Ok((id, line))
 }
 
 fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !terminal::is_watched() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} jobs, {per_sec}, {eta} left");

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use sandfleet_common::{Job, JobId, Priority};
+use sandfleet_common::{Job, JobId, PrintableText, Priority};
 use sandfleet_sdk::Client;
 use serde::Serialize;
 use tokio::{
@@ -20,6 +20,7 @@ use super::{
     exit::{Exit, Failure},
     fleet::{connect, explain},
     job::JobArguments,
+    terminal,
 };
 use crate::{catalogue::Catalogue, config::Settings, latency::Latencies};
 
@@ -77,7 +78,7 @@ struct Ended {
     /// From its submission on.
     service: Duration,
     /// The result's status, or what went wrong.
-    outcome: Result<&'static str, String>,
+    outcome: Result<&'static str, PrintableText>,
     at: Instant,
 }
 
@@ -93,7 +94,7 @@ struct Figures {
     /// Results by status.
     statuses: BTreeMap<&'static str, u64>,
     /// Jobs without a result, by what went wrong.
-    errors: BTreeMap<String, u64>,
+    errors: BTreeMap<PrintableText, u64>,
     /// From the turn of a job.
     latency_ms: Percentiles,
     /// From the submission of a job: without the waiting for `--concurrency`.
@@ -112,7 +113,10 @@ struct Percentiles {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     let mut job = match &arguments.script {
-        Some(script) => arguments.job.build(script, false, &Catalogue::embedded())?,
+        Some(script) => {
+            let max_bytes = settings.jobs.max_bytes;
+            arguments.job.build(script, false, &Catalogue::embedded(), max_bytes)?
+        }
         None => Job::new("python", "print(1 + 1)"),
     };
     job.result_ttl_ms = Some(RESULT_TTL_MS);
@@ -124,9 +128,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     client.workers().await.map_err(explain)?;
     let figures = generate(client, &job, &arguments).await;
     if arguments.json {
-        println!("{}", serde_json::json!(figures));
+        terminal::print(&(terminal::bounded_json(&figures, false)? + "\n"))?;
     } else {
-        print!("{}", figures.text());
+        terminal::print(&terminal::lines(&figures.text()))?;
     }
     Ok(if figures.errors.is_empty() { Exit::Success } else { Exit::Unavailable }.into())
 }
@@ -154,7 +158,7 @@ async fn generate(client: Client, job: &Job, arguments: &Arguments) -> Figures {
         one.unwrap_or_else(|error| Ended {
             latency: Duration::ZERO,
             service: Duration::ZERO,
-            outcome: Err(error.to_string()),
+            outcome: Err(PrintableText::new(error)),
             at: Instant::now(),
         })
     });
@@ -180,7 +184,7 @@ async fn visit(
     let outcome = match outcome.await {
         Ok(result) => Ok(result.status.as_str()),
         // The id would make each of them another error.
-        Err(error) => Err(error.to_string().replace(job.job_id.as_str(), "…")),
+        Err(error) => Err(error.to_string().replace(job.job_id.as_str(), "…").into()),
     };
     let at = Instant::now();
     Ended { latency: at - turn, service: at - submitted, outcome, at }
@@ -264,9 +268,12 @@ impl Percentiles {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use sandfleet_common::is_printable;
+
     use super::*;
 
-    fn ended(began: Instant, ms: u64, outcome: Result<&'static str, String>) -> Ended {
+    fn ended(began: Instant, ms: u64, outcome: Result<&'static str, PrintableText>) -> Ended {
         let latency = Duration::from_millis(ms);
         Ended { latency, service: latency / 2, outcome, at: began + latency }
     }
@@ -282,7 +289,7 @@ mod tests {
         let figures = Figures::of(5.0, began, all);
         assert_eq!((figures.jobs, figures.throughput), (3, 1.0));
         assert_eq!(figures.statuses, [("failed", 1), ("succeeded", 1)].into());
-        assert_eq!(figures.errors, [("no broker".to_owned(), 1)].into());
+        assert_eq!(figures.errors, [("no broker".into(), 1)].into());
         assert_eq!((figures.latency_ms.p50, figures.latency_ms.max), (100.0, 2000.0));
         assert_eq!(figures.service_ms.max, 1000.0);
         let text = figures.text();
@@ -292,10 +299,23 @@ mod tests {
     #[test]
     fn errors_of_many_kinds_stay_few() {
         let began = Instant::now();
-        let all = (0..100).map(|n| ended(began, 1, Err(format!("error {n}")))).collect();
+        let all = (0..100).map(|n| ended(began, 1, Err(format!("error {n}").into()))).collect();
         let figures = Figures::of(1.0, began, all);
         assert_eq!(figures.errors.len(), ERROR_KINDS + 1);
-        assert_eq!(figures.errors["other errors"], 80);
+        assert_eq!(figures.errors[&"other errors".into()], 80);
         assert_eq!(figures.latency_ms, Percentiles::default());
+    }
+    proptest! {
+        #[test]
+        fn errors_show_nothing_that_a_terminal_obeys(text in any::<String>()) {
+            let hostile = format!("\u{1b}[2J\n\u{9b}\u{202e}{text}{}", "x".repeat(10_000));
+            let began = Instant::now();
+            let figures = Figures::of(1.0, began, vec![ended(began, 1, Err(hostile.into()))]);
+            let shown = terminal::lines(&figures.text());
+            prop_assert!(shown.chars().all(|c| is_printable(c) || c == '\n'), "{:?}", shown);
+            prop_assert_eq!(shown.lines().count(), 8, "{}", shown);
+            let json = terminal::bounded_json(&figures, false).expect("JSON");
+            prop_assert!(json.chars().all(is_printable) && json.len() < 3_000);
+        }
     }
 }

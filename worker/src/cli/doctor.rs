@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     exit::{Exit, Failure},
     run::{self, SandboxChoice},
-    scope,
+    scope, terminal,
 };
 use crate::{
     app,
@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     if arguments.json {
         print_json(&findings)?;
     } else {
-        print!("{}", doctor::table(&findings));
+        terminal::print(&terminal::lines(&doctor::table(&findings)))?;
     }
     if doctor::is_complete(&findings, arguments.sandbox.into()) {
         return Ok(Exit::Success.into());
@@ -62,7 +62,8 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
     let is_local = backend == Backend::Native || settings.sandbox.docker_host.starts_with("unix:");
     let watch = |tried: &Tried| {
         if !arguments.json {
-            print!("{}", attack::row(tried));
+            // Without a reader the attempts still count: the exit code tells.
+            let _ = terminal::print(&terminal::lines(&attack::row(tried)));
         }
     };
     let tried = tokio::select! {
@@ -76,7 +77,7 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
     if arguments.json {
         print_json(&tried)?;
     } else {
-        println!("{}", attack::summary(&tried));
+        terminal::print_line(attack::summary(&tried))?;
     }
     if attack::is_contained(&tried) {
         return Ok(Exit::Success.into());
@@ -86,8 +87,5 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
 }
 
 fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
-    let json =
-        serde_json::to_string_pretty(value).map_err(|error| Exit::Internal.because(error))?;
-    println!("{json}");
-    Ok(())
+    terminal::print(&(terminal::bounded_json(value, true)? + "\n"))
 }

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use sandfleet_common::{JobResult, Status, Verdict};
 
+use super::terminal;
+use crate::config::ConfigErrors;
+
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
         /// What the process says when it is not the program's exit code that it says.
@@ -71,6 +74,17 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) error: anyhow::Error,
+}
+
+impl Failure {
+    /// What the user is told: one line, but for mistakes in the configuration, which have one each.
+    pub(crate) fn text(&self) -> String {
+        let text = format!("sandfleet: {:#}", self.error);
+        match self.error.downcast_ref::<ConfigErrors>() {
+            Some(_) => terminal::lines(&(text + "\n")),
+            None => terminal::line(text) + "\n",
+        }
+    }
 }
 
 /// The exit code for a job's result: the program's own, if it came to its end; 128 and the

@@ -8,10 +8,12 @@ use sandfleet_common::{Job, JobId, JobResult, JobState, Priority};
 use sandfleet_sdk::{Cancellation, Client, ClientConfig, Error};
 
 use super::{
-    exit::{Exit, Failure, code_of},
+    exit::{Exit, Failure},
     follow,
     job::JobArguments,
-    print, waiting,
+    print,
+    terminal::{self, ProgramOutput},
+    waiting,
 };
 use crate::{app, catalogue::Catalogue, config::Settings};
 
@@ -91,6 +93,10 @@ struct ShowArguments {
     #[arg(long)]
     json: bool,
 
+    /// Let the program's escape sequences reach the terminal; a file or a pipe gets them anyway
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+
     /// Save the files that the program made below this directory
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
@@ -101,8 +107,12 @@ pub(super) async fn submit(
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let wants_artifacts = arguments.show.artifacts.is_some();
-    let mut job: Job =
-        arguments.job.build(&arguments.script, wants_artifacts, &Catalogue::embedded())?;
+    let mut job: Job = arguments.job.build(
+        &arguments.script,
+        wants_artifacts,
+        &Catalogue::embedded(),
+        settings.jobs.max_bytes,
+    )?;
     if let Some(id) = arguments.job_id {
         job.job_id = id;
     }
@@ -120,19 +130,21 @@ pub(super) async fn submit(
         // Waiting goes on: a worker may come. But whoever waits has to know.
         let progress = client.progress(&id).await.map_err(explain)?;
         if let Some(sentence) = waiting::hindrance(&progress) {
-            eprintln!("sandfleet: warning: job {id}: {sentence}");
+            terminal::say(format_args!("sandfleet: warning: job {id}: {sentence}"));
         }
     }
     if arguments.follow {
-        let result = follow::follow(&client, &id, timeout_of(&arguments.show)).await?;
-        return show_end(&result, &arguments.show);
+        let output = ProgramOutput::new(arguments.show.raw);
+        let timeout = timeout_of(&arguments.show);
+        let result = follow::follow(&client, &id, timeout, &output).await?;
+        return print::end(&result, arguments.show.artifacts.as_deref(), false);
     }
     if arguments.wait {
         return wait_and_show(&client, &id, &arguments.show).await;
     }
     match arguments.show.json {
-        true => println!("{}", serde_json::json!({ "job_id": id })),
-        false => println!("{id}"),
+        true => terminal::print_line(serde_json::json!({ "job_id": id }))?,
+        false => terminal::print_line(id)?,
     }
     Ok(Exit::Success.into())
 }
@@ -170,7 +182,7 @@ pub(super) async fn cancel(
                 "unknown: never submitted to this fleet, or long forgotten".into()
             }
         };
-        println!("{id}: {line}");
+        terminal::print_line(format_args!("{id}: {line}"))?;
     }
     Ok(exit.into())
 }
@@ -181,9 +193,9 @@ pub(super) async fn workers(
 ) -> Result<ExitCode, Failure> {
     let workers = connect(settings).await?.workers().await.map_err(explain)?;
     if arguments.json {
-        println!("{}", serde_json::json!(workers));
+        terminal::print(&(terminal::bounded_json(&workers, false)? + "\n"))?;
     } else {
-        print!("{}", waiting::table(&workers, Timestamp::now()));
+        terminal::print(&terminal::lines(&waiting::table(&workers, Timestamp::now())))?;
     }
     Ok(Exit::Success.into())
 }
@@ -226,26 +238,12 @@ fn own_name() -> String {
     format!("{user} on {host}")
 }
 
-/// The end of what was shown already.
-fn show_end(result: &JobResult, arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    if let Some(directory) = &arguments.artifacts {
-        print::save_artifacts(result, directory)?;
-    }
-    eprint!("{}", print::summary(result, arguments.artifacts.as_ref()));
-    Ok(code_of(result))
-}
-
 fn show(result: &JobResult, arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    if let Some(directory) = &arguments.artifacts {
-        print::save_artifacts(result, directory)?;
+    if let Some(run) = &result.run
+        && !arguments.json
+    {
+        print::output(run, &ProgramOutput::new(arguments.raw))
+            .map_err(|error| Exit::Internal.because(error))?;
     }
-    if arguments.json {
-        print::json(result).map_err(|error| Exit::Internal.because(error))?;
-    } else {
-        if let Some(run) = &result.run {
-            print::output(run).map_err(|error| Exit::Internal.because(error))?;
-        }
-        eprint!("{}", print::summary(result, arguments.artifacts.as_ref()));
-    }
-    Ok(code_of(result))
+    print::end(result, arguments.artifacts.as_deref(), arguments.json)
 }

@@ -1,6 +1,6 @@
 //! `sandfleet submit --follow`: what a program prints, while it runs in the fleet.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use sandfleet_common::{JobId, JobResult};
@@ -10,13 +10,16 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     exit::{Exit, Failure},
     fleet::explain,
+    terminal::{self, ProgramOutput},
 };
+use crate::hooks::Stream;
 
 /// Shows what the job prints until it has a result.
 pub(super) async fn follow(
     client: &Client,
     id: &JobId,
     timeout: Duration,
+    output: &ProgramOutput,
 ) -> Result<Box<JobResult>, Failure> {
     let end = Instant::now() + timeout;
     let mut events = client.stream(id);
@@ -30,27 +33,28 @@ pub(super) async fn follow(
         let Some(event) = next else {
             return Err(Exit::Internal.with(format!("the output of job {id} ended unasked")));
         };
-        let shown = match event.map_err(explain)? {
+        // Whoever reads us may have gone (`| head`); the job's end is still wanted.
+        let _ = match event.map_err(explain)? {
             OutputEvent::Started { attempt: 1 } => Ok(()),
             OutputEvent::Started { attempt } => {
                 note(&format!("attempt {attempt} begins; what came before doesn't count"))
             }
-            OutputEvent::Stdout(bytes) => {
-                let mut stdout = std::io::stdout().lock();
-                stdout.write_all(&bytes).and_then(|()| stdout.flush())
-            }
-            OutputEvent::Stderr(bytes) => std::io::stderr().write_all(&bytes),
+            OutputEvent::Stdout(bytes) => output.write(Stream::Stdout, &bytes),
+            OutputEvent::Stderr(bytes) => output.write(Stream::Stderr, &bytes),
             OutputEvent::Missing { stream, bytes } => note(&format!(
                 "{bytes} bytes of {} are not shown here; `sandfleet result {id}` has them",
                 stream.as_str()
             )),
-            OutputEvent::Done(result) => return Ok(result),
+            OutputEvent::Done(result) => {
+                let _ = output.finish();
+                return Ok(result);
+            }
         };
-        // Whoever reads us may have gone (`| head`); the job's end is still wanted.
-        drop(shown);
     }
 }
 
 fn note(sentence: &str) -> std::io::Result<()> {
-    writeln!(std::io::stderr(), "\nsandfleet: {sentence}")
+    terminal::say_lines("\n");
+    terminal::say(format_args!("sandfleet: {sentence}"));
+    Ok(())
 }

@@ -1,15 +1,14 @@
 //! From a command line to a job.
 
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sandfleet_common::{Content, InputFile, Job, LimitName, validate_file_name};
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    input::{self, read_file},
+};
 use crate::catalogue::Catalogue;
 
 /// What describes one program.
@@ -46,12 +45,13 @@ pub(super) struct JobArguments {
 
 impl JobArguments {
     /// The job that runs `script`. With `wants_artifacts`, all new files are brought back unless
-    /// globs say which.
+    /// globs say which. No file that it reads may be longer than `max_bytes`.
     pub(super) fn build(
         &self,
         script: &Path,
         wants_artifacts: bool,
         catalogue: &Catalogue,
+        max_bytes: usize,
     ) -> Result<Job, Failure> {
         let name = file_name(script)?;
         let language = match &self.language {
@@ -65,13 +65,13 @@ impl JobArguments {
             })?,
         };
         catalogue.find(&language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
-        let code = read_text(script)?;
+        let code = read_text(script, max_bytes)?;
         let mut job = Job::new(language, code);
         job.entrypoint = Some(name);
         for file in &self.files {
-            job.files.push(input_file(file)?);
+            job.files.push(input_file(file, max_bytes)?);
         }
-        job.stdin = self.stdin.as_deref().map(read_stdin).transpose()?;
+        job.stdin = self.stdin.as_deref().map(|it| read_stdin(it, max_bytes)).transpose()?;
         job.args = self.args.clone();
         for pair in &self.env {
             let (name, value) = split(pair, "--env", "NAME=VALUE")?;
@@ -107,27 +107,20 @@ fn file_name(path: &Path) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))
-}
-
-fn read_text(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(read(path)?)
+fn read_text(path: &Path, max_bytes: usize) -> Result<String, Failure> {
+    String::from_utf8(read_file(path, max_bytes)?)
         .map_err(|_| Exit::Usage.with(format!("{}: a program has to be UTF-8", path.display())))
 }
 
-fn read_stdin(name: &str) -> Result<String, Failure> {
+fn read_stdin(name: &str, max_bytes: usize) -> Result<String, Failure> {
     if name != "-" {
-        return read_text(Path::new(name));
+        return read_text(Path::new(name), max_bytes);
     }
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Exit::Usage.with(format!("--stdin -: {error}; it has to be UTF-8")))?;
-    Ok(text)
+    String::from_utf8(input::read(std::io::stdin(), "--stdin -", max_bytes)?)
+        .map_err(|error| Exit::Usage.with(format!("--stdin -: {error}; it has to be UTF-8")))
 }
 
-fn input_file(argument: &str) -> Result<InputFile, Failure> {
+fn input_file(argument: &str, max_bytes: usize) -> Result<InputFile, Failure> {
     let (path, name) = match argument.rsplit_once('=') {
         // A file whose own name has an equals sign in it is meant as it is.
         Some((path, name)) if !Path::new(argument).exists() => (PathBuf::from(path), name.into()),
@@ -135,6 +128,6 @@ fn input_file(argument: &str) -> Result<InputFile, Failure> {
     };
     validate_file_name(&name)
         .map_err(|why| Exit::Usage.with(format!("--file {argument}: {why}")))?;
-    let Content { text, encoding } = Content::from_bytes(read(&path)?);
+    let Content { text, encoding } = Content::from_bytes(read_file(&path, max_bytes)?);
     Ok(InputFile { name, content: text, encoding })
 }

@@ -1,34 +1,32 @@
 //! The command line.
 
+mod artifacts;
 mod batch;
 mod bench;
 mod doctor;
 mod exit;
 mod fleet;
 mod follow;
+#[cfg(test)]
+mod hostile_text;
+mod input;
 mod job;
+mod log;
 mod print;
 mod run;
 mod scope;
+mod terminal;
 mod tools;
 mod waiting;
 mod worker;
 
-use std::{
-    io::{IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use tracing::Level;
-use tracing_subscriber::{
-    EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
-};
 
-use crate::config::{LogFormat, Settings};
+use crate::config::Settings;
 use exit::Exit;
+use log::log_to_stderr;
 
 /// Runs code that nobody trusts, each program in a container of its own.
 #[derive(Parser)]
@@ -74,16 +72,20 @@ pub fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => {
-            // Printing help isn't a mistake; everything else is the caller's.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            if error.use_stderr() {
+                // It quotes the arguments, and scripts pass on what others gave them.
+                terminal::say_lines(&error.render().to_string());
+                return Exit::Usage.into();
+            }
+            // Printing help isn't a mistake. Without a reader there is nobody to be told otherwise.
             let _ = error.print();
-            return exit.into();
+            return Exit::Success.into();
         }
     };
     match dispatch(line) {
         Ok(code) => code,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "sandfleet: {:#}", failure.error);
+            terminal::say_lines(&failure.text());
             failure.exit.into()
         }
     }
@@ -141,21 +143,4 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
     // A read of this process's stdin can't be called off; nothing that matters is left to do.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
-}
-
-/// Logs go to standard error: standard output is for results.
-fn log_to_stderr(settings: &Settings, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_default();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // Libraries trace what they send: passwords, and the code and the output of jobs.
-    let no_traffic = filter_fn(|event| {
-        *event.level() != Level::TRACE || event.target().starts_with("sandfleet")
-    });
-    match settings.log.format {
-        LogFormat::Json => log.json().finish().with(no_traffic).init(),
-        LogFormat::Text => log.finish().with(no_traffic).init(),
-    }
 }

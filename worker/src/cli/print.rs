@@ -1,66 +1,53 @@
 //! What people see of a result.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
+use std::{path::Path, process::ExitCode};
+
+use sandfleet_common::{JobResult, PrintableText, RunOutput};
+
+use super::{
+    artifacts,
+    exit::{Failure, code_of},
+    terminal::{self, ProgramOutput, line},
 };
+use crate::hooks::Stream;
 
-use sandfleet_common::{JobResult, RunOutput};
-
-use super::exit::{Exit, Failure};
+/// The most artifacts that the closing line names.
+const MAX_NAMES: usize = 20;
+/// The most notes before the closing line.
+const MAX_NOTES: usize = 100;
 
 /// Prints what the program printed, each stream to its own.
-pub(super) fn output(run: &RunOutput) -> std::io::Result<()> {
+pub(super) fn output(run: &RunOutput, to: &ProgramOutput) -> std::io::Result<()> {
     let bytes = |text: &str| run.encoding.decode(text).unwrap_or_default();
-    std::io::stdout().write_all(&bytes(&run.stdout))?;
-    std::io::stdout().flush()?;
-    std::io::stderr().write_all(&bytes(&run.stderr))
+    to.write(Stream::Stdout, &bytes(&run.stdout))?;
+    to.write(Stream::Stderr, &bytes(&run.stderr))?;
+    to.finish()
 }
 
-/// Prints a result as one JSON object on one line.
-pub(super) fn json(result: &JobResult) -> std::io::Result<()> {
-    let mut bytes = sandfleet_common::encode(result);
-    bytes.push(b'\n');
-    std::io::stdout().write_all(&bytes)?;
-    std::io::stdout().flush()
-}
-
-/// Writes the artifacts below `directory`. Their names were checked when they came; what stands
-/// in their place is replaced, never written through.
-pub(super) fn save_artifacts(result: &JobResult, directory: &Path) -> Result<(), Failure> {
-    for artifact in &result.artifacts {
-        let path = directory.join(&artifact.name);
-        let failed = |error: std::io::Error| {
-            Exit::Internal.with(format!("artifact {}: {error}", path.display()))
-        };
-        let content = artifact
-            .encoding
-            .decode(&artifact.content)
-            .map_err(|why| Exit::Internal.with(format!("artifact {}: {why}", artifact.name)))?;
-        sandfleet_common::validate_file_name(&artifact.name)
-            .map_err(|why| Exit::Internal.with(format!("artifact {why}")))?;
-        fs::create_dir_all(path.parent().unwrap_or(directory)).map_err(failed)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-        let mut file =
-            fs::File::options().write(true).create_new(true).open(&path).map_err(failed)?;
-        file.write_all(&content).map_err(failed)?;
+/// The end of a command that has a result: its artifacts saved below `directory`, itself as JSON or in a
+/// closing line, and the exit code that goes with it.
+pub(super) fn end(
+    result: &JobResult,
+    directory: Option<&Path>,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    let saved = directory.map(|directory| artifacts::save(result, directory));
+    if as_json {
+        terminal::print(&(terminal::json(result) + "\n"))?;
+    } else {
+        let saved_to = directory.filter(|_| matches!(saved, Some(Ok(()))));
+        terminal::say_lines(&summary(result, saved_to));
     }
-    Ok(())
+    saved.transpose()?;
+    Ok(code_of(result))
 }
 
 /// The closing line: verdict, and what it cost. Before it, a line for everything that was left
 /// out.
-pub(super) fn summary(result: &JobResult, saved_to: Option<&PathBuf>) -> String {
+pub(super) fn summary(result: &JobResult, saved_to: Option<&Path>) -> String {
     let mut text = String::new();
-    let mut note = |line: String| {
-        text.push_str("sandfleet: ");
-        text.push_str(&line);
+    let mut note = |sentence: String| {
+        text.push_str(&line(format_args!("sandfleet: {sentence}")));
         text.push('\n');
     };
     if let Some(run) = &result.run {
@@ -70,13 +57,16 @@ pub(super) fn summary(result: &JobResult, saved_to: Option<&PathBuf>) -> String 
             }
         }
     }
-    for refused in &result.artifacts_refused {
+    for refused in result.artifacts_refused.iter().take(MAX_NOTES) {
         note(format!("not brought back: {refused}"));
     }
+    if let Some(more) = result.artifacts_refused.len().checked_sub(MAX_NOTES + 1) {
+        note(format!("not brought back: {} more; --json has them", more + 1));
+    }
     let name = result.verdict.map_or(result.status.as_str(), |verdict| verdict.as_str());
-    let mut line = format!("{name}: {}", result.message);
+    let mut sentence = format!("{name}: {}", result.message);
     if let Some(usage) = result.usage {
-        line.push_str(&format!(
+        sentence.push_str(&format!(
             " | wall {} | CPU {} | peak memory {:.1} MiB",
             seconds(usage.wall_time_ms),
             seconds(usage.cpu_time_ms),
@@ -86,11 +76,21 @@ pub(super) fn summary(result: &JobResult, saved_to: Option<&PathBuf>) -> String 
     if let Some(directory) = saved_to
         && !result.artifacts.is_empty()
     {
-        let names: Vec<_> = result.artifacts.iter().map(|a| a.name.as_str()).collect();
-        line.push_str(&format!(" | {} in {}", names.join(", "), directory.display()));
+        let directory = PrintableText::new(directory.display());
+        sentence.push_str(&format!(" | {} in {directory}", names(result)));
     }
-    note(line);
+    note(sentence);
     text
+}
+
+/// The artifacts' names, the first of them if they are many.
+fn names(result: &JobResult) -> String {
+    let shown = result.artifacts.iter().take(MAX_NAMES).map(|it| PrintableText::new(&it.name));
+    let mut names: Vec<String> = shown.map(String::from).collect();
+    if result.artifacts.len() > MAX_NAMES {
+        names.push(format!("{} more", result.artifacts.len() - MAX_NAMES));
+    }
+    names.join(", ")
 }
 
 fn seconds(milliseconds: u64) -> String {

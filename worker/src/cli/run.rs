@@ -1,15 +1,16 @@
 //! `sandfleet run`: one program, or a batch, on this machine.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use sandfleet_common::{JobId, LimitName, Status};
 
 use super::{
     batch,
-    exit::{Exit, Failure, code_of},
+    exit::{Exit, Failure},
     job::JobArguments,
     print, scope,
+    terminal::ProgramOutput,
 };
 use crate::{
     app,
@@ -36,6 +37,10 @@ pub(super) struct Arguments {
     /// Print the whole result as one JSON object, and nothing else, on stdout
     #[arg(long, conflicts_with = "batch")]
     json: bool,
+
+    /// Let the program's escape sequences reach the terminal; a file or a pipe gets them anyway
+    #[arg(long, conflicts_with_all = ["batch", "json"])]
+    raw: bool,
 
     /// Run the jobs of this file, one JSON object a line (- for stdin); results come one a line,
     /// as they are ready
@@ -90,7 +95,12 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return batch::run(batch, slots, arguments.sandbox.into(), settings).await;
     };
     let catalogue = crate::catalogue::Catalogue::embedded();
-    let mut job = arguments.job.build(script, arguments.artifacts.is_some(), &catalogue)?;
+    let mut job = arguments.job.build(
+        script,
+        arguments.artifacts.is_some(),
+        &catalogue,
+        settings.jobs.max_bytes,
+    )?;
     let mut settings = settings.clone();
     // Whoever runs a program on a machine of his own sets the caps too.
     for name in LimitName::ALL {
@@ -101,8 +111,11 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     settings.sandbox.pool_size = 0;
     job.queued_at = Some(jiff::Timestamp::now());
     let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await.map_err(refuse)?;
-    let hooks: Arc<dyn Hooks> =
-        if arguments.json { Arc::new(NoHooks) } else { Arc::new(PrintOutput) };
+    let output = Arc::new(ProgramOutput::new(arguments.raw));
+    let hooks: Arc<dyn Hooks> = match arguments.json {
+        true => Arc::new(NoHooks),
+        false => Arc::new(PrintOutput(Arc::clone(&output))),
+    };
     let embedded = Embedded::new(Arc::clone(&sandbox), &settings, hooks);
     let mut stopped = false;
     let result = {
@@ -123,6 +136,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         _ => None,
     };
     sandbox.close().await;
+    // Whoever reads us may have gone; the verdict is still wanted.
+    let _ = output.finish();
     if stopped {
         return Err(Exit::Interrupted.with("interrupted"));
     }
@@ -132,30 +147,15 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let Some(result) = result else {
         return Err(Exit::Internal.with("the job ended without a result"));
     };
-
-    if let Some(directory) = &arguments.artifacts {
-        print::save_artifacts(&result, directory)?;
-    }
-    if arguments.json {
-        print::json(&result).map_err(|error| Exit::Internal.because(error))?;
-    } else {
-        eprint!("{}", print::summary(&result, arguments.artifacts.as_ref()));
-    }
-    Ok(code_of(&result))
+    print::end(&result, arguments.artifacts.as_deref(), arguments.json)
 }
 
 /// Shows what the program prints, as it prints it.
-struct PrintOutput;
+struct PrintOutput(Arc<ProgramOutput>);
 
 impl Hooks for PrintOutput {
     fn output(&self, _job: &JobId, stream: Stream, bytes: &[u8]) {
         // Whoever reads us may have gone (`| head`); the program's result is still wanted.
-        let _ = match stream {
-            Stream::Stdout => {
-                let mut stdout = std::io::stdout().lock();
-                stdout.write_all(bytes).and_then(|()| stdout.flush())
-            }
-            Stream::Stderr => std::io::stderr().write_all(bytes),
-        };
+        let _ = self.0.write(stream, bytes);
     }
 }

@@ -1,10 +1,13 @@
 //! Commands for those who build images and documentation.
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    terminal,
+};
 use crate::{config, metrics, sandbox::agent};
 
 #[derive(Args)]
@@ -41,7 +44,7 @@ pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Fai
         Page::Metrics => metrics::reference(),
         Page::ExitCodes => exit_codes(),
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Exit::Internal.because(error))?;
+    terminal::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

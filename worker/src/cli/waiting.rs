@@ -1,7 +1,7 @@
 //! What people are told about jobs that have no result yet, and about who could run them.
 
 use jiff::Timestamp;
-use sandfleet_common::{Isolation, JobState, WorkerInfo};
+use sandfleet_common::{Isolation, JobState, PrintableText, WorkerInfo};
 use sandfleet_sdk::Progress;
 
 /// Where a job without a result is, after "job ID".
@@ -19,7 +19,8 @@ pub(super) fn sentence(progress: &Progress, now: Timestamp) -> String {
             let end = if running.cancelled { "; it was cancelled and is about to end" } else { "" };
             format!(
                 "runs{since} on worker {}, attempt {}{end}; --wait waits",
-                running.worker_id, running.attempt
+                PrintableText::new(&running.worker_id),
+                running.attempt
             )
         }
         JobState::Queued(queued) => {
@@ -54,9 +55,9 @@ pub(super) fn hindrance(progress: &Progress) -> Option<String> {
         return Some("no worker lives; start one with `sandfleet worker`".into());
     }
     let isolation = queued.isolation.unwrap_or(Isolation::Container).as_str();
-    let language = queued.language.as_deref().unwrap_or("any");
+    let language = PrintableText::new(queued.language.as_deref().unwrap_or("any"));
     Some(format!(
-        "none of the {} live workers takes language {language:?} with isolation {isolation:?}; \
+        "none of the {} live workers takes language \"{language}\" with isolation {isolation:?}; \
          start one that does (`sandfleet workers` lists them)",
         progress.workers_alive
     ))
@@ -67,18 +68,19 @@ pub(super) fn table(workers: &[WorkerInfo], now: Timestamp) -> String {
     if workers.is_empty() {
         return "no worker lives; start one with `sandfleet worker`\n".into();
     }
-    let width = workers.iter().map(|it| it.worker_id.len()).max().unwrap_or(0).max(6);
+    let names: Vec<_> = workers.iter().map(|it| PrintableText::new(&it.worker_id)).collect();
+    let width = names.iter().map(|it| it.len()).max().unwrap_or(0).max(6);
     let mut table =
         format!("{:width$}  BUSY/SLOTS  SANDBOX           SINCE       LANGUAGES\n", "WORKER");
-    for it in workers {
+    for (it, name) in workers.iter().zip(&names) {
         let busy = format!("{}/{}", it.busy, it.slots);
-        let sandbox = format!("{} ({})", it.backend, it.isolation.as_str());
+        let backend = PrintableText::new(&it.backend);
+        let sandbox = format!("{backend} ({})", it.isolation.as_str());
         let since = seconds(it.started_at, now);
         let stopping = if it.stopping { " (stopping)" } else { "" };
         table += &format!(
-            "{:width$}  {busy:10}  {sandbox:16}  {since:>8} s  {}{stopping}\n",
-            it.worker_id,
-            it.languages.join(" ")
+            "{name:width$}  {busy:10}  {sandbox:16}  {since:>8} s  {}{stopping}\n",
+            PrintableText::new(it.languages.join(" "))
         );
     }
     table

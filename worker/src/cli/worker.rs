@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     exit::{Exit, Failure},
     run::SandboxChoice,
-    scope,
+    scope, terminal,
 };
 use crate::{
     app::{self, DrainAfter},
@@ -54,7 +54,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     if arguments.check_config {
-        print!("{}", settings.effective());
+        terminal::print(&terminal::lines(&settings.effective()))?;
         return Ok(Exit::Success.into());
     }
     let backend = arguments.sandbox.map_or(settings.sandbox.backend, Into::into);

@@ -104,6 +104,22 @@ impl Typed for ServiceUrl {
     }
 }
 
+/// A list of host names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostNames(pub Vec<String>);
+
+impl Typed for HostNames {
+    fn typed(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+        let names: Vec<_> = text
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|it| !it.is_empty())
+            .collect();
+        names.iter().all(|name| name.len() <= 253 && name.chars().all(plain)).then_some(Self(names))
+    }
+}
+
 impl Typed for Option<PathBuf> {
     fn typed(text: &str) -> Option<Self> {
         Some((!text.is_empty()).then(|| PathBuf::from(text)))
@@ -231,6 +247,14 @@ pub(super) const ADDRESS_OR_OFF: Form = Form {
     check: |text| match <Option<SocketAddr>>::typed(text) {
         Some(_) => Ok(()),
         None => Err("is no such address".into()),
+    },
+};
+
+pub(super) const HOSTS_OR_NONE: Form = Form {
+    allowed: "host names without ports, separated by commas, such as worker-1.example,worker-1",
+    check: |text| match HostNames::typed(text) {
+        Some(_) => Ok(()),
+        None => Err("is no list of host names".into()),
     },
 };
 

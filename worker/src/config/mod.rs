@@ -22,7 +22,7 @@ use std::{
 use sandfleet_common::LimitName;
 
 pub use address::ServiceUrl;
-pub use kind::{Backend, LogFormat};
+pub use kind::{Backend, HostNames, LogFormat};
 pub use report::{ConfigErrors, reference};
 pub use table::{
     AdminSettings, JobSettings, LogSettings, QueueSettings, SandboxSettings, Settings,

@@ -7,8 +7,8 @@ use sandfleet_common::{LimitName, Limits};
 use super::{
     address::ServiceUrl,
     kind::{
-        ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, IMAGE, Kind, LOG_FILTER, LogFormat, NAME,
-        NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
+        ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, HOSTS_OR_NONE, HostNames, IMAGE, Kind,
+        LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     source::Values,
 };
@@ -245,6 +245,9 @@ settings! {
         /// those who send `Authorization: Bearer TOKEN`; without it the endpoint may listen only
         /// where no other machine can reach it.
         token_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// Host names by which it may be asked for, besides `localhost` and IP addresses. A request that
+        /// names another host is refused: a web page could have made its reader's browser send it.
+        hosts: HostNames = "", Kind::Text(&HOSTS_OR_NONE);
     }
 
     /// What is logged, on standard error.

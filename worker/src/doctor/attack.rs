@@ -7,7 +7,9 @@ mod programs;
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use sandfleet_common::{Isolation, Job, JobResult, LimitsRequest, OutputOverflow, Status};
+use sandfleet_common::{
+    Isolation, Job, JobResult, LimitsRequest, OutputOverflow, PrintableText, Status,
+};
 use serde::{Deserialize, Serialize};
 
 use self::programs::{Attack, Control, EXHAUSTION, MANIFEST, PROBES, Program};
@@ -284,6 +286,7 @@ pub fn row(one: &Tried) -> String {
     let outcome = outcome.as_str();
     let mut row = format!("{outcome:7}  {program:32}  {tried}\n{:43}=> {proves}\n", "");
     if let Some(remark) = remark {
+        let remark = PrintableText::new(remark);
         row.push_str(&format!("{:43}   {remark}\n", ""));
     }
     row

@@ -5,9 +5,15 @@ mod barriers;
 mod confinement;
 mod services;
 
+use sandfleet_common::printable_line;
 use serde::Serialize;
 
 use crate::config::{Backend, Settings};
+
+/// The longest text in a table.
+const MAX_CELL_BYTES: usize = 4 << 10;
+/// A longer name pushes its own line to the right, and no other.
+const MAX_NAME_WIDTH: usize = 60;
 
 /// One point that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,17 +100,23 @@ pub fn is_complete(findings: &[Finding], backend: Backend) -> bool {
 /// The findings as a table for people.
 pub fn table(findings: &[Finding]) -> String {
     let width = |text: fn(&Finding) -> usize| findings.iter().map(text).max().unwrap_or(0);
-    let (areas, names) = (width(|f| f.area.len()), width(|f| f.name.len()));
+    let (areas, names) = (width(|f| f.area.len()), width(|f| f.name.len()).min(MAX_NAME_WIDTH));
     let mut table = String::new();
     for Finding { area, name, state, detail, fix } in findings {
         let state = state.as_str();
+        let [name, detail] = [name, detail].map(shown);
         table.push_str(&format!("{area:areas$}  {name:names$}  {state:7}  {detail}\n"));
         if let Some(fix) = fix {
             let indent = areas + names + 13;
-            table.push_str(&format!("{:indent$}to do: {fix}\n", ""));
+            table.push_str(&format!("{:indent$}to do: {}\n", "", shown(fix)));
         }
     }
     table
+}
+
+/// A cell of the table: what it quotes of services and engines gets no line of its own.
+fn shown(cell: &String) -> String {
+    printable_line(cell, MAX_CELL_BYTES)
 }
 
 #[cfg(test)]

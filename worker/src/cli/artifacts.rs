@@ -1,0 +1,321 @@
+//! Saves a result's artifacts below a directory of the user's.
+//!
+//! Their names are a hostile program's, and the directory may hold links: the leftovers of an earlier
+//! run, or what another user of the machine puts there meanwhile. So every step is taken from an open
+//! directory, and the kernel follows no link on the way.
+
+use std::{
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat,
+        statat, unlinkat,
+    },
+    io::Errno,
+};
+use sandfleet_common::{Artifact, JobResult, PrintableText, validate_file_name};
+
+use super::exit::{Exit, Failure};
+
+const RESOLVE: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Writes the artifacts below `directory`, which is made if it isn't there. A file of the same name is
+/// replaced; anything else in its place is refused.
+pub(super) fn save(result: &JobResult, directory: &Path) -> Result<(), Failure> {
+    let shown = directory.display();
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
+    // The directory itself is the user's choice, whatever links lead to it.
+    let top = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
+    for artifact in &result.artifacts {
+        save_one(&top, artifact).map_err(|why| {
+            let name = PrintableText::new(&artifact.name);
+            let text = format!("artifact {name} is not saved in {shown}: {}", why.sentence);
+            why.exit.with(text)
+        })?;
+    }
+    Ok(())
+}
+
+/// Why an artifact can't be saved.
+struct Refusal {
+    exit: Exit,
+    sentence: String,
+}
+
+impl Refusal {
+    /// Something is in the way that isn't ours to replace.
+    fn in_the_way(name: &str, what: &str) -> Self {
+        let name = PrintableText::new(name);
+        let sentence = format!("{name} is {what}; remove it, or name another directory");
+        Self { exit: Exit::Usage, sentence }
+    }
+
+    fn failed(action: &str, error: Errno) -> Self {
+        Self { exit: Exit::Internal, sentence: format!("{action}: {}", io::Error::from(error)) }
+    }
+}
+
+fn save_one(top: &OwnedFd, artifact: &Artifact) -> Result<(), Refusal> {
+    let invalid = |sentence| Refusal { exit: Exit::Internal, sentence };
+    validate_file_name(&artifact.name).map_err(invalid)?;
+    let content = artifact.encoding.decode(&artifact.content).map_err(invalid)?;
+    let (parents, name) = match artifact.name.rsplit_once('/') {
+        Some((parents, name)) => (Some(parents), name),
+        None => (None, artifact.name.as_str()),
+    };
+    let mut parent =
+        top.as_fd().try_clone_to_owned().map_err(|error| invalid(error.to_string()))?;
+    let mut path = String::new();
+    for component in parents.into_iter().flat_map(|parents| parents.split('/')) {
+        path = if path.is_empty() { component.into() } else { format!("{path}/{component}") };
+        parent = descend(&parent, component, &path)?;
+    }
+    replace(&parent, name, &artifact.name, &content)
+}
+
+/// Opens the directory `component` in `parent`, and makes it if it isn't there.
+fn descend(parent: &OwnedFd, component: &str, path: &str) -> Result<OwnedFd, Refusal> {
+    match mkdirat(parent, component, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(Refusal::failed(&format!("make directory {path}"), error)),
+    }
+    openat2(parent, component, DIRECTORY, Mode::empty(), RESOLVE).map_err(|error| match error {
+        Errno::LOOP | Errno::XDEV => Refusal::in_the_way(path, "a symbolic link"),
+        Errno::NOTDIR => match kind(parent, component) {
+            Ok(Some(found)) => Refusal::in_the_way(path, describe(found)),
+            _ => Refusal::in_the_way(path, "no directory"),
+        },
+        other => Refusal::failed(&format!("open directory {path}"), other),
+    })
+}
+
+/// Puts a file called `name` into `parent`: complete under another name first, so that a reader sees the
+/// old one or the new one, and nothing that stands under `name` is ever opened.
+fn replace(parent: &OwnedFd, name: &str, path: &str, content: &[u8]) -> Result<(), Refusal> {
+    match kind(parent, name) {
+        Ok(None | Some(FileType::RegularFile)) => {}
+        Ok(Some(found)) => return Err(Refusal::in_the_way(path, describe(found))),
+        Err(error) => return Err(Refusal::failed(&format!("look at {path}"), error)),
+    }
+    let temporary = format!(".sandfleet-{}", uuid::Uuid::now_v7());
+    let written = write_new(parent, &temporary, content)
+        .map_err(|error| Refusal::failed(&format!("write {path}"), error))
+        .and_then(|()| match renameat(parent, &temporary, parent, name) {
+            Err(Errno::ISDIR) => Err(Refusal::in_the_way(path, "a directory")),
+            other => other.map_err(|error| Refusal::failed(&format!("write {path}"), error)),
+        });
+    if written.is_err() {
+        // It may not be there; what is said is why the file isn't.
+        let _ = unlinkat(parent, &temporary, AtFlags::empty());
+    }
+    written
+}
+
+fn write_new(parent: &OwnedFd, name: &str, content: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat2(parent, name, flags, Mode::from_raw_mode(0o666), RESOLVE)?;
+    std::fs::File::from(file)
+        .write_all(content)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// What stands under `name`, itself and not what it leads to.
+fn kind(parent: &OwnedFd, name: &str) -> Result<Option<FileType>, Errno> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::RegularFile => "a file",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no file",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        fs,
+        os::unix::fs::{FileTypeExt, symlink},
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use sandfleet_common::Encoding;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn artifact(name: &str) -> Artifact {
+        Artifact {
+            name: name.into(),
+            size_bytes: 3,
+            sha256: String::new(),
+            content_type: String::new(),
+            content: "new".into(),
+            encoding: Encoding::Utf8,
+        }
+    }
+
+    fn result(names: &[&str]) -> JobResult {
+        let mut result: JobResult = serde_json::from_value(serde_json::json!({
+            "job_id": "x", "status": "succeeded", "message": "", "worker_id": "w", "attempt": 1,
+            "started_at": "2020-01-01T00:00:00Z", "finished_at": "2020-01-01T00:00:00Z",
+        }))
+        .expect("a result");
+        result.artifacts = names.iter().map(|name| artifact(name)).collect();
+        result
+    }
+
+    /// A directory to save in, and one beside it that nothing may get into.
+    struct Place(TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self(TempDir::new().expect("room"));
+            fs::create_dir(place.out("")).expect("room");
+            fs::create_dir(place.precious("")).expect("room");
+            fs::write(place.precious("file"), "old").expect("room");
+            place
+        }
+
+        fn out(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join("out").join(name)
+        }
+
+        fn precious(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join("precious").join(name)
+        }
+
+        fn refuses(&self, name: &str, parts: [&str; 2]) {
+            let failure = save(&result(&[name]), &self.out("")).expect_err(name);
+            let said = failure.error.to_string();
+            assert!(parts.iter().all(|part| said.contains(part)), "{name}: {said}");
+            self.is_untouched();
+        }
+
+        fn is_untouched(&self) {
+            let names = |path| -> BTreeSet<_> {
+                let entries = fs::read_dir(path).expect("it is there");
+                entries.map(|it| it.expect("an entry").file_name()).collect()
+            };
+            assert_eq!(names(self.precious("")), ["file".into()].into());
+            assert_eq!(fs::read_to_string(self.precious("file")).expect("there"), "old");
+            let left = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(".sandfleet");
+            assert!(!names(self.out("")).iter().any(left), "something half done is left");
+        }
+    }
+
+    #[test]
+    fn a_link_at_any_component_is_refused_by_name() {
+        for at in ["a", "a/b", "a/b/c", "a/b/c/file"] {
+            for target in ["precious", "nowhere"] {
+                let place = Place::new();
+                let link = place.out(at);
+                fs::create_dir_all(link.parent().expect("one")).expect("room");
+                symlink(place.0.path().join(target), &link).expect("room");
+                place.refuses("a/b/c/file", [&format!("{at} is a symbolic link"), "remove it"]);
+                assert!(link.is_symlink(), "it is as it was");
+            }
+        }
+        let place = Place::new();
+        symlink("/proc/self/cwd", place.out("a")).expect("room");
+        place.refuses("a/file", ["a is a symbolic link", "another directory"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_by_name() {
+        let place = Place::new();
+        let (fifo, directory) = (place.out("fifo"), place.out("directory"));
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .expect("room");
+        fs::create_dir(&directory).expect("room");
+        fs::write(place.out("file"), "old").expect("room");
+        let socket = place.out("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("room");
+        place.refuses("fifo", ["fifo is a named pipe", "remove it"]);
+        place.refuses("fifo/x", ["fifo is a named pipe", "remove it"]);
+        place.refuses("socket", ["socket is a socket", "remove it"]);
+        place.refuses("directory", ["directory is a directory", "remove it"]);
+        place.refuses("file/x", ["file is a file", "remove it"]);
+        assert!(fs::metadata(&fifo).expect("there").file_type().is_fifo());
+    }
+
+    #[test]
+    fn files_are_replaced_whole_and_trees_are_made() {
+        let place = Place::new();
+        fs::hard_link(place.precious("file"), place.out("file")).expect("room");
+        let long = "x".repeat(255);
+        let deep = vec!["d"; 500].join("/");
+        let nested = format!("{long}/{long}/{long}/{long}");
+        let names = ["file", "a/b/c", "a/b/d", &long, &deep];
+        save(&result(&names), &place.out("")).expect("saved");
+        save(&result(&[&nested]), &place.out("more/and/more")).expect("saved");
+        for name in names {
+            assert_eq!(fs::read_to_string(place.out(name)).expect(name), "new", "{name}");
+        }
+        let nested = place.out("more/and/more").join(nested);
+        assert_eq!(fs::read_to_string(nested).expect("there"), "new");
+        place.is_untouched();
+    }
+
+    #[test]
+    fn a_name_that_leads_outside_is_refused() {
+        let place = Place::new();
+        for name in ["../precious/file", "/etc/x", "a/../../precious/file", "", ".", "a//b"] {
+            place.refuses(name, ["is not saved", "use a relative path"]);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_in_meanwhile_leads_nowhere() {
+        let place = Place::new();
+        let (swapped, link) = (place.out("a"), place.out("link"));
+        fs::create_dir(&swapped).expect("room");
+        symlink(place.precious(""), &link).expect("room");
+        let over = AtomicBool::new(false);
+        let (mut saved, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    rustix::fs::renameat_with(
+                        CWD,
+                        &swapped,
+                        CWD,
+                        &link,
+                        rustix::fs::RenameFlags::EXCHANGE,
+                    )
+                    .expect("both are there");
+                }
+            });
+            // Until both were seen, so that the race took place.
+            let mut tries = 0;
+            while (saved < 50 || refused < 50) && tries < 200_000 {
+                match save(&result(&["a/new"]), &place.out("")) {
+                    Ok(()) => saved += 1,
+                    Err(_) => refused += 1,
+                }
+                tries += 1;
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(saved >= 50 && refused >= 50, "{saved} saved, {refused} refused");
+        place.is_untouched();
+    }
+}

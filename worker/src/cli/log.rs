@@ -1,0 +1,192 @@
+//! How log lines look: each event on one line, whatever its fields quote.
+
+use std::{fmt, io::IsTerminal};
+
+use sandfleet_common::{PrintableText, printable_line};
+use serde_json::{Map, Value, json};
+use tracing::{Event, Level, Subscriber, field::Field};
+use tracing_subscriber::{
+    EnvFilter,
+    field::{MakeExt, Visit},
+    filter::filter_fn,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{Writer, debug_fn},
+        time::{FormatTime, SystemTime},
+    },
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+use super::terminal::MAX_LINE_BYTES;
+use crate::config::{LogFormat, Settings};
+
+/// Logs go to standard error: standard output is for results.
+#[allow(clippy::disallowed_methods, reason = "every field is made printable first")]
+pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
+    let filter = EnvFilter::try_new(level).unwrap_or_default();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // Libraries trace what they send: passwords, and the code and the output of jobs.
+    let no_traffic = filter_fn(|event| {
+        *event.level() != Level::TRACE || event.target().starts_with("sandfleet")
+    });
+    match settings.log.format {
+        LogFormat::Json => log.event_format(JsonLine).finish().with(no_traffic).init(),
+        LogFormat::Text => log.fmt_fields(text_fields()).finish().with(no_traffic).init(),
+    }
+}
+
+/// The fields of an event as text.
+fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| match field.name() {
+        // It may hold more than one text of outside origin.
+        "message" => {
+            write!(writer, "{}", printable_line(format_args!("{value:?}"), MAX_LINE_BYTES))
+        }
+        name => write!(writer, "{name}={}", PrintableText::new(format_args!("{value:?}"))),
+    })
+    .delimited(" ")
+}
+
+/// An event as one JSON object.
+struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let line = json!({
+            "timestamp": timestamp,
+            "level": metadata.level().as_str(),
+            "fields": fields.0,
+            "target": metadata.target(),
+        });
+        writeln!(writer, "{line}")
+    }
+}
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = PrintableText::new(format_args!("{value:?}"));
+        self.0.insert(field.name().into(), String::from(text).into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().into(), String::from(PrintableText::new(value)).into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().into(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use proptest::prelude::*;
+    use sandfleet_common::is_printable;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// What is logged of events with `hostile` in every place.
+    fn logged(format: LogFormat, hostile: &str) -> String {
+        let lines = Lines::default();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
+        let event = || {
+            let error = anyhow::anyhow!("{hostile}");
+            tracing::warn!(%error, reason = hostile, debug = ?hostile, "it said {hostile}");
+        };
+        match format {
+            LogFormat::Json => {
+                tracing::subscriber::with_default(log.event_format(JsonLine).finish(), event);
+            }
+            LogFormat::Text => {
+                tracing::subscriber::with_default(log.fmt_fields(text_fields()).finish(), event);
+            }
+        }
+        let bytes = lines.0.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn log_lines_say_what_they_said_before() {
+        let text = logged(LogFormat::Text, "gone");
+        let end = "it said gone error=gone reason=\"gone\" debug=\"gone\"\n";
+        assert!(text.ends_with(end) && text.contains(" WARN sandfleet_worker::cli::log"), "{text}");
+        let json: Value = serde_json::from_str(&logged(LogFormat::Json, "gone")).expect("JSON");
+        assert_eq!(json["fields"]["message"], "it said gone");
+        assert_eq!((&json["level"], &json["fields"]["reason"]), (&"WARN".into(), &"gone".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_event_quotes_its_line_is_one_printable_and_bounded(
+            text in any::<String>(), long in 0_usize..3,
+        ) {
+            let hostile = format!("\u{1b}[2J\r\n\u{9b}\u{202e}{text}{}", "x".repeat(long * 10_000));
+            for format in [LogFormat::Text, LogFormat::Json] {
+                let logged = logged(format, &hostile);
+                let line = logged.strip_suffix('\n').expect("a line");
+                prop_assert!(line.chars().all(is_printable), "{:?}", line);
+                prop_assert!(line.len() < MAX_LINE_BYTES + 4 * PrintableText::MAX_BYTES);
+            }
+        }
+    }
+}

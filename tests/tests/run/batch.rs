@@ -1,5 +1,7 @@
 //! Many jobs at once.
 
+use std::process::Stdio;
+
 use sandfleet_common::{JobResult, Status, is_printable};
 use sandfleet_tests::{Installation, soon};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -99,7 +101,7 @@ async fn a_line_that_is_too_long_is_named_and_takes_no_memory() {
     let output = soon("its end", process.wait_with_output()).await.expect("our child");
     assert_eq!(output.status.code(), Some(65));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, "line 2: 299892750 bytes long; the limit is jobs.max_bytes = 65536\n");
+    assert_eq!(said, "line 2: 299892749 bytes long; the limit is jobs.max_bytes = 65536\n");
 }
 
 #[tokio::test]

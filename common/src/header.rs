@@ -33,7 +33,7 @@ struct Header {
 
 /// A value that is no array and no object. Those are passed over: they may be much larger in memory than
 /// on the wire, and are right in neither field.
-struct Scalar(Value);
+pub(crate) struct Scalar(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -11,6 +11,11 @@ use crate::{Encoding, JobId, LimitsRequest, metadata};
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// Which fields and values of that version this crate knows: raised with every one that is added.
+/// Workers announce it, so that a job with a new field waits for one that knows it. Workers that
+/// announce none have 0.
+pub const PROTOCOL_MINOR: u32 = 1;
+
 /// One program to run. Build it with [`Job::new`] and set what you need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

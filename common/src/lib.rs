@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod content;
+mod digest;
 mod header;
 mod id;
 mod job;
 mod limits;
 mod metadata;
 pub mod names;
+mod needs;
 mod printable;
 mod result;
 mod state;
@@ -20,12 +22,14 @@ mod wire;
 mod worker;
 
 pub use content::{Content, Encoding};
+pub use digest::{hexadecimal, payload_digest};
 pub use id::{InvalidJobId, JobId};
 pub use job::{
-    InputFile, Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_VERSION,
-    Priority,
+    InputFile, Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_MINOR,
+    PROTOCOL_VERSION, Priority,
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
+pub use needs::{Needs, Outline};
 pub use printable::{PrintableText, is_printable, printable_line, write_printable};
 pub use result::{
     Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,

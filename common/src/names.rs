@@ -95,7 +95,14 @@ pub fn worker_key(prefix: &str, worker_id: &str) -> String {
     format!("{prefix}:{{workers}}:{worker_id}")
 }
 
-/// The queue of dead letters that name no job: they are kept for people.
+/// The queues of one exchange each in which messages wait before they come back to the queue that is
+/// their routing key: longer and longer for one that nobody takes.
+pub fn later_queue(prefix: &str, step: usize) -> String {
+    format!("{prefix}.later.{step}")
+}
+
+/// The queue of messages that can't be answered: they name no job, or the id is another job's. They are
+/// kept for people.
 pub fn unreadable_queue(prefix: &str) -> String {
     format!("{prefix}.dead.unreadable")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    Job, JobId, LimitName, PROTOCOL_VERSION, PrintableText,
+    Job, JobId, LimitName, Needs, Outline, PROTOCOL_VERSION, PrintableText,
     header::{other_version, readable_id},
     metadata,
 };
@@ -33,30 +33,52 @@ pub struct DecodeError {
     pub job_id: Option<JobId>,
     /// Which field is wrong, and how.
     pub message: PrintableText,
+    /// What a worker has to offer that may take the job all the same: one that is newer or takes longer
+    /// jobs. Nothing if none can.
+    pub elsewhere: Option<Needs>,
 }
+
+/// How serde begins what it says about a name that isn't known: a newer protocol's perhaps.
+const UNKNOWN: [&str; 2] = ["unknown field `", "unknown variant `"];
 
 /// Reads one job of at most `max_bytes` bytes and checks every field.
 ///
 /// # Errors
 /// [`DecodeError`] with the id if one can be read, and a message that names the field.
 pub fn decode_job(bytes: &[u8], max_bytes: usize) -> Result<Job, DecodeError> {
-    let refuse =
-        |message: String| DecodeError { job_id: readable_id(bytes), message: message.into() };
+    let refuse = |message: String, elsewhere: Option<Needs>| DecodeError {
+        job_id: readable_id(bytes),
+        message: message.into(),
+        elsewhere,
+    };
     if bytes.len() > max_bytes {
-        return Err(refuse(format!(
-            "job is {} bytes long; the limit is {max_bytes} (max_job_bytes)",
-            bytes.len()
-        )));
+        let message =
+            format!("job is {} bytes long; the limit is {max_bytes} (max_job_bytes)", bytes.len());
+        return Err(refuse(message, Outline::of(bytes).needs()));
     }
+    // Of a later version of the protocol: nothing for one that was never there.
+    let of_a_later_version =
+        || Outline::of(bytes).needs().filter(|needs| needs.protocol.0 > PROTOCOL_VERSION);
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let job: Job = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        refuse(other_version(bytes).unwrap_or_else(|| match error.path().to_string() {
-            root if root == "." => error.inner().to_string(),
-            path => format!("{path}: {}", error.inner()),
-        }))
+        if let Some(message) = other_version(bytes) {
+            return refuse(message, of_a_later_version());
+        }
+        let why = error.inner().to_string();
+        let is_unknown = UNKNOWN.iter().any(|unknown| why.starts_with(unknown));
+        let newer = || Outline::of(bytes).needs().map(Needs::of_a_newer_protocol);
+        let message = match error.path().to_string() {
+            root if root == "." => why,
+            path => format!("{path}: {why}"),
+        };
+        refuse(message, if is_unknown { newer() } else { None })
     })?;
-    json.end().map_err(|error| refuse(format!("after the job: {error}")))?;
-    job.validate().map_err(|message| DecodeError { job_id: Some(job.job_id.clone()), message })?;
+    json.end().map_err(|error| refuse(format!("after the job: {error}"), None))?;
+    job.validate().map_err(|message| DecodeError {
+        job_id: Some(job.job_id.clone()),
+        message,
+        elsewhere: of_a_later_version(),
+    })?;
     Ok(job)
 }
 
@@ -371,6 +393,8 @@ mod tests {
     fn a_long_job_is_refused_with_its_id() {
         let job = Job::new("python", "x".repeat(100));
         let error = decode_job(&encode(&job), 50).expect_err("too long");
+        let needs = error.elsewhere.as_ref().expect("another worker may take it");
+        assert_eq!((needs.bytes, needs.language.as_str()), (encode(&job).len(), "python"));
         assert!(error.message.contains("max_job_bytes"));
         assert_eq!(error.job_id, Some(job.job_id));
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Isolation, Priority};
+use crate::{Isolation, Needs, Priority};
 
 /// A live worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,15 @@ pub struct WorkerInfo {
     pub languages: Vec<String>,
     /// The priorities that it serves.
     pub priorities: Vec<Priority>,
+    /// The version of the protocol that it speaks. Older workers don't say, and speak the first.
+    #[serde(default = "first")]
+    pub protocol_version: u32,
+    /// Which of that version's fields it knows, see [`PROTOCOL_MINOR`](crate::PROTOCOL_MINOR).
+    #[serde(default)]
+    pub protocol_minor: u32,
+    /// The longest job that it takes, in bytes. Older workers don't say: nothing waits for them.
+    #[serde(default)]
+    pub max_job_bytes: usize,
     /// How many jobs it runs at a time.
     pub slots: usize,
     /// How many run at present.
@@ -30,6 +39,10 @@ pub struct WorkerInfo {
     pub started_at: Timestamp,
 }
 
+fn first() -> u32 {
+    1
+}
+
 impl WorkerInfo {
     /// Whether it takes jobs like this.
     pub fn serves(&self, language: &str, isolation: Isolation, priority: Priority) -> bool {
@@ -37,5 +50,12 @@ impl WorkerInfo {
             && self.isolation >= isolation
             && self.priorities.contains(&priority)
             && self.languages.iter().any(|offered| offered == language)
+    }
+
+    /// Whether it takes a job with such needs, as far as it says.
+    pub fn takes(&self, needs: &Needs) -> bool {
+        self.serves(&needs.language, needs.isolation, needs.priority)
+            && (self.protocol_version, self.protocol_minor) >= needs.protocol
+            && self.max_job_bytes >= needs.bytes
     }
 }

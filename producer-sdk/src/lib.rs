@@ -51,13 +51,13 @@ pub use error::Error;
 pub use follow::{OutputEvent, OutputStream};
 pub use ledger::{
     ANNOUNCED_BYTES, Cancellation, HEARTBEAT, Ledger, OutputEntry, OutputKind, Registered,
-    Registration, cancelled_result, digest_of, id_of_key,
+    Registration, cancelled_result, id_of_key,
 };
 pub use progress::Progress;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
 pub use tls::Tls;
-pub use topology::{QueueLimits, Topology};
+pub use topology::{LATER, QueueLimits, Topology};
 
 pub use sandfleet_common::{
     Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,

@@ -4,23 +4,20 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::types::FieldTable;
-use sandfleet_common::{Job, JobId, encode, names};
+use sandfleet_common::{Job, JobId, encode, names, payload_digest};
 use tracing::debug;
 
-use crate::{
-    Client, Error, Message, Registered, Registration,
-    ledger::{digest_of, id_of_key},
-};
+use crate::{Client, Error, Message, Registered, Registration, ledger::id_of_key};
 
 /// How many jobs of a batch are written down in the store at a time.
 const WINDOW: usize = 512;
-/// The time and the id of a job may be as long as that in its JSON.
-const STAMP_BYTES: usize = 128;
+/// The time of a job may be as long as that in its JSON.
+const STAMP_BYTES: usize = 64;
 
 /// A job on its way.
 struct Entry {
     id: JobId,
-    digest: String,
+    payload: String,
     /// Nothing if the broker has one already.
     message: Option<Message>,
     /// Whether nobody knew the job before.
@@ -88,17 +85,19 @@ impl Client {
         }
         job.validate()
             .map_err(|reason| Error::InvalidJob { job_id: job.job_id.clone(), reason })?;
-        let (digest, bytes) = digest_of(&job);
-        let (bytes, limit) = (bytes + STAMP_BYTES, config.max_job_bytes);
+        let message = encode(&job);
+        let (bytes, limit) = (message.len() + STAMP_BYTES, config.max_job_bytes);
         if bytes > limit {
             return Err(Error::TooLarge { job_id: job.job_id.clone(), bytes, limit });
         }
+        let payload = payload_digest(&message);
+        drop(message);
         let queue = self.queue(&job).await;
         // Before the message: whoever repeats this after a crash in between publishes it, and a
         // worker that has the message finds the record there.
         let registration = Registration {
             job: &job,
-            digest: &digest,
+            payload: &payload,
             queue: &queue,
             keep: config.job_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
         };
@@ -106,7 +105,7 @@ impl Client {
             Registered::New { queued_at } => (queued_at, true),
             Registered::Waiting { queued_at } => (queued_at, false),
             Registered::Running | Registered::Ended => {
-                return Ok(Entry { id: job.job_id, digest, message: None, is_new: false });
+                return Ok(Entry { id: job.job_id, payload, message: None, is_new: false });
             }
         };
         job.queued_at.get_or_insert(queued_at);
@@ -117,7 +116,7 @@ impl Client {
             headers: FieldTable::default(),
             body: encode(&job),
         };
-        Ok(Entry { id: job.job_id, digest, message: Some(message), is_new })
+        Ok(Entry { id: job.job_id, payload, message: Some(message), is_new })
     }
 
     /// What the broker refused was never submitted.
@@ -125,7 +124,7 @@ impl Client {
         let refused = matches!(published, Err(Error::Unroutable { .. } | Error::QueueFull { .. }));
         if refused
             && entry.is_new
-            && let Err(error) = self.shared.ledger.forget(&entry.id, &entry.digest).await
+            && let Err(error) = self.shared.ledger.forget(&entry.id, &entry.payload).await
         {
             // Until its time is over it looks as if it waited; submitting it again is right.
             debug!(job = %entry.id, %error, "a job that was refused stays written down");

@@ -1,5 +1,7 @@
 //! The exchange and the queues of a fleet: the one place that declares them.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
@@ -12,12 +14,22 @@ use sandfleet_common::{
     names::{self, TENANT_SHARDS},
 };
 
+use tracing::warn;
+
 use crate::{Broker, Error};
 
 /// After how many returns the broker itself takes a message out of its queue. Only a backstop,
 /// for messages that never get as far as a claim: attempts are counted in the store, where a
 /// worker that dies doesn't cost its other deliveries a count.
 const DELIVERY_LIMIT: i32 = 25;
+
+/// How long a message waits that nobody can take at present, in each of the queues for that.
+pub const LATER: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// What is kept of messages that can't be answered: whoever can publish could fill the disk otherwise.
+const MAX_UNREADABLE: i64 = 10_000;
+const MAX_UNREADABLE_BYTES: i64 = 256 << 20;
 
 /// What has to exist on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +69,8 @@ impl Topology {
         // Dead letters first, so that there is no moment at which a job queue has nowhere to
         // put them.
         self.declare_dead_letters(broker, &channel).await?;
+        self.declare_later(broker, &channel).await?;
+        self.declare_unreadable(broker, connection).await?;
         let mut queues = Vec::new();
         for isolation in &self.isolations {
             for priority in Priority::ALL {
@@ -80,22 +94,54 @@ impl Topology {
     async fn declare_dead_letters(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
         let exchange = names::dead_exchange(&self.prefix);
         let queue = names::dead_queue(&self.prefix);
-        let declared = channel.exchange_declare(
-            exchange.as_str().into(),
-            ExchangeKind::Fanout,
-            ExchangeDeclareOptions { durable: true, ..Default::default() },
-            FieldTable::default(),
-        );
-        agreed(broker, format!("exchange {exchange}"), declared).await?;
+        declare_exchange(broker, channel, &exchange).await?;
         declare_queue(broker, channel, &queue, quorum()).await?;
-        let bound = channel.queue_bind(
-            queue.as_str().into(),
-            exchange.as_str().into(),
-            "".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        agreed(broker, format!("binding of queue {queue}"), bound).await
+        bind(broker, channel, &queue, &exchange).await
+    }
+
+    /// Each has an exchange of its own, so that a message keeps the name of the queue that it comes back
+    /// to as its routing key.
+    async fn declare_later(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
+        for (step, delay) in LATER.iter().enumerate() {
+            let name = names::later_queue(&self.prefix, step);
+            let mut arguments = quorum();
+            arguments.insert("x-message-ttl".into(), milliseconds(*delay));
+            arguments.insert("x-dead-letter-exchange".into(), text(""));
+            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+            arguments.insert("x-overflow".into(), text("reject-publish"));
+            declare_queue(broker, channel, &name, arguments).await?;
+            declare_exchange(broker, channel, &name).await?;
+            bind(broker, channel, &name, &name).await?;
+        }
+        Ok(())
+    }
+
+    async fn declare_unreadable(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+    ) -> Result<(), Error> {
+        let queue = names::unreadable_queue(&self.prefix);
+        let mut arguments = quorum();
+        arguments.insert("x-overflow".into(), text("drop-head"));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
+        // A channel of its own, since a refusal closes it.
+        let channel = broker.answer("open a channel", connection.create_channel()).await?;
+        match declare_queue(broker, &channel, &queue, arguments).await {
+            // Older workers made it without bounds. It serves all the same, and they must not be kept
+            // from their work by those that are newer.
+            Err(Error::Mismatch { reason, .. }) => {
+                warn!(
+                    queue,
+                    %reason,
+                    "the queue of unreadable messages has no bounds; once all workers are of this \
+                     version, delete it: they make it again"
+                );
+                Ok(())
+            }
+            declared => declared,
+        }
     }
 
     fn job_queue_arguments(&self) -> FieldTable {
@@ -124,6 +170,10 @@ fn quorum() -> FieldTable {
     arguments
 }
 
+fn milliseconds(duration: Duration) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
@@ -137,6 +187,33 @@ async fn declare_queue(
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let declared = channel.queue_declare(name.into(), options, arguments);
     agreed(broker, format!("queue {name}"), declared).await.map(drop)
+}
+
+/// An exchange that gives every message to all queues behind it.
+async fn declare_exchange(broker: &Broker, channel: &Channel, name: &str) -> Result<(), Error> {
+    let declared = channel.exchange_declare(
+        name.into(),
+        ExchangeKind::Fanout,
+        ExchangeDeclareOptions { durable: true, ..Default::default() },
+        FieldTable::default(),
+    );
+    agreed(broker, format!("exchange {name}"), declared).await
+}
+
+async fn bind(
+    broker: &Broker,
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+) -> Result<(), Error> {
+    let bound = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    agreed(broker, format!("binding of queue {queue}"), bound).await
 }
 
 /// Awaits the answer to a declaration of `what`.

@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-use sandfleet_common::Priority;
+use sandfleet_common::{Job, Priority, encode, payload_digest};
 use sandfleet_worker::{
     queue::{Delivery, MemoryQueue, Queue},
-    store::{Claim, MemoryStore, Store},
+    store::{Claim, MemoryStore, Purpose, Store},
 };
 
 use crate::{Relay, Services, eventually, soon};
 
-/// A claim by `owner` that outlasts any test, on one of three attempts.
+/// A claim by `owner` that outlasts any test, on one of three attempts, of the job `1` in Python.
 pub fn claim(owner: &str) -> Claim {
     Claim {
         owner: owner.into(),
@@ -25,6 +25,8 @@ pub fn claim(owner: &str) -> Claim {
         ttl: None,
         queued_at: None,
         alone: false,
+        payload: payload_digest(&encode(&Job::new("python", "1"))),
+        purpose: Purpose::Run,
     }
 }
 
@@ -98,15 +100,15 @@ impl Pair {
         }
     }
 
-    /// The next dead letter, if there is one: body and reason.
-    pub async fn dead_letter(&self) -> Option<(Vec<u8>, String)> {
+    /// The next message that was set aside, if there is one: body and reason.
+    pub async fn unreadable(&self) -> Option<(Vec<u8>, String)> {
         match &self.backend {
             Backend::Memory { queue, letters_seen } => {
-                let letter = queue.dead_letters().get(letters_seen.load(Ordering::SeqCst))?.clone();
+                let letter = queue.unreadable().get(letters_seen.load(Ordering::SeqCst))?.clone();
                 letters_seen.fetch_add(1, Ordering::SeqCst);
                 Some((letter.body, letter.reason))
             }
-            Backend::Services(services) => services.dead_letter().await,
+            Backend::Services(services) => services.unreadable().await,
         }
     }
 }

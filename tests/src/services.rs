@@ -5,12 +5,15 @@ use std::{process::Command, thread, time::Duration};
 use anyhow::{Context, Result};
 use lapin::{
     Channel, Connection, ConnectionProperties,
+    message::BasicGetMessage,
     options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::AMQPValue,
 };
 use redis::aio::MultiplexedConnection;
 use sandfleet_common::{Isolation, Job, Priority, decode_job, names};
-use sandfleet_sdk::{Broker, Client, ClientConfig, Message, Publisher, QueueLimits, Tls, Topology};
+use sandfleet_sdk::{
+    Broker, Client, ClientConfig, LATER, Message, Publisher, QueueLimits, Tls, Topology,
+};
 use sandfleet_worker::{
     queue::{
         AmqpConfig, AmqpQueue, Queue,
@@ -216,6 +219,38 @@ impl Services {
         letter_in(&channel, &names::dead_queue(&self.prefix)).await
     }
 
+    /// Whether no message of a job is left that a worker has to settle: neither in the queues of plain
+    /// jobs, nor among the dead letters, nor put off.
+    ///
+    /// # Panics
+    /// If the broker isn't there, or a queue isn't.
+    pub async fn is_empty(&self) -> bool {
+        let mut queues: Vec<String> = Priority::ALL
+            .iter()
+            .map(|priority| names::job_queue(&self.prefix, Isolation::Container, *priority))
+            .collect();
+        queues.extend((0..LATER.len()).map(|step| names::later_queue(&self.prefix, step)));
+        queues.push(names::dead_queue(&self.prefix));
+        // What a worker holds counts too, which only the server's own list tells.
+        let list = self.rabbitmqctl(&["-q", "list_queues", "name", "messages"]);
+        queues.iter().all(|queue| {
+            let line = list.lines().find_map(|line| line.strip_prefix(queue)?.strip_prefix('\t'));
+            line.unwrap_or_else(|| panic!("{queue} is missing in {list}")) == "0"
+        })
+    }
+
+    /// Takes a message from the queue of those that can't be answered: its body, and the reason.
+    ///
+    /// # Panics
+    /// If the broker isn't there.
+    pub async fn unreadable(&self) -> Option<(Vec<u8>, String)> {
+        let (_connection, channel) = self.channel().await.expect("the broker runs");
+        let got =
+            channel.basic_get(names::unreadable_queue(&self.prefix).as_str().into(), take()).await;
+        // Before a worker was there, the queue isn't.
+        got.ok()?.map(letter)
+    }
+
     /// Puts a message among the dead letters.
     ///
     /// # Panics
@@ -276,12 +311,16 @@ impl Services {
             }
         }
         queues.extend([names::dead_queue(&self.prefix), names::unreadable_queue(&self.prefix)]);
+        let later = || (0..LATER.len()).map(|step| names::later_queue(&self.prefix, step));
+        queues.extend(later());
         let deletions = queues.iter().map(|queue| {
             channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
         });
         futures_util::future::try_join_all(deletions).await?;
-        let exchange = names::dead_exchange(&self.prefix);
-        channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
+        for exchange in later().chain([names::dead_exchange(&self.prefix)]) {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange.as_str().into(), options).await?;
+        }
 
         let client = redis::Client::open(self.redis_url.as_str())?;
         let mut redis = client.get_multiplexed_async_connection().await?;
@@ -328,16 +367,22 @@ impl Drop for Services {
 
 /// Takes a message from `queue`.
 async fn letter_in(channel: &Channel, queue: &str) -> Option<(Vec<u8>, String)> {
-    let got = channel
-        .basic_get(queue.into(), BasicGetOptions { no_ack: true })
-        .await
-        .expect("the queue is there")?;
+    let got = channel.basic_get(queue.into(), take()).await;
+    got.expect("the queue is there").map(letter)
+}
+
+fn take() -> BasicGetOptions {
+    BasicGetOptions { no_ack: true }
+}
+
+/// The body of a message, and the reason why it was set aside if it says one.
+fn letter(got: BasicGetMessage) -> (Vec<u8>, String) {
     let headers = got.delivery.properties.headers().clone().unwrap_or_default();
     let reason = match headers.inner().get("x-sandfleet-reason") {
         Some(AMQPValue::LongString(reason)) => reason.to_string(),
         _ => String::new(),
     };
-    Some((got.delivery.data, reason))
+    (got.delivery.data, reason)
 }
 
 /// What `tests/run` has set.

@@ -1,7 +1,7 @@
 //! Whether a job may run here, and exactly as what.
 
 use sandfleet_common::{
-    DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, decode_job,
+    DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline, decode_job,
 };
 
 use crate::{catalogue::Catalogue, sandbox::Plan};
@@ -39,20 +39,24 @@ impl Admission {
         let job = decode_job(body, self.max_job_bytes)?;
         match self.plan(&job) {
             Ok(plan) => Ok(Admitted { job, plan }),
-            Err(message) => Err(DecodeError { job_id: Some(job.job_id), message: message.into() }),
+            Err(Refused { message, elsewhere }) => Err(DecodeError {
+                job_id: Some(job.job_id),
+                message: message.into(),
+                elsewhere: if elsewhere { Outline::of(body).needs() } else { None },
+            }),
         }
     }
 
-    fn plan(&self, job: &Job) -> Result<Plan, String> {
-        let language = self.catalogue.find(&job.language)?;
+    fn plan(&self, job: &Job) -> Result<Plan, Refused> {
+        let elsewhere = |message| Refused { message, elsewhere: true };
+        let language = self.catalogue.find(&job.language).map_err(elsewhere)?;
         if job.network_policy.kind != NetworkKind::Disabled {
-            return Err("network_policy.type: this worker offers only \"disabled\"".into());
+            let refused = "network_policy.type: this worker offers only \"disabled\"";
+            return Err(refused.to_owned().into());
         }
         if job.isolation > self.isolation {
-            return Err(format!(
-                "isolation: this worker gives {:?} at most",
-                self.isolation.as_str()
-            ));
+            let offered = self.isolation.as_str();
+            return Err(elsewhere(format!("isolation: this worker gives {offered:?} at most")));
         }
         let file = job.entrypoint.as_deref().unwrap_or(&language.file);
         let mut files = Vec::with_capacity(job.files.len() + 1);
@@ -64,7 +68,8 @@ impl Admission {
                 return Err(format!(
                     "files[{index}].name: {file:?} is where the code goes; rename one of them, \
                      with entrypoint for the code"
-                ));
+                )
+                .into());
             }
             let content = input
                 .encoding
@@ -87,6 +92,19 @@ impl Admission {
             limits,
             output_overflow: job.output_overflow,
         })
+    }
+}
+
+/// Why a job isn't run here.
+struct Refused {
+    message: String,
+    /// Whether a worker with another catalogue, or a stronger sandbox, takes it.
+    elsewhere: bool,
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { message, elsewhere: false }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{Isolation, Priority, WorkerInfo};
+use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
 use tokio::{
     net::TcpListener,
@@ -22,6 +22,7 @@ use crate::{
     hooks::Hooks,
     listener::Rules,
     metrics::{Metrics, MetricsHooks},
+    peers::Peers,
     pipeline::{Pipeline, Terms},
     presence::keep_announcing,
     queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
@@ -161,6 +162,9 @@ fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
         isolation: sandbox.isolation,
         languages: Catalogue::embedded().names().into_iter().map(str::to_owned).collect(),
         priorities: Priority::ALL.to_vec(),
+        protocol_version: PROTOCOL_VERSION,
+        protocol_minor: PROTOCOL_MINOR,
+        max_job_bytes: settings.jobs.max_bytes,
         slots: settings.worker.slots,
         busy: 0,
         stopping: false,
@@ -256,6 +260,7 @@ pub async fn work(
     // Known before it is ready, so that nobody is told that there is no worker. A store that is
     // away is waited for later.
     let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
+    let peers = Some(Peers::of(Arc::clone(&redis)));
     let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
     let presence = tokio::spawn(presence);
 
@@ -264,6 +269,7 @@ pub async fn work(
         store,
         sandbox: Arc::clone(&sandbox),
         places,
+        peers,
         hooks,
         admission: admission(settings, isolation),
         policy: Policy::strict(),

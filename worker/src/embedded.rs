@@ -37,6 +37,7 @@ impl Embedded {
         };
         let pipeline = Pipeline {
             places: None,
+            peers: None,
             queue: Arc::new(queue.clone()),
             store: Arc::new(store.clone()),
             admission: app::admission(settings, sandbox.description().isolation),

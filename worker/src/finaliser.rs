@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, JobId, JobResult, JobState, decode_job};
+use sandfleet_common::{DecodeError, JobId, JobState, decode_job, payload_digest};
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
     hooks::Hooks,
     outcome::{Accounting, refuse},
+    pipeline::twin,
     queue::{
         DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
         settle::{Settlement, settle},
     },
     shutdown::Shutdown,
-    store::{Committed, Store, StoreError},
+    store::{Refused, Store, StoreError},
 };
 
 /// How long to wait before the store is asked again.
@@ -74,39 +75,43 @@ impl Finaliser {
             Err(DecodeError { job_id: Some(job_id), .. }) => {
                 (job_id.clone(), Accounting::unread(&self.worker_id, job_id, now), None)
             }
-            Err(DecodeError { job_id: None, message }) => {
-                return settle(delivery, Settlement::DeadLetter(message)).await;
+            Err(DecodeError { job_id: None, message, .. }) => {
+                self.hooks.dead_lettered(&message);
+                return settle(delivery, Settlement::Unreadable(message)).await;
             }
         };
         let keep = keep.unwrap_or(self.result_ttl).min(self.result_ttl);
-        self.conclude(&job_id, accounting, keep, death).await;
-        settle(delivery, Settlement::Done).await;
+        let payload = payload_digest(&delivery.body);
+        let settlement = self.conclude(&job_id, &payload, accounting, keep, death).await;
+        settle(delivery, settlement).await;
     }
 
-    /// Stores a result unless the job has one, or somebody is about to make one.
+    /// Stores a result unless the job has one, or somebody is about to make one, or the letter only has
+    /// the job's id.
     async fn conclude(
         &self,
         job: &JobId,
+        payload: &str,
         mut accounting: Accounting,
         keep: Duration,
         death: &Death,
-    ) {
-        loop {
-            match self.insist(|| self.store.get(job)).await {
-                JobState::Done(_) | JobState::Forgotten(_) => return,
-                // Another copy of its message is in good hands, or its lease ends.
-                JobState::Running(_) => sleep(PAUSE).await,
-                JobState::Queued(queued) => {
-                    accounting.attempt = queued.attempts;
-                    break;
-                }
-                JobState::Unknown => break,
-            }
+    ) -> Settlement {
+        if let JobState::Queued(queued) = self.insist(|| self.store.get(job)).await {
+            accounting.attempt = queued.attempts;
         }
-        let result: JobResult = refuse::dead(accounting, death);
-        if self.insist(|| self.store.commit(&result, "", keep)).await == Committed::Stored {
-            info!(%job, reason = %death.reason, queue = %death.queue, "a dead letter was answered");
-            self.hooks.stored(&result);
+        let result = refuse::dead(accounting, death);
+        match self.insist(|| self.store.refuse(&result, payload, keep)).await {
+            Refused::Stored => {
+                let Death { reason, queue, .. } = death;
+                info!(%job, %reason, %queue, "a dead letter was answered");
+                self.hooks.stored(&result);
+                Settlement::Done
+            }
+            Refused::AlreadyThere => Settlement::Done,
+            Refused::Twin => twin(self.hooks.as_ref(), job),
+            // Its result is about to come. If its worker dies instead, this letter is needed; and it
+            // keeps no other waiting meanwhile.
+            Refused::Busy => Settlement::Later,
         }
     }
 

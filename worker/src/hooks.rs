@@ -30,8 +30,12 @@ pub trait Hooks: Send + Sync {
     fn duplicate(&self, _job: &JobId) {}
     /// The job goes back into the queue because the fleet failed it.
     fn retried(&self, _job: &JobId, _reason: &str) {}
-    /// A message without a readable job id went to the dead-letter queue.
+    /// A message without a readable job id went to the queue of unreadable messages.
     fn dead_lettered(&self, _reason: &str) {}
+    /// A message with another job's id went there.
+    fn twin(&self, _job: &JobId) {}
+    /// A message that this worker can't take was put off, for another that can.
+    fn put_off(&self, _job: &JobId) {}
 }
 
 /// Watches nothing.

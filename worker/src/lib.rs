@@ -20,6 +20,7 @@ pub mod listener;
 pub mod live;
 pub mod metrics;
 pub mod outcome;
+pub mod peers;
 pub mod pipeline;
 pub mod presence;
 pub mod queue;

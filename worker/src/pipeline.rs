@@ -1,7 +1,9 @@
 //! The path of a job: from a delivery to its settlement, in one function.
 
+mod retry;
 #[cfg(test)]
 mod tests;
+mod turn_away;
 
 use std::{
     sync::Arc,
@@ -9,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, Job, JobId, JobResult, Verdict};
+use sandfleet_common::{DecodeError, Job, JobId, JobResult, Verdict, payload_digest};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinSet,
@@ -23,14 +25,18 @@ use crate::{
     hooks::Hooks,
     live::LiveOutput,
     outcome::{Accounting, conclude, refuse},
+    peers::Peers,
     queue::{
         Delivery, Queue,
         settle::{Settlement, settle},
     },
     sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
     shutdown::Shutdown,
-    store::{Alarm, Claim, Claimed, Committed, Place, Places, Renewed, Store, StoreError},
+    store::{Alarm, Claim, Claimed, Committed, Place, Places, Purpose, Renewed, Store},
 };
+
+pub(crate) use turn_away::twin;
+use {retry::MAX_DELAY, turn_away::Refusal};
 
 /// Everything a job meets on its way.
 pub struct Pipeline {
@@ -44,6 +50,8 @@ pub struct Pipeline {
     pub hooks: Arc<dyn Hooks>,
     /// How many jobs of a tenant run at a time, if that is limited.
     pub places: Option<Places>,
+    /// The other workers, if there may be any.
+    pub peers: Option<Peers>,
     /// What may run.
     pub admission: Admission,
     /// What the sandbox is held to, for verdicts.
@@ -81,9 +89,6 @@ enum Entered {
     Stopped,
 }
 
-/// The longest pause between two tries of anything.
-const MAX_DELAY: Duration = Duration::from_secs(10);
-
 impl Pipeline {
     /// Takes jobs, `slots` at a time, until the queue ends.
     pub async fn serve(self: Arc<Self>, slots: usize) {
@@ -110,29 +115,26 @@ impl Pipeline {
     async fn process(&self, delivery: Delivery) {
         self.hooks.taken();
         let started_at = Timestamp::now();
-        let settlement = self.handle(&delivery.body, started_at).await;
+        let settlement = self.handle(&delivery, started_at).await;
         settle(delivery, settlement).await;
     }
 
-    async fn handle(&self, body: &[u8], started_at: Timestamp) -> Settlement {
-        let Admitted { job, mut plan } = match self.admission.admit(body) {
+    async fn handle(&self, delivery: &Delivery, started_at: Timestamp) -> Settlement {
+        let Admitted { job, mut plan } = match self.admission.admit(&delivery.body) {
             Ok(admitted) => admitted,
-            Err(DecodeError { job_id: None, message }) => {
+            Err(DecodeError { job_id: None, message, .. }) => {
                 self.hooks.dead_lettered(&message);
-                return Settlement::DeadLetter(message);
+                return Settlement::Unreadable(message);
             }
-            Err(DecodeError { job_id: Some(job_id), message }) => {
-                let accounting = Accounting::unread(&self.terms.worker_id, job_id, started_at);
-                return self.put(refuse::rejected(accounting, message), "", None).await;
+            Err(DecodeError { job_id: Some(job_id), message, elsewhere }) => {
+                let refusal = Refusal { job_id, message, elsewhere };
+                return self.turn_away(delivery, refusal, started_at).await;
             }
         };
         let mut claim = Claim {
-            owner: format!("{}/{}", self.terms.worker_id, JobId::generate()),
-            lease: self.terms.lease,
-            max_attempts: self.terms.max_attempts,
             ttl: job.ttl_ms.map(Duration::from_millis),
             queued_at: job.queued_at,
-            alone: false,
+            ..self.new_claim(payload_digest(&delivery.body))
         };
         let owner = &claim.owner.clone();
         let keep = job.result_ttl_ms.map(Duration::from_millis);
@@ -157,19 +159,24 @@ impl Pipeline {
                 self.hooks.duplicate(&job.job_id);
                 return Settlement::Done;
             }
-            Claimed::Busy { .. } | Claimed::LastAttempt => return Settlement::Requeue,
+            Claimed::Twin => return twin(self.hooks.as_ref(), &job.job_id),
+            Claimed::Busy { .. } | Claimed::LastAttempt | Claimed::Free => {
+                return Settlement::Requeue;
+            }
             Claimed::Expired { waited, limit } => {
                 accounting.has_waited(waited);
-                return self.put(refuse::expired(accounting, job.ttl_ms, limit), owner, keep).await;
+                let result = refuse::expired(accounting, job.ttl_ms, limit);
+                return self.refuse(result, &claim.payload, keep).await;
             }
             Claimed::Cancelled { by, attempts } => {
                 accounting.attempt = attempts;
-                return self.put(refuse::cancelled(accounting, &by), owner, keep).await;
+                let result = refuse::cancelled(accounting, &by);
+                return self.refuse(result, &claim.payload, keep).await;
             }
             Claimed::Exhausted { attempts } => {
                 accounting.attempt = attempts;
                 let result = refuse::exhausted(accounting, attempts, None);
-                return self.put(result, owner, keep).await;
+                return self.refuse(result, &claim.payload, keep).await;
             }
         }
         plan.attempt = accounting.attempt;
@@ -302,9 +309,29 @@ impl Pipeline {
         }
     }
 
-    /// Stores a result, however long the store is away. Only what is stored is acknowledged.
+    /// A claim of a message with this payload, to run its job.
+    fn new_claim(&self, payload: String) -> Claim {
+        Claim {
+            owner: format!("{}/{}", self.terms.worker_id, JobId::generate()),
+            lease: self.terms.lease,
+            max_attempts: self.terms.max_attempts,
+            ttl: None,
+            queued_at: None,
+            alone: false,
+            payload,
+            purpose: Purpose::Run,
+        }
+    }
+
+    /// How long a result is kept for which a job asks for so long.
+    fn keep(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.terms.result_ttl).min(self.terms.result_ttl)
+    }
+
+    /// Stores the result of a run, however long the store is away. Only what is stored is
+    /// acknowledged.
     async fn put(&self, result: JobResult, owner: &str, keep: Option<Duration>) -> Settlement {
-        let keep = keep.unwrap_or(self.terms.result_ttl).min(self.terms.result_ttl);
+        let keep = self.keep(keep);
         match self.insist(|| self.store.commit(&result, owner, keep)).await {
             Some(Committed::Stored) => {
                 self.hooks.stored(&result);
@@ -318,57 +345,10 @@ impl Pipeline {
         }
     }
 
-    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first.
-    async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        let mut delay = Duration::from_millis(100);
-        loop {
-            match operation().await {
-                Ok(done) => return Some(done),
-                Err(error) => warn!(%error, "the store failed; trying again"),
-            }
-            if !self.pause(delay).await {
-                return None;
-            }
-            delay = (delay * 2).min(MAX_DELAY);
-        }
-    }
-
-    /// Waits until the sandbox is there again. The slot stays taken meanwhile: a worker whose sandbox
-    /// is away must not use up the attempts of all that is in the queue.
-    async fn recover(&self) {
-        let mut delay = self.terms.retry_delay;
-        while let Err(error) = self.sandbox.check().await {
-            warn!(%error, "the sandbox is away; waiting");
-            if !self.wait_for_turn(delay).await {
-                return;
-            }
-            delay = (delay * 2).min(MAX_DELAY);
-        }
-    }
-
     async fn give_back(&self, job: &JobId, owner: &str) {
         // Without this the next attempt has to wait for the lease's end, and that is all.
         if let Err(error) = self.store.release(job, owner).await {
             warn!(job = %job, %error, "a lease could not be given back; it ends by itself");
-        }
-    }
-
-    /// Waits before something that has not begun; says whether there is still time to begin it.
-    async fn wait_for_turn(&self, delay: Duration) -> bool {
-        tokio::select! {
-            () = sleep(delay) => true,
-            () = self.shutdown.drained() => false,
-        }
-    }
-
-    /// Waits; says whether that was to its end and not to the worker's.
-    async fn pause(&self, delay: Duration) -> bool {
-        tokio::select! {
-            () = sleep(delay.min(MAX_DELAY)) => true,
-            () = self.shutdown.aborted() => false,
         }
     }
 }

@@ -1,7 +1,7 @@
--- KEYS record, result, lease; ARGV digest
+-- KEYS record, result, lease; ARGV payload
 -- The broker did not take the only message of a job: unless somebody has it all the same, it was
 -- never submitted.
-local known = redis.call('HMGET', KEYS[1], 'digest', 'attempts', 'ended')
+local known = redis.call('HMGET', KEYS[1], 'payload', 'attempts', 'ended')
 if known[1] == ARGV[1] and not known[2] and not known[3]
   and redis.call('EXISTS', KEYS[2], KEYS[3]) == 0 then
   redis.call('DEL', KEYS[1])

@@ -18,7 +18,7 @@ use crate::{Error, RedisLink};
 
 pub use cancel::{Cancellation, cancelled_result};
 pub use output::{OutputEntry, OutputKind};
-pub use register::{Registered, Registration, digest_of, id_of_key};
+pub use register::{Registered, Registration, id_of_key};
 pub use workers::HEARTBEAT;
 
 /// The longest result that is announced itself, in bytes; who waits for a longer one has to ask.

@@ -1,8 +1,8 @@
--- KEYS record, result, lease; ARGV digest, keep_ms, then names and values of fields
+-- KEYS record, result, lease; ARGV payload, keep_ms, then names and values of fields
 -- What is known of a job from here on. The answer says whether a message of it is still needed.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local known = redis.call('HMGET', KEYS[1], 'digest', 'queued_at', 'ended')
+local known = redis.call('HMGET', KEYS[1], 'payload', 'queued_at', 'ended')
 local queued_at = tonumber(known[2]) or now
 if known[1] and known[1] ~= ARGV[1] then
   return {'conflict', queued_at}
@@ -11,9 +11,11 @@ if known[3] or redis.call('EXISTS', KEYS[2]) == 1 then
   return {'ended', queued_at}
 end
 local answer = 'waiting'
-if not known[1] then
+-- A record without a payload is an older producer's or worker's. Its first message may be on its way,
+-- so it is for the first claim to say which job this is.
+if redis.call('EXISTS', KEYS[1]) == 0 then
   answer = 'new'
-  redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'queued_at', string.format('%.0f', queued_at),
+  redis.call('HSET', KEYS[1], 'payload', ARGV[1], 'queued_at', string.format('%.0f', queued_at),
     unpack(ARGV, 3))
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

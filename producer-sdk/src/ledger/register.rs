@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, encode};
+use sandfleet_common::{Job, JobId, encode, hexadecimal};
 use sha2::{Digest, Sha256};
 
 use super::{Ledger, milliseconds};
@@ -18,8 +18,8 @@ const MAX_METADATA_BYTES: usize = 4096;
 pub struct Registration<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Its [`digest_of`].
-    pub digest: &'a str,
+    /// Its [`payload_digest`](sandfleet_common::payload_digest).
+    pub payload: &'a str,
     /// The queue that its message goes to.
     pub queue: &'a str,
     /// How long it is remembered.
@@ -52,11 +52,11 @@ impl Ledger {
     /// # Errors
     /// [`Error::Conflict`] if another job has its id; [`Error::Store`].
     pub async fn register(&self, registration: Registration<'_>) -> Result<Registered, Error> {
-        let Registration { job, digest, queue, keep } = registration;
+        let Registration { job, payload, queue, keep } = registration;
         let keys = self.keys(&job.job_id);
         let mut script = self.register.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease);
-        script.arg(digest).arg(milliseconds(keep));
+        script.arg(payload).arg(milliseconds(keep));
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
         if let Some(ms) = job.result_ttl_ms {
@@ -88,10 +88,10 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn forget(&self, id: &JobId, digest: &str) -> Result<(), Error> {
+    pub async fn forget(&self, id: &JobId, payload: &str) -> Result<(), Error> {
         let keys = self.keys(id);
         let mut script = self.forget.prepare_invoke();
-        script.key(keys.record).key(keys.result).key(keys.lease).arg(digest);
+        script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
         self.invoke(|| format!("forget job {id}"), &script).await
     }
 }
@@ -105,37 +105,9 @@ pub fn id_of_key(tenant: Option<&str>, key: &str) -> JobId {
     format!("key-{hash}").parse().expect("hexadecimal digits make an id")
 }
 
-/// What tells two jobs under one id apart: SHA-256 of all that a job says, without its id and the
-/// time it was handed over; and its length as JSON, in bytes.
-pub fn digest_of(job: &Job) -> (String, usize) {
-    let mut same = job.clone();
-    // Any id will do, if it is always the same one.
-    same.job_id = "0".parse().expect("a valid id");
-    same.queued_at = None;
-    let json = encode(&same);
-    (hexadecimal(&Sha256::digest(&json)), json.len())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_digest_is_of_the_payload_and_nothing_else() {
-        let job = Job::new("python", "print(1)");
-        let mut again = Job { job_id: JobId::generate(), ..job.clone() };
-        again.queued_at = Some(Timestamp::UNIX_EPOCH);
-        assert_eq!(digest_of(&job), digest_of(&again));
-        again.ttl_ms = Some(1);
-        assert_ne!(digest_of(&job).0, digest_of(&again).0);
-        assert_eq!(digest_of(&job).0.len(), 64);
-    }
 
     #[test]
     fn a_key_is_an_id_for_each_tenant() {

@@ -10,8 +10,9 @@ mod throughput;
 use std::time::Duration;
 
 use lapin::{
-    options::{QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
+    BasicProperties,
+    options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{Isolation, Priority, names};
 use sandfleet_tests::{Services, eventually, soon};
@@ -228,24 +229,101 @@ async fn a_message_returned_too_often_goes_to_the_dead_letters() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_cannot_be_sent_goes_back_to_its_queue() {
+async fn a_message_that_cannot_be_set_aside_goes_back_to_its_queue() {
     let services = Services::fresh();
     let queue = connected(services.queue(&services.amqp_url, 1)).await;
-    let dead_letter = || Settlement::DeadLetter("names no job".into());
+    let set_aside = || Settlement::Unreadable("names no job".into());
     services.push(Priority::Interactive, b"{first").await;
-    // Has the dead letters' own connection made, which declares their queue.
-    settle(take(&queue).await, dead_letter()).await;
-    eventually("a dead letter", || services.dead_letter()).await;
+    // Has the connection for that made, which declares the queue.
+    settle(take(&queue).await, set_aside()).await;
+    eventually("what was set aside", || services.unreadable()).await;
     let (_connection, channel) = services.channel().await.expect("the broker runs");
-    let letters = names::dead_queue(&services.prefix);
-    // The exchange stays and leads nowhere, which only `mandatory` tells.
+    let unreadable = names::unreadable_queue(&services.prefix);
     channel
-        .queue_delete(letters.as_str().into(), QueueDeleteOptions::default())
+        .queue_delete(unreadable.as_str().into(), QueueDeleteOptions::default())
         .await
         .expect("deleted");
     services.push(Priority::Interactive, b"{second").await;
-    settle(take(&queue).await, dead_letter()).await;
+    // Only `mandatory` tells.
+    settle(take(&queue).await, set_aside()).await;
     assert_eq!(take(&queue).await.body, b"{second");
+}
+
+#[tokio::test]
+async fn the_queue_of_unreadable_messages_drops_its_oldest() {
+    const KEPT: u32 = 10_000;
+    let services = Services::fresh();
+    let _queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let unreadable = names::unreadable_queue(&services.prefix);
+    let (connection, channel) = services.channel().await.expect("the broker runs");
+    for n in 0..KEPT + 50 {
+        let body = n.to_string();
+        let sent = channel.basic_publish(
+            "".into(),
+            unreadable.as_str().into(),
+            BasicPublishOptions::default(),
+            body.as_bytes(),
+            BasicProperties::default().with_delivery_mode(2),
+        );
+        sent.await.expect("sent");
+    }
+    eventually("the last message", || async {
+        (ready_in(&services, unreadable.clone()).await == Some(KEPT)).then_some(())
+    })
+    .await;
+    let (first, _) = services.unreadable().await.expect("they are there");
+    assert_eq!(String::from_utf8_lossy(&first), "50", "the oldest are gone");
+    drop((channel, connection));
+}
+
+#[tokio::test]
+async fn an_older_fleets_queue_of_unreadable_messages_serves_as_it_is() {
+    let services = Services::fresh();
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    let unreadable = names::unreadable_queue(&services.prefix);
+    let declared = channel.queue_declare(unreadable.as_str().into(), durable, arguments);
+    declared.await.expect("declared without bounds");
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    services.push(Priority::Interactive, b"{broken").await;
+    settle(take(&queue).await, Settlement::Unreadable("names no job".into())).await;
+    let (body, _) = eventually("what was set aside", || services.unreadable()).await;
+    assert_eq!(body, b"{broken");
+}
+
+#[tokio::test]
+async fn headers_go_where_their_message_goes() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let jobs = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString("00-ab-cd-01".into()));
+    let sent = channel.basic_publish(
+        "".into(),
+        jobs.as_str().into(),
+        BasicPublishOptions::default(),
+        b"job",
+        BasicProperties::default().with_headers(headers),
+    );
+    sent.await.expect("sent");
+    settle(take(&queue).await, Settlement::Later).await;
+    settle(take(&queue).await, Settlement::Postpone).await;
+    let again = take(&queue).await;
+    assert_eq!(again.put_off, 1);
+    settle(again, Settlement::Unreadable("shown".into())).await;
+    let unreadable = names::unreadable_queue(&services.prefix);
+    let got = eventually("what was set aside", || async {
+        let got = channel.basic_get(unreadable.as_str().into(), Default::default()).await;
+        got.expect("the queue is there")
+    })
+    .await;
+    let headers = got.delivery.properties.headers().clone().expect("headers");
+    let trace = AMQPValue::LongString("00-ab-cd-01".into());
+    assert_eq!(headers.inner().get("traceparent"), Some(&trace), "{headers:?}");
+    assert!(!headers.inner().contains_key("x-death"), "{headers:?}");
 }
 
 #[tokio::test]

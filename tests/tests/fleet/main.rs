@@ -7,10 +7,12 @@ mod connections;
 mod death;
 mod endings;
 mod following;
+mod mixed;
 mod refusals;
 mod secrets;
 mod stopping;
 mod tenants;
+mod twins;
 mod waiting;
 mod work;
 

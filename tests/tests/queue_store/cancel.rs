@@ -2,11 +2,11 @@
 
 use sandfleet_common::{JobId, JobState, Status};
 use sandfleet_sdk::Cancellation;
-use sandfleet_tests::{Pair, claim, eventually, result, soon};
+use sandfleet_tests::{Pair, eventually, result, soon};
 use sandfleet_worker::store::{Alarm, Claim, Claimed, Renewed};
 
 use crate::state::submitted;
-use crate::{LONG, SHORT, attempt};
+use crate::{LONG, SHORT, attempt, claim};
 
 pub(crate) async fn a_waiting_job_that_is_cancelled_has_its_result_at_once(pair: Pair) {
     let job = submitted(&pair).await;

@@ -1,7 +1,8 @@
 //! What becomes of deliveries.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
+use sandfleet_sdk::LATER;
 use sandfleet_tests::{Pair, eventually, soon};
 use sandfleet_worker::queue::settle::{Settlement, settle};
 
@@ -39,16 +40,34 @@ pub(crate) async fn a_requeued_delivery_comes_back(pair: Pair) {
     assert_eq!(worker.take().await.body, b"job");
 }
 
-pub(crate) async fn a_dead_letter_carries_its_reason(pair: Pair) {
+pub(crate) async fn a_message_that_is_set_aside_carries_its_reason(pair: Pair) {
     let worker = pair.worker(1).await;
     pair.push(b"{broken").await;
     let delivery = worker.take().await;
-    settle(delivery, Settlement::DeadLetter("names no job: ä".into())).await;
-    let letter = eventually("a dead letter", || pair.dead_letter()).await;
+    settle(delivery, Settlement::Unreadable("names no job: ä".into())).await;
+    let letter = eventually("a message that was set aside", || pair.unreadable()).await;
     assert_eq!(letter, (b"{broken".to_vec(), "names no job: ä".to_owned()));
     // It left its queue: the next job is another one.
     pair.push(b"job").await;
     assert_eq!(worker.take().await.body, b"job");
+}
+
+pub(crate) async fn a_delivery_that_is_put_off_comes_back_later_and_lets_others_pass(pair: Pair) {
+    let worker = pair.worker(1).await;
+    pair.push(b"first").await;
+    let begun = Instant::now();
+    let first = worker.take().await;
+    assert_eq!(first.put_off, 0);
+    settle(first, Settlement::Later).await;
+    pair.push(b"second").await;
+    let second = worker.take().await;
+    assert_eq!(second.body, b"second");
+    settle(second, Settlement::Done).await;
+    let again = worker.take().await;
+    assert_eq!((&again.body[..], again.put_off), (&b"first"[..], 1));
+    assert!(begun.elapsed() >= LATER[0], "{:?}", begun.elapsed());
+    settle(again, Settlement::Done).await;
+    assert_eq!(pair.unreadable().await, None);
 }
 
 pub(crate) async fn every_delivery_is_given_once(pair: Pair) {

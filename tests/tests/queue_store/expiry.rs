@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sandfleet_common::{JobId, JobState};
-use sandfleet_tests::{Pair, claim, eventually};
+use sandfleet_tests::{Pair, eventually};
 use sandfleet_worker::store::{Claim, Claimed};
 
 use crate::state::submitted;
-use crate::{LONG, SHORT, attempt};
+use crate::{LONG, SHORT, attempt, claim};
 
 /// A time that many hours from now, as a producer's wrong clock would say.
 fn hours_from_now(hours: i64) -> Option<Timestamp> {

@@ -5,10 +5,11 @@ mod claim;
 mod delivery;
 mod expiry;
 mod state;
+mod twins;
 
 use std::time::Duration;
 
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, encode, payload_digest};
 use sandfleet_tests::{Pair, soon};
 use sandfleet_worker::{
     queue::settle::{Settlement, settle},
@@ -32,7 +33,8 @@ suite! {
         an_unsettled_delivery_comes_back_when_its_worker_is_gone
         a_dropped_delivery_comes_back
         a_requeued_delivery_comes_back
-        a_dead_letter_carries_its_reason
+        a_message_that_is_set_aside_carries_its_reason
+        a_delivery_that_is_put_off_comes_back_later_and_lets_others_pass
         every_delivery_is_given_once
         a_stopped_queue_gives_nothing_and_what_was_taken_can_be_settled;
     claim:
@@ -50,6 +52,13 @@ suite! {
         a_result_is_gone_when_its_time_is_over
         a_submitted_job_is_queued_then_running_then_done_then_forgotten
         a_job_is_not_claimed_again_when_its_result_is_past_its_time;
+    twins:
+        a_twin_is_not_claimed_whatever_became_of_the_job
+        the_first_payload_that_is_claimed_defines_the_job
+        a_refusal_yields_to_another_payload
+        a_refusal_yields_to_a_live_lease_and_not_to_a_dead_one
+        a_refusal_counts_no_attempt_and_the_first_one_stays
+        a_look_counts_and_defines_nothing;
     expiry:
         a_job_expires_by_the_stores_clock_whatever_its_message_says
         a_job_that_nobody_wrote_down_expires_by_its_messages_time
@@ -63,6 +72,11 @@ suite! {
 
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
+
+/// A claim by `owner` of a job that was [submitted](state::submitted).
+pub(crate) fn claim(owner: &str) -> Claim {
+    Claim { payload: payload_digest(&encode(&state::job())), ..sandfleet_tests::claim(owner) }
+}
 
 /// Which attempt a claim that has to succeed was given.
 pub(crate) async fn attempt(pair: &Pair, job: &JobId, claim: &Claim) -> u32 {

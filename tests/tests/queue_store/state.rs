@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobState, Status};
-use sandfleet_tests::{Pair, claim, eventually, result};
+use sandfleet_tests::{Pair, eventually, result};
 use sandfleet_worker::store::{Claimed, Committed};
 
-use crate::{LONG, SHORT, attempt};
+use crate::{LONG, SHORT, attempt, claim};
 
 pub(crate) async fn a_job_is_unknown_then_running_then_done(pair: Pair) {
     let job = JobId::generate();
@@ -28,10 +28,16 @@ pub(crate) async fn a_result_is_gone_when_its_time_is_over(pair: Pair) {
     .await;
 }
 
-/// A job that was written down.
-pub(crate) async fn submitted(pair: &Pair) -> Job {
+/// The job of these tests, with an id of its own.
+pub(crate) fn job() -> Job {
     let mut job = Job::new("python", "1");
     job.metadata = [("note".to_owned(), serde_json::json!([1, {}]))].into();
+    job
+}
+
+/// A job that was written down.
+pub(crate) async fn submitted(pair: &Pair) -> Job {
+    let job = job();
     pair.store.register(&job).await.expect("written down");
     job
 }

@@ -159,6 +159,14 @@ impl Hooks for MetricsHooks {
     fn dead_lettered(&self, _reason: &str) {
         self.0.handles.dead_letters.inc();
     }
+
+    fn twin(&self, _job: &JobId) {
+        self.0.handles.twins.inc();
+    }
+
+    fn put_off(&self, _job: &JobId) {
+        self.0.handles.put_off.inc();
+    }
 }
 
 /// The page `docs/metrics.md`, made from the table of metrics.

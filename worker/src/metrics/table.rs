@@ -112,8 +112,12 @@ const BYTES: &[f64] = &{
 metrics! {
     /// Deliveries taken from the queue.
     deliveries: IntCounter = "sandfleet_queue_deliveries_total";
-    /// Messages without a readable job id, which went to the dead-letter queue.
+    /// Messages without a readable job id, which went to the queue of unreadable messages.
     dead_letters: IntCounter = "sandfleet_queue_dead_letters_total";
+    /// Messages with the id of another job, which went to the queue of unreadable messages.
+    twins: IntCounter = "sandfleet_queue_twins_total";
+    /// Messages that this worker can't take and another live one can, which were put off.
+    put_off: IntCounter = "sandfleet_queue_put_off_total";
     /// Jobs that went to the sandbox, by language; a rerun counts again.
     jobs_started: IntCounterVec = "sandfleet_job_starts_total", labels ["language"];
     /// Results stored, by status and verdict.

@@ -69,6 +69,8 @@ fn every_metric_is_moved_by_something() {
     hooks.duplicate(&job);
     hooks.retried(&job, "");
     hooks.dead_lettered("");
+    hooks.twin(&job);
+    hooks.put_off(&job);
     let mut stored = result(Status::Succeeded, Some(Verdict::Accepted));
     stored.usage = Some(Usage { memory_peak_bytes: 1, ..Usage::default() });
     stored.artifacts.push(Artifact {

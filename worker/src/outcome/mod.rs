@@ -60,6 +60,11 @@ impl Accounting {
         Self { result, attempt: 0 }
     }
 
+    /// Whose result it becomes.
+    pub fn job_id(&self) -> &JobId {
+        &self.result.job_id
+    }
+
     /// Notes how long the job waited, by the store's clock and not by two machines'.
     pub fn has_waited(&mut self, waited: Duration) {
         self.result.timing.queue_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);

@@ -28,6 +28,21 @@ pub fn expired(accounting: Accounting, ttl_ms: Option<u64>, limit: Duration) -> 
     accounting.close(Status::Expired, None, message)
 }
 
+/// Only other workers could have started the job, and did not in time.
+pub fn expired_elsewhere(
+    accounting: Accounting,
+    limit: Duration,
+    worker: &str,
+    refusal: &PrintableText,
+) -> JobResult {
+    let message = format!(
+        "not started within {} ms of its submission by a worker that takes it, such as {worker}; add \
+         more of those; here: {refusal}",
+        limit.as_millis()
+    );
+    accounting.close(Status::Expired, None, message)
+}
+
 /// Somebody called the job off after it was started.
 pub fn cancelled(accounting: Accounting, by: &str) -> JobResult {
     let message = match accounting.attempt {

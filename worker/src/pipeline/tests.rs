@@ -47,6 +47,7 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         sandbox: Arc::new(Fragile::default()),
         hooks: hooks.clone(),
         places: None,
+        peers: None,
         policy: Policy::strict(),
         terms: Terms { max_attempts: 1, ..app::terms(&settings) },
         company: Company::default(),

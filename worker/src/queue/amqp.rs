@@ -133,7 +133,11 @@ impl Queue for AmqpQueue {
                 if !receipt.is_settleable() {
                     continue;
                 }
-                return Some(Delivery { body: message.data, receipt: Box::new(receipt) });
+                return Some(Delivery {
+                    body: message.data,
+                    put_off: receipt::put_off(&receipt.headers),
+                    receipt: Box::new(receipt),
+                });
             }
         };
         tokio::select! {

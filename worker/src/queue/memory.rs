@@ -6,9 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use sandfleet_sdk::LATER;
+use tokio::{sync::Notify, time::sleep};
 
-use super::{Delivery, Queue, Receipt};
+use super::{Delivery, Queue, Receipt, later};
 
 /// Jobs of this process. Clones are the same queue.
 #[derive(Clone, Default)]
@@ -18,10 +19,10 @@ pub struct MemoryQueue {
 
 /// What was taken out of a queue because it can't be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
+pub struct SetAside {
     /// The message's body.
     pub body: Vec<u8>,
-    /// Why nobody can answer it.
+    /// Why it can't be answered.
     pub reason: String,
 }
 
@@ -34,9 +35,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Vec<u8>>,
+    /// Messages, and how often each was put off.
+    waiting: VecDeque<(Vec<u8>, u32)>,
     unsettled: usize,
-    dead_letters: Vec<DeadLetter>,
+    unreadable: Vec<SetAside>,
     closed: bool,
     stopped: bool,
 }
@@ -49,7 +51,7 @@ impl MemoryQueue {
 
     /// Puts a job's bytes at the end.
     pub fn push(&self, body: Vec<u8>) {
-        self.shared.change(|state| state.waiting.push_back(body));
+        self.shared.change(|state| state.waiting.push_back((body, 0)));
     }
 
     /// Says that nothing will be pushed any more: the queue ends when all is settled.
@@ -57,9 +59,9 @@ impl MemoryQueue {
         self.shared.change(|state| state.closed = true);
     }
 
-    /// What went to the dead letters so far, the oldest first.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.shared.lock().dead_letters.clone()
+    /// What was set aside so far, the oldest first.
+    pub fn unreadable(&self) -> Vec<SetAside> {
+        self.shared.lock().unreadable.clone()
     }
 }
 
@@ -76,11 +78,11 @@ impl Queue for MemoryQueue {
                 if state.stopped {
                     return None;
                 }
-                if let Some(body) = state.waiting.pop_front() {
+                if let Some((body, put_off)) = state.waiting.pop_front() {
                     state.unsettled += 1;
-                    let receipt =
-                        MemoryReceipt { shared: self.shared.clone(), kept: Some(body.clone()) };
-                    return Some(Delivery { body, receipt: Box::new(receipt) });
+                    let (shared, kept) = (self.shared.clone(), Some(body.clone()));
+                    let receipt = Box::new(MemoryReceipt { shared, kept, put_off });
+                    return Some(Delivery { body, put_off, receipt });
                 }
                 // What is unsettled may come back.
                 if state.closed && state.unsettled == 0 {
@@ -115,6 +117,7 @@ struct MemoryReceipt {
     shared: Arc<Shared>,
     /// The body, to go back to the queue if the delivery is dropped; nothing once it is settled.
     kept: Option<Vec<u8>>,
+    put_off: u32,
 }
 
 impl MemoryReceipt {
@@ -135,7 +138,8 @@ impl Receipt for MemoryReceipt {
     }
 
     async fn requeue(mut self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        self.settle(|state| state.waiting.push_back(body));
+        let put_off = self.put_off;
+        self.settle(|state| state.waiting.push_back((body, put_off)));
         Ok(())
     }
 
@@ -143,9 +147,18 @@ impl Receipt for MemoryReceipt {
         self.requeue(body).await
     }
 
-    async fn dead_letter(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        let dead_letter = DeadLetter { body, reason: reason.to_owned() };
-        self.settle(|state| state.dead_letters.push(dead_letter));
+    async fn later(mut self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        tokio::spawn(async move {
+            sleep(LATER[later::step(self.put_off)]).await;
+            let put_off = self.put_off.saturating_add(1);
+            self.settle(|state| state.waiting.push_back((body, put_off)));
+        });
+        Ok(())
+    }
+
+    async fn set_aside(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+        let set_aside = SetAside { body, reason: reason.to_owned() };
+        self.settle(|state| state.unreadable.push(set_aside));
         Ok(())
     }
 }
@@ -153,7 +166,8 @@ impl Receipt for MemoryReceipt {
 impl Drop for MemoryReceipt {
     fn drop(&mut self) {
         if let Some(body) = self.kept.take() {
-            self.settle(|state| state.waiting.push_back(body));
+            let put_off = self.put_off;
+            self.settle(|state| state.waiting.push_back((body, put_off)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod amqp;
 mod counted;
+mod later;
 mod memory;
 pub mod settle;
 
@@ -9,7 +10,8 @@ use async_trait::async_trait;
 
 pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 pub use counted::CountedQueue;
-pub use memory::{DeadLetter, MemoryQueue};
+pub use later::waited;
+pub use memory::{MemoryQueue, SetAside};
 
 /// A source of jobs.
 #[async_trait]
@@ -32,18 +34,22 @@ pub trait Queue: Send + Sync {
 pub struct Delivery {
     /// The message's body, not looked at yet.
     pub body: Vec<u8>,
+    /// How often it was put off with [`Later`](settle::Settlement::Later).
+    pub put_off: u32,
     pub(in crate::queue) receipt: Box<dyn Receipt>,
 }
 
 /// What a backend does for [`settle`](settle::settle), which alone may call it.
 #[async_trait]
-pub(in crate::queue) trait Receipt: Send {
+pub(in crate::queue) trait Receipt: Send + Sync {
     /// The job is done with: its result is stored.
     async fn ack(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The job goes back to the queue for somebody else.
     async fn requeue(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The job goes to the end of its queue, and its queue has to wait for a moment.
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
-    /// The message goes to the dead-letter queue with `reason` beside it.
-    async fn dead_letter(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String>;
+    /// The job comes back to its queue after a while.
+    async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
+    /// The message goes to the queue of unreadable messages with `reason` beside it.
+    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String>;
 }

@@ -14,8 +14,12 @@ pub enum Settlement {
     Requeue,
     /// Others of its tenant have to end first: it goes to the end of its queue.
     Postpone,
-    /// It can't be answered, because it names no job: it goes to the dead letters.
-    DeadLetter(PrintableText),
+    /// Not now, and not to the worker that asks next: it waits apart from its queue, longer each time,
+    /// and then comes back to it.
+    Later,
+    /// It can't be answered, because it names no job or its id is another job's: it goes to the queue
+    /// of unreadable messages, and not to the dead letters, which are answered.
+    Unreadable(PrintableText),
 }
 
 /// Settles `delivery`.
@@ -23,12 +27,13 @@ pub enum Settlement {
 /// A settlement that doesn't reach the broker is no failure of the job: the broker delivers it
 /// again, the store says that it has its result, and it is settled then.
 pub async fn settle(delivery: Delivery, settlement: Settlement) {
-    let Delivery { body, receipt } = delivery;
+    let Delivery { body, receipt, .. } = delivery;
     let settled = match &settlement {
         Settlement::Done => receipt.ack(body).await,
         Settlement::Requeue => receipt.requeue(body).await,
         Settlement::Postpone => receipt.postpone(body).await,
-        Settlement::DeadLetter(reason) => receipt.dead_letter(body, reason).await,
+        Settlement::Later => receipt.later(body).await,
+        Settlement::Unreadable(reason) => receipt.set_aside(body, reason).await,
     };
     if let Err(error) = settled {
         debug!(%error, ?settlement, "settlement was lost; the broker will deliver the job again");

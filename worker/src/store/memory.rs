@@ -8,13 +8,16 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, JobResult, JobState, QueuedJob, RunningJob, Status};
+use sandfleet_common::{
+    Job, JobId, JobResult, JobState, QueuedJob, RunningJob, Status, encode, payload_digest,
+};
 use sandfleet_sdk::{Cancellation, cancelled_result};
 use serde_json::Value;
 use tokio::{sync::broadcast, time::Instant};
 
 use super::{
-    Alarm, Claim, Claimed, Committed, Output, Renewed, Store, StoreError, alarms::BACKLOG,
+    Alarm, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, Store, StoreError,
+    alarms::BACKLOG,
 };
 
 /// How long any job may wait.
@@ -42,6 +45,8 @@ struct State {
 /// What is remembered of a job.
 #[derive(Clone, Default)]
 struct Record {
+    /// Which job this is, by the digest of its message.
+    payload: Option<String>,
     queued: QueuedJob,
     started_at: Option<Timestamp>,
     cancelled_by: Option<String>,
@@ -86,6 +91,7 @@ impl Store for MemoryStore {
             return Ok(());
         }
         let record = Record {
+            payload: Some(payload_digest(&encode(job))),
             queued: QueuedJob {
                 queued_at: Some(Timestamp::now()),
                 attempts: 0,
@@ -106,6 +112,9 @@ impl Store for MemoryStore {
         let mut state = self.lock();
         state.sweep();
         let mut record = live(&state.records, job).cloned().unwrap_or_default();
+        if record.is_not(&claim.payload) {
+            return Ok(Claimed::Twin);
+        }
         if record.ended.is_some() || live(&state.results, job).is_some() {
             return Ok(Claimed::Done);
         }
@@ -132,12 +141,16 @@ impl Store for MemoryStore {
         if attempts == 0 && waited > limit {
             return Ok(Claimed::Expired { waited, limit });
         }
+        if claim.purpose == Purpose::Look {
+            return Ok(Claimed::Free);
+        }
         if attempts >= claim.max_attempts {
             return Ok(Claimed::Exhausted { attempts });
         }
         if attempts > 0 && attempts + 1 == claim.max_attempts && !claim.alone {
             return Ok(Claimed::LastAttempt);
         }
+        record.payload = Some(claim.payload.clone());
         record.queued.attempts = attempts + 1;
         record.queued.queued_at = queued_at.or_else(|| Some(Timestamp::now()));
         record.started_at = Some(Timestamp::now());
@@ -175,15 +188,34 @@ impl Store for MemoryStore {
         state.sweep();
         let job = &result.job_id;
         state.release(job, owner);
-        if let Some(stored) = live(&state.results, job) {
-            let ours = stored == result;
-            return Ok(if ours { Committed::Stored } else { Committed::AlreadyThere });
+        Ok(state.commit(result, keep, self.memory))
+    }
+
+    async fn refuse(
+        &self,
+        result: &JobResult,
+        payload: &str,
+        keep: Duration,
+    ) -> Result<Refused, StoreError> {
+        let mut state = self.lock();
+        state.sweep();
+        let job = &result.job_id;
+        if live(&state.records, job).is_some_and(|record| record.is_not(payload)) {
+            return Ok(Refused::Twin);
         }
-        if live(&state.records, job).is_some_and(|record| record.ended.is_some()) {
-            return Ok(Committed::AlreadyThere);
+        let has_result = live(&state.results, job).is_some();
+        if live(&state.leases, job).is_some() && !has_result {
+            return Ok(Refused::Busy);
         }
-        state.end(result, keep, self.memory);
-        Ok(Committed::Stored)
+        Ok(match state.commit(result, keep, self.memory) {
+            Committed::AlreadyThere => Refused::AlreadyThere,
+            Committed::Stored => {
+                if let Some(kept) = state.records.get_mut(job) {
+                    kept.value.payload.get_or_insert_with(|| payload.to_owned());
+                }
+                Refused::Stored
+            }
+        })
     }
 
     async fn cancel(
@@ -249,6 +281,13 @@ impl Store for MemoryStore {
     }
 }
 
+impl Record {
+    /// Whether it is another job's than that with this payload.
+    fn is_not(&self, payload: &str) -> bool {
+        self.payload.as_deref().is_some_and(|known| known != payload)
+    }
+}
+
 impl State {
     fn release(&mut self, job: &JobId, owner: &str) {
         if self.leases.get(job).is_some_and(|lease| lease.value == owner) {
@@ -256,10 +295,25 @@ impl State {
         }
     }
 
+    /// Stores `result` unless there is one or was one.
+    fn commit(&mut self, result: &JobResult, keep: Duration, memory: Duration) -> Committed {
+        let job = &result.job_id;
+        if let Some(stored) = live(&self.results, job) {
+            let ours = stored == result;
+            return if ours { Committed::Stored } else { Committed::AlreadyThere };
+        }
+        if live(&self.records, job).is_some_and(|record| record.ended.is_some()) {
+            return Committed::AlreadyThere;
+        }
+        self.end(result, keep, memory);
+        Committed::Stored
+    }
+
     /// Stores the one result of a job.
     fn end(&mut self, result: &JobResult, keep: Duration, memory: Duration) {
         let job = &result.job_id;
-        let record = Record { ended: Some(result.status), ..Record::default() };
+        let payload = live(&self.records, job).and_then(|record| record.payload.clone());
+        let record = Record { payload, ended: Some(result.status), ..Record::default() };
         self.records.insert(job.clone(), Kept::new(record, memory.max(keep)));
         self.results.insert(job.clone(), Kept::new(result.clone(), keep));
     }

@@ -47,6 +47,16 @@ pub trait Store: Send + Sync {
         keep: Duration,
     ) -> Result<Committed, StoreError>;
 
+    /// Stores `result` of a job that isn't run, because its message says so or somebody gave it up: as
+    /// [`commit`](Self::commit), but only if nobody runs the job, and if it is that of a message with
+    /// this `payload`. Counts no attempt.
+    async fn refuse(
+        &self,
+        result: &JobResult,
+        payload: &str,
+        keep: Duration,
+    ) -> Result<Refused, StoreError>;
+
     /// Calls `job` off on behalf of `by`. The result of one that waits is kept for `keep`.
     async fn cancel(
         &self,
@@ -85,6 +95,19 @@ pub struct Claim {
     pub queued_at: Option<Timestamp>,
     /// Whether nothing else will run beside the job.
     pub alone: bool,
+    /// The message's [`payload_digest`](sandfleet_common::payload_digest).
+    pub payload: String,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a job is claimed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run it: the attempt is counted, and the first payload that is claimed defines the job.
+    Run,
+    /// To see how it stands: nothing is counted and nothing changes.
+    Look,
 }
 
 /// The answer to a claim.
@@ -107,6 +130,10 @@ pub enum Claimed {
     /// One attempt is left after others failed, and it is for who will run the job
     /// [alone](Claim::alone). Nothing was claimed or counted.
     LastAttempt,
+    /// Another job has this id: the message has another payload.
+    Twin,
+    /// It could be run, and the claim was only a [look](Purpose::Look).
+    Free,
     /// All attempts are used up.
     Exhausted {
         /// How many there were.
@@ -147,6 +174,19 @@ pub enum Committed {
     Stored,
     /// There was one; ours is dropped.
     AlreadyThere,
+}
+
+/// What became of a job that isn't to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Its result is ours.
+    Stored,
+    /// It has its result already, or had it.
+    AlreadyThere,
+    /// Somebody runs it.
+    Busy,
+    /// Another job has this id.
+    Twin,
 }
 
 /// A piece of what a program printed.

@@ -12,17 +12,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redis::{RedisError, Script, ScriptInvocation, aio::ConnectionManager};
-use sandfleet_common::{Job, JobId, JobResult, JobState, encode, names};
-use sandfleet_sdk::{
-    ANNOUNCED_BYTES, Cancellation, Error, Ledger, RedisLink, Registration, Tls, digest_of,
+use redis::{RedisError, Script, ScriptInvocation};
+use sandfleet_common::{
+    Job, JobId, JobResult, JobState, WorkerInfo, encode, names, payload_digest,
 };
+use sandfleet_sdk::{ANNOUNCED_BYTES, Cancellation, Error, Ledger, RedisLink, Registration, Tls};
 use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 
 use super::{
-    Alarm, Claim, Claimed, Committed, Output, Renewed, ServerFacts, Store, StoreError,
+    Alarm, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, ServerFacts, Store,
+    StoreError,
     alarms::{self, BACKLOG},
+    server::policy,
 };
 
 /// How long the server may take to answer. A server that writes its log out, or sends somebody a
@@ -108,6 +110,15 @@ impl RedisStore {
         &self.ledger
     }
 
+    /// The workers that live, as they announce themselves.
+    ///
+    /// # Errors
+    /// If the server doesn't say.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        let workers = self.ledger.workers().await;
+        workers.map_err(|error| Self::refused("look at the workers", "-", &error))
+    }
+
     /// Runs a script: by its hash, and with its text if the server doesn't know it.
     async fn invoke<T: redis::FromRedisValue>(
         &self,
@@ -121,7 +132,7 @@ impl RedisStore {
             .map_err(|error| self.failed(operation, job.as_str(), &error))
     }
 
-    fn refused(operation: &'static str, job: &JobId, error: &Error) -> StoreError {
+    fn refused(operation: &'static str, job: &str, error: &Error) -> StoreError {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
         let reason = format!("{error}{}", cause.unwrap_or_default());
         StoreError { operation, job: job.to_string(), reason }
@@ -132,45 +143,53 @@ impl RedisStore {
         StoreError { operation, job: job.to_owned(), reason }
     }
 
-    /// The server's eviction policy, if the user may know it.
-    async fn policy(&self) -> Result<Option<String>, RedisError> {
-        let asked = self
-            .link
-            .run(|mut connection: ConnectionManager| async move {
-                redis::cmd("CONFIG")
-                    .arg("GET")
-                    .arg("maxmemory-policy")
-                    .query_async::<(String, String)>(&mut connection)
-                    .await
-            })
-            .await;
-        match asked {
-            Ok((_, policy)) => return Ok(Some(policy)),
-            Err(error) if error.is_io_error() => return Err(error),
-            // Hosted servers often keep CONFIG to themselves.
-            Err(_) => {}
+    /// Ends a job with `result`, for a purpose.
+    async fn end(
+        &self,
+        result: &JobResult,
+        keep: Duration,
+        owner: &str,
+        (purpose, payload): (&str, &str),
+    ) -> Result<String, StoreError> {
+        let (job, body) = (&result.job_id, encode(result));
+        let length = body.len();
+        let mut script = self.commit.prepare_invoke();
+        script
+            .key(names::result_key(&self.prefix, job))
+            .key(names::lease_key(&self.prefix, job))
+            .key(names::record_key(&self.prefix, job))
+            .arg(body)
+            .arg(milliseconds(keep))
+            .arg(owner)
+            .arg(names::done_channel(&self.prefix, job))
+            .arg(result.status.as_str())
+            .arg(milliseconds(self.job_ttl.max(keep)))
+            .arg(ANNOUNCED_BYTES)
+            .arg(purpose)
+            .arg(payload);
+        if length < BULK_BYTES {
+            return self.invoke("commit", job, &script).await;
         }
-        let info = self
-            .link
-            .run(|mut connection: ConnectionManager| async move {
-                redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
+        let script = &script;
+        let timeout = TIMEOUT + Duration::from_secs((length / SLOWEST) as u64);
+        self.bulk
+            .run_within(timeout, |mut connection| async move {
+                script.invoke_async(&mut connection).await
             })
-            .await;
-        match info {
-            Ok(info) => Ok(policy_in(&info).map(str::to_owned)),
-            Err(error) if error.is_io_error() => Err(error),
-            Err(_) => Ok(None),
-        }
+            .await
+            .map_err(|error| self.failed("commit", job.as_str(), &error))
     }
 }
 
 #[async_trait]
 impl Store for RedisStore {
     async fn register(&self, job: &Job) -> Result<(), StoreError> {
-        let (digest, _) = digest_of(job);
-        let registration = Registration { job, digest: &digest, queue: "", keep: self.job_ttl };
+        let payload = payload_digest(&encode(job));
+        let registration = Registration { job, payload: &payload, queue: "", keep: self.job_ttl };
         let registered = self.ledger.register(registration).await;
-        registered.map(drop).map_err(|error| Self::refused("registration", &job.job_id, &error))
+        registered
+            .map(drop)
+            .map_err(|error| Self::refused("registration", job.job_id.as_str(), &error))
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -187,7 +206,12 @@ impl Store for RedisStore {
             .arg(milliseconds(self.job_ttl))
             .arg(milliseconds(limit))
             .arg(queued_at.unwrap_or_default())
-            .arg(u8::from(claim.alone));
+            .arg(u8::from(claim.alone))
+            .arg(&claim.payload)
+            .arg(match claim.purpose {
+                Purpose::Run => "run",
+                Purpose::Look => "look",
+            });
         let (answer, number, waited, by): (String, u64, u64, String) =
             self.invoke("claim", job, &script).await?;
         let count = u32::try_from(number).unwrap_or(u32::MAX);
@@ -195,6 +219,8 @@ impl Store for RedisStore {
         match answer.as_str() {
             "run" => Ok(Claimed::Run { attempt: count, waited }),
             "done" => Ok(Claimed::Done),
+            "twin" => Ok(Claimed::Twin),
+            "free" => Ok(Claimed::Free),
             "busy" => Ok(Claimed::Busy { lease_left: Duration::from_millis(number) }),
             "last" => Ok(Claimed::LastAttempt),
             "exhausted" => Ok(Claimed::Exhausted { attempts: count }),
@@ -236,33 +262,28 @@ impl Store for RedisStore {
         owner: &str,
         keep: Duration,
     ) -> Result<Committed, StoreError> {
-        let (job, body) = (&result.job_id, encode(result));
-        let length = body.len();
-        let mut script = self.commit.prepare_invoke();
-        script
-            .key(names::result_key(&self.prefix, job))
-            .key(names::lease_key(&self.prefix, job))
-            .key(names::record_key(&self.prefix, job))
-            .arg(body)
-            .arg(milliseconds(keep))
-            .arg(owner)
-            .arg(names::done_channel(&self.prefix, job))
-            .arg(result.status.as_str())
-            .arg(milliseconds(self.job_ttl.max(keep)))
-            .arg(ANNOUNCED_BYTES);
-        let answer: String = if length < BULK_BYTES {
-            self.invoke("commit", job, &script).await?
-        } else {
-            let script = &script;
-            let timeout = TIMEOUT + Duration::from_secs((length / SLOWEST) as u64);
-            self.bulk
-                .run_within(timeout, |mut connection| async move {
-                    script.invoke_async(&mut connection).await
-                })
-                .await
-                .map_err(|error| self.failed("commit", job.as_str(), &error))?
-        };
+        let answer = self.end(result, keep, owner, ("run", "")).await?;
         Ok(if answer == "stored" { Committed::Stored } else { Committed::AlreadyThere })
+    }
+
+    async fn refuse(
+        &self,
+        result: &JobResult,
+        payload: &str,
+        keep: Duration,
+    ) -> Result<Refused, StoreError> {
+        let answer = self.end(result, keep, "", ("refuse", payload)).await?;
+        match answer.as_str() {
+            "stored" => Ok(Refused::Stored),
+            "exists" => Ok(Refused::AlreadyThere),
+            "busy" => Ok(Refused::Busy),
+            "twin" => Ok(Refused::Twin),
+            other => Err(StoreError {
+                operation: "refusal",
+                job: result.job_id.to_string(),
+                reason: format!("unexpected answer {other:?}"),
+            }),
+        }
     }
 
     async fn cancel(
@@ -272,7 +293,7 @@ impl Store for RedisStore {
         keep: Duration,
     ) -> Result<Cancellation, StoreError> {
         let cancelled = self.ledger.cancel(job, by, keep).await;
-        cancelled.map_err(|error| Self::refused("cancellation", job, &error))
+        cancelled.map_err(|error| Self::refused("cancellation", job.as_str(), &error))
     }
 
     fn alarms(&self) -> broadcast::Receiver<Alarm> {
@@ -308,7 +329,7 @@ impl Store for RedisStore {
 
     async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
         let state = self.ledger.state(job).await;
-        state.map_err(|error| Self::refused("look-up", job, &error))
+        state.map_err(|error| Self::refused("look-up", job.as_str(), &error))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -326,7 +347,7 @@ impl Store for RedisStore {
             })
             .await
             .map_err(|error| self.failed("check", "-", &error))?;
-        match self.policy().await.map_err(|error| self.failed("check", "-", &error))? {
+        match policy(&self.link).await.map_err(|error| self.failed("check", "-", &error))? {
             Some(policy) if policy == POLICY => Ok(()),
             Some(policy) => Err(StoreError {
                 operation: "check",
@@ -363,20 +384,4 @@ impl Drop for RedisStore {
 /// At least one: Redis refuses a time to live of nothing.
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
-}
-
-fn policy_in(info: &str) -> Option<&str> {
-    info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_policy_is_found_in_the_servers_info() {
-        let info = "# Memory\r\nused_memory:1\r\nmaxmemory_policy:allkeys-lru\r\n";
-        assert_eq!(policy_in(info), Some("allkeys-lru"));
-        assert_eq!(policy_in("# Memory\r\n"), None);
-    }
 }

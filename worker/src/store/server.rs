@@ -57,9 +57,49 @@ impl ServerFacts {
     }
 }
 
+/// The server's eviction policy, if the user may know it.
+pub(super) async fn policy(link: &RedisLink) -> Result<Option<String>, RedisError> {
+    let asked = link
+        .run(|mut connection: ConnectionManager| async move {
+            redis::cmd("CONFIG")
+                .arg("GET")
+                .arg("maxmemory-policy")
+                .query_async::<(String, String)>(&mut connection)
+                .await
+        })
+        .await;
+    match asked {
+        Ok((_, policy)) => return Ok(Some(policy)),
+        Err(error) if error.is_io_error() => return Err(error),
+        // Hosted servers often keep CONFIG to themselves.
+        Err(_) => {}
+    }
+    let info = link
+        .run(|mut connection: ConnectionManager| async move {
+            redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
+        })
+        .await;
+    match info {
+        Ok(info) => Ok(policy_in(&info).map(str::to_owned)),
+        Err(error) if error.is_io_error() => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn policy_in(info: &str) -> Option<&str> {
+    info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policy_is_found_in_the_servers_info() {
+        let info = "# Memory\r\nused_memory:1\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert_eq!(policy_in(info), Some("allkeys-lru"));
+        assert_eq!(policy_in("# Memory\r\n"), None);
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

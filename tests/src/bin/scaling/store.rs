@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use sandfleet_common::{Job, JobId};
+use sandfleet_common::{Job, JobId, encode, payload_digest};
 use sandfleet_tests::{Services, result};
-use sandfleet_worker::store::{Claim, RedisStore, Store};
+use sandfleet_worker::store::{Claim, Purpose, RedisStore, Store};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -61,6 +61,8 @@ async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
             ttl: None,
             queued_at: None,
             alone: false,
+            payload: payload_digest(&encode(&job)),
+            purpose: Purpose::Run,
         };
         store.claim(&job.job_id, &claim).await?;
         store.get(&job.job_id).await?;

@@ -11,14 +11,11 @@ use futures_util::StreamExt;
 use lapin::{
     Acker, Connection,
     message::Delivery as Message,
-    options::{
-        BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-        QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use sandfleet_sdk::{Broker, Error, LATER, Publisher, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
     task::JoinHandle,
@@ -26,10 +23,16 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{AmqpConfig, Delivery, Receipt, TIMEOUT, receipt::REASON_HEADER, supervisor::why};
+use super::{
+    AmqpConfig, Delivery, Receipt, TIMEOUT,
+    receipt::{REASON_HEADER, put_off, put_off_once_more},
+    supervisor::why,
+};
 
 /// How many are taken and not settled at a time.
 pub const DEAD_LETTERS_AT_A_TIME: u16 = 8;
+/// The header of a letter that was put off that says in which queue it died.
+const QUEUE_HEADER: &str = "x-sandfleet-queue";
 /// The pause before a lost connection is made again.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -111,12 +114,6 @@ impl Consumer {
         let connection = Arc::new(broker.connect().await?);
         self.topology.declare(broker, &connection).await?;
         let channel = broker.answer("open a channel", connection.create_channel()).await?;
-        let unreadable = names::unreadable_queue(&self.topology.prefix);
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        let declared = channel.queue_declare(unreadable.as_str().into(), durable, arguments);
-        broker.answer(format!("declare queue {unreadable}"), declared).await?;
         let prefetch = channel.basic_qos(DEAD_LETTERS_AT_A_TIME, BasicQosOptions { global: false });
         broker.answer("limit the prefetch", prefetch).await?;
         let queue = names::dead_queue(&self.topology.prefix);
@@ -144,42 +141,54 @@ impl Consumer {
 
     fn letter(&self, message: Message, connection: &Arc<Connection>) -> (Delivery, Death) {
         let headers = message.properties.headers().clone().unwrap_or_default();
-        let death = Death::of(&headers);
+        let death = Death::of(&headers, &self.topology.prefix);
+        let put_off = put_off(&headers);
         let id = message.properties.message_id().as_ref().map(ToString::to_string);
         let receipt = LetterReceipt {
             acker: message.acker,
             headers,
             id: id.unwrap_or_default(),
-            queue: names::unreadable_queue(&self.topology.prefix),
+            prefix: self.topology.prefix.clone(),
+            death: death.clone(),
             publisher: Arc::clone(&self.publisher),
             _connection: Arc::clone(connection),
         };
-        (Delivery { body: message.data, receipt: Box::new(receipt) }, death)
+        (Delivery { body: message.data, put_off, receipt: Box::new(receipt) }, death)
     }
 }
 
 impl Death {
-    /// What the broker notes in a message that it puts aside, the last time first. A worker that
-    /// does so says why in a header of its own.
-    fn of(headers: &FieldTable) -> Self {
+    /// What the broker notes in a message that it puts aside, the last time first. Where a message only
+    /// waited to come back, that was no death. A worker that puts a letter off repeats in headers of its
+    /// own what it was told: newer brokers forget what they noted when a message is published again.
+    fn of(headers: &FieldTable, prefix: &str) -> Self {
         let text = |value: Option<&AMQPValue>| match value {
             Some(AMQPValue::LongString(text)) => Some(PrintableText::new(text)),
             _ => None,
         };
-        let last = match headers.inner().get("x-death") {
-            Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
-            _ => None,
+        let only_waited = |fields: &FieldTable| match fields.inner().get("queue") {
+            Some(AMQPValue::LongString(queue)) => {
+                (0..LATER.len()).any(|step| names::later_queue(prefix, step) == queue.to_string())
+            }
+            _ => false,
         };
-        let fields = match last {
-            Some(AMQPValue::FieldTable(fields)) => fields.inner(),
-            _ => headers.inner(),
+        let deaths = match headers.inner().get("x-death") {
+            Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice(),
+            _ => &[],
+        };
+        let mut deaths = deaths.iter().filter_map(|death| match death {
+            AMQPValue::FieldTable(fields) if !only_waited(fields) => Some(fields.inner()),
+            _ => None,
+        });
+        let last = deaths.next();
+        let noted = |field: &str, own: &str| {
+            text(last.and_then(|fields| fields.get(field)))
+                .or_else(|| text(headers.inner().get(own)))
         };
         Self {
-            reason: text(fields.get("reason"))
-                .or_else(|| text(headers.inner().get(REASON_HEADER)))
-                .unwrap_or_else(|| "no reason given".into()),
-            queue: text(fields.get("queue")).unwrap_or_else(|| "-".into()),
-            count: match fields.get("count") {
+            reason: noted("reason", REASON_HEADER).unwrap_or_else(|| "no reason given".into()),
+            queue: noted("queue", QUEUE_HEADER).unwrap_or_else(|| "-".into()),
+            count: match last.and_then(|fields| fields.get("count")) {
                 Some(AMQPValue::LongLongInt(count)) => *count,
                 _ => 1,
             },
@@ -191,7 +200,8 @@ struct LetterReceipt {
     acker: Acker,
     headers: FieldTable,
     id: String,
-    queue: String,
+    prefix: String,
+    death: Death,
     publisher: Arc<Publisher>,
     /// It is settled over the channel it came over.
     _connection: Arc<Connection>,
@@ -205,6 +215,25 @@ impl LetterReceipt {
             Ok(Err(error)) => Err(why(&error)),
             Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
         }
+    }
+
+    /// Publishes the letter elsewhere and settles it here.
+    async fn move_to(
+        self: Box<Self>,
+        exchange: String,
+        routing_key: String,
+        headers: FieldTable,
+        body: Vec<u8>,
+    ) -> Result<(), String> {
+        let id = self.id.clone();
+        let message = sandfleet_sdk::Message { exchange, routing_key, id, headers, body };
+        // First there and only then gone from here: twice is better than never.
+        if let Err(error) = self.publisher.publish(message).await {
+            let reason = why(&error);
+            self.requeue(Vec::new()).await?;
+            return Err(reason);
+        }
+        Self::sent(self.acker.ack(BasicAckOptions::default())).await
     }
 }
 
@@ -224,25 +253,22 @@ impl Receipt for LetterReceipt {
         self.requeue(body).await
     }
 
-    async fn dead_letter(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        if !self.headers.inner().contains_key(REASON_HEADER) {
-            let reason: String = reason.chars().take(256).collect();
-            self.headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+    async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        let (exchange, mut headers) = put_off_once_more(&self.prefix, self.headers.clone());
+        let Death { reason, queue, .. } = &self.death;
+        for (name, value) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
+            headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
         }
-        let message = sandfleet_sdk::Message {
-            exchange: String::new(),
-            routing_key: self.queue.clone(),
-            id: self.id.clone(),
-            headers: self.headers.clone(),
-            body,
-        };
-        // First there and only then gone from here: twice is better than never.
-        if let Err(error) = self.publisher.publish(message).await {
-            let reason = why(&error);
-            self.requeue(Vec::new()).await?;
-            return Err(reason);
-        }
-        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+        let queue = names::dead_queue(&self.prefix);
+        self.move_to(exchange, queue, headers, body).await
+    }
+
+    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+        let mut headers = self.headers.clone();
+        let reason: String = reason.chars().take(256).collect();
+        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+        let queue = names::unreadable_queue(&self.prefix);
+        self.move_to(String::new(), queue, headers, body).await
     }
 }
 
@@ -257,10 +283,14 @@ mod tests {
         fields.insert("queue".into(), AMQPValue::LongString("q".into()));
         fields.insert("count".into(), AMQPValue::LongLongInt(2));
         let mut headers = FieldTable::default();
-        let deaths = vec![AMQPValue::FieldTable(fields)];
+        let mut waited = FieldTable::default();
+        waited.insert("reason".into(), AMQPValue::LongString("expired".into()));
+        let queue = names::later_queue("p", 1);
+        waited.insert("queue".into(), AMQPValue::LongString(queue.into()));
+        let deaths = vec![AMQPValue::FieldTable(waited), AMQPValue::FieldTable(fields)];
         headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
         let death = Death { reason: "delivery_limit".into(), queue: "q".into(), count: 2 };
-        assert_eq!(Death::of(&headers), death);
-        assert_eq!(Death::of(&FieldTable::default()).reason, "no reason given");
+        assert_eq!(Death::of(&headers, "p"), death);
+        assert_eq!(Death::of(&FieldTable::default(), "p").reason, "no reason given");
     }
 }

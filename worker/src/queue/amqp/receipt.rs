@@ -13,6 +13,7 @@ use sandfleet_sdk::{Message, Publisher};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
 use super::{
+    super::later,
     Receipt,
     lane::Source,
     supervisor::{Session, why},
@@ -22,6 +23,12 @@ use super::{
 pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
 /// Headers travel in one frame, and a reason may quote what it is about.
 const MAX_REASON_BYTES: usize = 1024;
+/// The header that says how often a message was put off.
+const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
+/// How the names of headers begin that are the broker's.
+const BROKERS: &str = "x-";
+/// How those begin that are ours.
+const OURS: &str = "x-sandfleet-";
 /// How long the socket may take to swallow a few bytes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +38,8 @@ pub(super) struct AmqpReceipt {
     pub(super) acker: Acker,
     /// The message's id, as the producer set it.
     pub(super) id: String,
+    /// Its headers, which go where it goes: what they say is the message's and not the job's.
+    pub(super) headers: FieldTable,
     pub(super) source: Arc<Source>,
     pub(super) prefix: Arc<str>,
     pub(super) publisher: Arc<Publisher>,
@@ -88,11 +97,17 @@ impl Receipt for AmqpReceipt {
         Self::sent(self.acker.nack(REQUEUE)).await
     }
 
-    async fn dead_letter(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        let mut headers = FieldTable::default();
+    async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
+        let (exchange, headers) = put_off_once_more(&self.prefix, own(&self.headers));
+        let queue = self.source.queue.clone();
+        self.move_to(exchange, queue, headers, body).await
+    }
+
+    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+        let mut headers = own(&self.headers);
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(shortened(reason).into()));
-        let exchange = names::dead_exchange(&self.prefix);
-        self.move_to(exchange, String::new(), headers, body).await
+        let queue = names::unreadable_queue(&self.prefix);
+        self.move_to(String::new(), queue, headers, body).await
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
@@ -100,7 +115,8 @@ impl Receipt for AmqpReceipt {
         // To the end of its queue as a new message: returned, it would be the first again, and
         // only so many returns are granted to it.
         let queue = self.source.queue.clone();
-        self.move_to(String::new(), queue, FieldTable::default(), body).await
+        let headers = own(&self.headers);
+        self.move_to(String::new(), queue, headers, body).await
     }
 }
 
@@ -115,6 +131,33 @@ impl Drop for AmqpReceipt {
             });
         }
     }
+}
+
+/// The headers that a message keeps when it is published again: not those that the broker sets anew.
+fn own(headers: &FieldTable) -> FieldTable {
+    let mut own = FieldTable::default();
+    for (name, value) in headers.inner() {
+        if !name.as_str().starts_with(BROKERS) || name.as_str().starts_with(OURS) {
+            own.insert(name.clone(), value.clone());
+        }
+    }
+    own
+}
+
+/// How often a message with these headers was put off.
+pub(super) fn put_off(headers: &FieldTable) -> u32 {
+    match headers.inner().get(PUT_OFF_HEADER) {
+        Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The exchange behind which such a message waits, and its headers then.
+pub(super) fn put_off_once_more(prefix: &str, mut headers: FieldTable) -> (String, FieldTable) {
+    let before = put_off(&headers);
+    let times = AMQPValue::LongLongInt(i64::from(before) + 1);
+    headers.insert(PUT_OFF_HEADER.into(), times);
+    (names::later_queue(prefix, later::step(before)), headers)
 }
 
 fn shortened(reason: &str) -> &str {

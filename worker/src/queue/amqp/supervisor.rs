@@ -193,9 +193,11 @@ impl Supervisor {
         slot: Option<OwnedSemaphorePermit>,
     ) -> AmqpReceipt {
         let id = delivery.properties.message_id().as_ref();
+        let headers = delivery.properties.headers().clone().unwrap_or_default();
         AmqpReceipt {
             acker: delivery.acker.clone(),
             id: id.map(ToString::to_string).unwrap_or_default(),
+            headers,
             source,
             prefix: self.config.prefix.as_str().into(),
             publisher: self.publisher.clone(),

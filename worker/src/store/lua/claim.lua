@@ -1,9 +1,15 @@
--- KEYS result, lease, record; ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, alone
+-- KEYS result, lease, record
+-- ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, alone, payload, purpose
 -- Answers {what, number, milliseconds waited, by}. The clock is this server's alone.
+local record = redis.call('HMGET', KEYS[3], 'ended', 'attempts', 'queued_at', 'cancelled_by', 'payload')
+-- The id is another job's. A record without a payload is an older producer's or worker's: there the
+-- first valid message defines the job.
+if record[5] and record[5] ~= ARGV[8] then
+  return {'twin', 0, 0, ''}
+end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {'done', 0, 0, ''}
 end
-local record = redis.call('HMGET', KEYS[3], 'ended', 'attempts', 'queued_at', 'cancelled_by')
 -- The result is past its time, but the job had one: what comes now is a late copy of its message.
 if record[1] then
   return {'done', 0, 0, ''}
@@ -30,6 +36,10 @@ end
 if attempts == 0 and waited > tonumber(ARGV[5]) then
   return {'expired', 0, waited, ''}
 end
+-- Who can't run it only asked, and neither counts nor defines anything.
+if ARGV[9] == 'look' then
+  return {'free', attempts, waited, ''}
+end
 if attempts >= tonumber(ARGV[3]) then
   return {'exhausted', attempts, waited, ''}
 end
@@ -38,7 +48,7 @@ if attempts > 0 and attempts + 1 == tonumber(ARGV[3]) and ARGV[7] == '0' then
   return {'last', attempts, waited, ''}
 end
 redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now),
-  'queued_at', string.format('%.0f', queued_at or now))
+  'queued_at', string.format('%.0f', queued_at or now), 'payload', ARGV[8])
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {'run', attempts + 1, waited, ''}

@@ -1,7 +1,21 @@
--- KEYS result, lease, record; ARGV result, keep_ms, owner, done_channel, status, remember_ms, announced_bytes
+-- The one way to an end, with a purpose: 'run' for the result of a run, and 'refuse' for that of a job
+-- which isn't run (rejected, expired, cancelled, exhausted, a dead letter).
+-- KEYS result, lease, record
+-- ARGV result, keep_ms, owner, done_channel, status, remember_ms, announced_bytes, purpose, payload
+local known = redis.call('HMGET', KEYS[3], 'ended', 'payload')
+if ARGV[8] == 'refuse' then
+  -- Whatever is wrong with this message: the id is another job's, and so is the result.
+  if known[2] and known[2] ~= ARGV[9] then
+    return 'twin'
+  end
+  -- Somebody runs the job, so its result is about to come; or the lease ends.
+  if redis.call('EXISTS', KEYS[2]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
+    return 'busy'
+  end
+end
 -- The write comes first: a server without memory refuses it before anything has changed.
 local answer = 'stored'
-if redis.call('HEXISTS', KEYS[3], 'ended') == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
+if known[1] and redis.call('EXISTS', KEYS[1]) == 0 then
   -- There was one, and its time is over.
   answer = 'exists'
 elseif not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
@@ -16,6 +30,9 @@ end
 if answer == 'stored' then
   -- What stays is small, and longer than any message of the job can be on its way.
   redis.call('HSET', KEYS[3], 'ended', ARGV[5])
+  if ARGV[8] == 'refuse' then
+    redis.call('HSETNX', KEYS[3], 'payload', ARGV[9])
+  end
   redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at')
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
   -- Who waits needn't ask for a short result: it is what is announced.

@@ -1,0 +1,61 @@
+//! Waiting and trying again, for as long as the worker goes on.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::Pipeline;
+use crate::store::StoreError;
+
+/// The longest pause between two tries of anything.
+pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
+
+impl Pipeline {
+    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first.
+    pub(super) async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut delay = Duration::from_millis(100);
+        loop {
+            match operation().await {
+                Ok(done) => return Some(done),
+                Err(error) => warn!(%error, "the store failed; trying again"),
+            }
+            if !self.pause(delay).await {
+                return None;
+            }
+            delay = (delay * 2).min(MAX_DELAY);
+        }
+    }
+
+    /// Waits until the sandbox is there again. The slot stays taken meanwhile: a worker whose sandbox
+    /// is away must not use up the attempts of all that is in the queue.
+    pub(super) async fn recover(&self) {
+        let mut delay = self.terms.retry_delay;
+        while let Err(error) = self.sandbox.check().await {
+            warn!(%error, "the sandbox is away; waiting");
+            if !self.wait_for_turn(delay).await {
+                return;
+            }
+            delay = (delay * 2).min(MAX_DELAY);
+        }
+    }
+
+    /// Waits before something that has not begun; says whether there is still time to begin it.
+    pub(super) async fn wait_for_turn(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = sleep(delay) => true,
+            () = self.shutdown.drained() => false,
+        }
+    }
+
+    /// Waits; says whether that was to its end and not to the worker's.
+    pub(super) async fn pause(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = sleep(delay.min(MAX_DELAY)) => true,
+            () = self.shutdown.aborted() => false,
+        }
+    }
+}

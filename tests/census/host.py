@@ -19,33 +19,33 @@ def memory_info():
     return {words[0].rstrip(":"): int(words[1]) / 1024 for words in lines}
 
 
-def slot_groups():
+def find_slot_groups():
     """The control groups that hold a job's processes: of the native sandbox and of Docker's."""
-    for name in ["."] if V2 else ["memory", "cpu,cpuacct"]:
-        for directory, below, _ in os.walk(f"/sys/fs/cgroup/{name}"):
-            base = os.path.basename(directory)
-            if base.startswith(("slot-", "docker-")) or (os.path.basename(os.path.dirname(directory)) == "docker"
-                                                        and len(base) == 64):
-                below.clear()
-                yield directory
+    for directory, below, _ in os.walk("/sys/fs/cgroup" if V2 else "/sys/fs/cgroup/memory"):
+        base, parent = os.path.basename(directory), os.path.basename(os.path.dirname(directory))
+        if base.startswith("slot-") or parent == "docker":
+            below.clear()
+            yield directory
 
 
-def read_slots(file, column=0):
-    total = 0
-    for group in slot_groups():
-        try:
-            total += int(Path(group, file).read_text().split()[column])
-        except OSError:
-            pass  # of another controller, or gone meanwhile
-    return total
+KEPT = {"groups": [], "until": 0.0}
+
+
+def slot_groups():
+    """They stay for longer than one sample takes, and to look for them takes long in an emulated machine."""
+    if time.monotonic() > KEPT["until"]:
+        KEPT.update(groups=list(find_slot_groups()), until=time.monotonic() + 5)
+    return KEPT["groups"]
 
 
 def counted_mib():
-    return read_slots("memory.current" if V2 else "memory.usage_in_bytes") / MIB
-
-
-def cpu_seconds():
-    return read_slots("cpu.stat", 1) / 1e6 if V2 else read_slots("cpuacct.usage") / 1e9
+    total = 0
+    for group in slot_groups():
+        try:
+            total += number(f"{group}/memory.{'current' if V2 else 'usage_in_bytes'}")
+        except OSError:
+            pass  # gone meanwhile
+    return total / MIB
 
 
 def settled():

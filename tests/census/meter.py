@@ -4,7 +4,8 @@ what that costs the host beyond what is counted for the job. A line `row {…}` 
 
   meter.py [--limits caps|defaults] [--sandbox native|docker] [--worker PROGRAM] [--end-at ROW=MIB]… ROW…
 
-The meter ends a job that takes so much of the host that the machine would die, or as much as --end-at says."""
+The meter ends a job that takes so much of the host that the machine would die, more uncounted than anybody needs to see,
+or as much as --end-at says."""
 
 import argparse
 import json
@@ -17,24 +18,34 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from host import counted_mib, cpu_seconds, memory_info, settled, shared, used_of_shared
+from host import counted_mib, memory_info, settled, shared, used_of_shared
 from jobs import Worker, makers_job, plain_job
 from rows import BY_NAME, NULL
 
-STILL_SECONDS = 4     # a job that used no CPU time for so long makes nothing any more
 LONGEST_SECONDS = 420
+ENOUGH_MIB = 512      # that nothing counts: more would only take longer
 LEAST_FREE_MIB = 250  # of the machine, or its kernel ends what it likes
 
 
-def signal_makers(number):
-    """To the processes of the program that makes objects."""
+def makers():
+    """The processes of the program that makes objects, and what they are called: `census held` is the first of them when
+    none makes any more."""
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             try:
-                if (path / "comm").read_text() == "census\n":
-                    os.kill(int(path.name), number)
+                name = (path / "comm").read_text().strip()
             except OSError:
-                pass  # ended meanwhile
+                continue  # ended meanwhile
+            if name.startswith("census"):
+                yield int(path.name), name
+
+
+def signal_makers(number):
+    for pid, _ in list(makers()):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # ended meanwhile
 
 
 def run_second(worker):
@@ -48,36 +59,55 @@ def run_second(worker):
     return {"outcome": outcome, "seconds": round(time.monotonic() - begun, 1)}
 
 
-def watch(worker, name, before, end_at):
-    """Until the job makes nothing any more or has ended: the sample with the most that wasn't counted."""
-    memory, counted_before, shared_before = before
-    worst = {"uncounted_mib": -1e9}
-    most_shared, second, ended_by_meter = {}, None, False
-    begun = still_since = time.monotonic()
-    cpu_then = 0
-    while (result := worker.result(name)) is None:
-        now, counted = memory_info(), counted_mib() - counted_before
-        drop = memory["MemAvailable"] - now["MemAvailable"]
-        if drop - counted > worst["uncounted_mib"]:
-            worst = {"uncounted_mib": drop - counted, "drop_mib": drop, "counted_mib": counted,
-                     "slab_mib": now["Slab"] - memory["Slab"], "seconds": time.monotonic() - begun}
-        for what, percent in used_of_shared(shared_before, shared()).items():
-            most_shared[what] = max(percent, most_shared.get(what, 0))
-        if not ended_by_meter and (drop > end_at or now["MemAvailable"] < LEAST_FREE_MIB):
-            ended_by_meter = True
-            signal_makers(signal.SIGKILL)
-        cpu = cpu_seconds()
-        if abs(cpu - cpu_then) > 0.02 * STILL_SECONDS or cpu == 0:
-            still_since, cpu_then = time.monotonic(), cpu
-        late = time.monotonic() - begun > LONGEST_SECONDS
-        if not ended_by_meter and (late or time.monotonic() - still_since > STILL_SECONDS):
-            if second is None:
-                second = run_second(worker)
-            signal_makers(signal.SIGUSR1)
-        if time.monotonic() - begun > 2 * LONGEST_SECONDS:
-            raise RuntimeError("the job doesn't end")
-        time.sleep(0.25)
-    return result, worst, most_shared, second, ended_by_meter
+class Watch:
+    """A job that makes objects, from its start to its end: the sample with the most that wasn't counted."""
+
+    def __init__(self, worker, job):
+        self.worker = worker
+        self.memory, self.counted, self.shared = settled(), counted_mib(), shared()
+        self.worst = {"uncounted_mib": -1e9}
+        self.most_shared, self.second, self.ended_by_meter = {}, None, False
+        self.begun = time.monotonic()
+        self.name = worker.submit(job)
+
+    def seconds(self):
+        return time.monotonic() - self.begun
+
+    def sample(self):
+        now, counted = memory_info(), counted_mib() - self.counted
+        drop = self.memory["MemAvailable"] - now["MemAvailable"]
+        if drop - counted > self.worst["uncounted_mib"]:
+            self.worst = {"uncounted_mib": drop - counted, "drop_mib": drop, "counted_mib": counted,
+                          "slab_mib": now["Slab"] - self.memory["Slab"], "after_seconds": self.seconds()}
+        return drop, drop - counted, now["MemAvailable"]
+
+    def look_at_shared(self):
+        for what, percent in used_of_shared(self.shared, shared()).items():
+            self.most_shared[what] = max(percent, self.most_shared.get(what, 0))
+
+    def until_end(self, end_at):
+        samples = 0
+        while (result := self.worker.result(self.name)) is None:
+            drop, uncounted, free = self.sample()
+            if not self.ended_by_meter and (drop > end_at or uncounted > ENOUGH_MIB or free < LEAST_FREE_MIB):
+                self.look_at_shared()
+                self.ended_by_meter = True
+                signal_makers(signal.SIGKILL)
+            samples += 1
+            if samples % 5 == 0 and not self.ended_by_meter:
+                if self.seconds() > LONGEST_SECONDS or any(name == "census held" for _, name in makers()):
+                    self.held()
+            if self.seconds() > 2 * LONGEST_SECONDS:
+                raise RuntimeError("the job doesn't end")
+            time.sleep(0.5)
+        return result
+
+    def held(self):
+        """No more are made: whether another job runs beside them, and then the end."""
+        self.look_at_shared()
+        if self.second is None:
+            self.second = run_second(self.worker)
+        signal_makers(signal.SIGUSR1)
 
 
 def seconds_to_free(memory):
@@ -100,18 +130,17 @@ def measure(row, worker, options, end_at):
         Path("/proc/sys/vm/nr_hugepages").write_text("64")
     try:
         calibration = calibrate()
-        before = settled(), counted_mib(), shared()
-        name = worker.submit(makers_job(row, options.limits))
-        result, worst, most_shared, second, ended_by_meter = watch(worker, name, before, end_at)
-        freed = seconds_to_free(before[0])
+        watch = Watch(worker, makers_job(row, options.limits))
+        result = watch.until_end(end_at)
+        freed = seconds_to_free(watch.memory)
     finally:
         Path("/proc/sys/vm/nr_hugepages").write_text("0")
     lines = re.findall(r"^\d+: (\d+) (.*)$", (result.get("run") or {}).get("stdout", ""), re.MULTILINE)
     made = sum(int(count) for count, _ in lines)
     usage = result.get("usage") or {}
     # A job that ended before the first sample took nothing that could be seen.
-    worst = {"uncounted_mib": 0, "drop_mib": 0, "counted_mib": 0, "slab_mib": 0, "seconds": 0} | (
-        worst if "drop_mib" in worst else {})
+    worst = {"uncounted_mib": 0, "drop_mib": 0, "counted_mib": 0, "slab_mib": 0, "after_seconds": 0} | (
+        watch.worst if "drop_mib" in watch.worst else {})
     return {key: round(value, 1) for key, value in worst.items()} | {
         "row": row.name, "limits": options.limits, "sandbox": options.sandbox, "worker": Path(options.worker).name,
         "made": made, "object_bytes": round(max(worst["drop_mib"], 0) * (1 << 20) / made) if made else None,
@@ -120,7 +149,7 @@ def measure(row, worker, options, end_at):
         "limits_hit": [hit["limit"] for hit in result.get("limits_hit") or []],
         "cpu_seconds": round((usage.get("cpu_time_ms") or 0) / 1000, 1), "calibration_us": calibration,
         "peak_mib": round((usage.get("memory_peak_bytes") or 0) / (1 << 20)),
-        "freed_seconds": freed, "shared": most_shared, "second": second, "ended_by_meter": ended_by_meter,
+        "freed_seconds": freed, "shared": watch.most_shared, "second": watch.second, "ended_by_meter": watch.ended_by_meter,
     }
 
 

@@ -54,6 +54,16 @@ pub struct Edit {
 }
 
 impl Edit {
+    /// What `tests/census/run` takes away, all at once.
+    ///
+    /// # Errors
+    /// If the list can't be read.
+    pub fn of_the_census(top: &Path) -> anyhow::Result<Vec<Self>> {
+        let list = "tests/census/unbounded.json";
+        let text = fs::read_to_string(top.join(list)).context(list)?;
+        serde_json::from_str(&text).context(list)
+    }
+
     /// The file's text in the tree at `top`, with the change made.
     ///
     /// # Errors

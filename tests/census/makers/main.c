@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -86,6 +87,8 @@ int main(int count, char **words) {
     struct sigaction action = {.sa_handler = over};
     sigaction(SIGUSR1, &action, 0);
     sigaction(SIGALRM, &action, 0);
+    int making[2]; /* its end comes when no process makes any more */
+    if (pipe(making)) return 70;
     for (self = 0; self < processes; self++) {
         int child = fork();
         if (child < 0) {
@@ -95,11 +98,16 @@ int main(int count, char **words) {
         if (child == 0) {
             maker->make();
             printf("%d: %ld %s\n", self, made, why);
+            close(making[1]);
             alarm(hold);
             sigsuspend(&others);
             return 0;
         }
     }
+    close(making[1]);
+    while (read(making[0], bytes, 1) < 0 && errno == EINTR) {
+    }
+    prctl(PR_SET_NAME, "census held"); /* what the meter looks for */
     while (wait(0) > 0 || errno == EINTR) {
     }
     return 0;

@@ -92,9 +92,11 @@ class Watch:
             if not self.ended_by_meter and (drop > end_at or uncounted > ENOUGH_MIB or free < LEAST_FREE_MIB):
                 self.look_at_shared()
                 self.ended_by_meter = True
-                signal_makers(signal.SIGKILL)
+                signal_makers(signal.SIGTERM)
             samples += 1
-            if samples % 5 == 0 and not self.ended_by_meter:
+            if self.seconds() > 1.5 * LONGEST_SECONDS:
+                signal_makers(signal.SIGKILL)
+            elif samples % 5 == 0 and not self.ended_by_meter:
                 if self.seconds() > LONGEST_SECONDS or any(name == "census held" for _, name in makers()):
                     self.held()
             if self.seconds() > 2 * LONGEST_SECONDS:

@@ -13,7 +13,7 @@ class Row:
     kind: str
     first: int = 0
     second: int = 0
-    # How many processes make them; as many as the limits allow if it isn't given.
+    # How many processes make them; as many as the limits allow if it isn't given, and a few where they are refused.
     processes: int | None = None
     # Whether the calls that make them are refused: then there are none of them at all.
     refused: bool = False
@@ -36,18 +36,18 @@ ROWS = [
     Row("inotify instance", "inotify"),
     Row("inotify watch", "inotify_watch"),
     Row("inotify event", "inotify_event", 400),
-    Row("dnotify", "dnotify"),
+    Row("dnotify", "dnotify", refused=True),
     Row("fasync", "fasync"),
     Row("open file of /proc", "proc_open"),
     Row("pseudo terminal", "pty"),
     Row("POSIX record lock", "posix_lock"),
     Row("OFD record lock", "ofd_lock"),
     Row("flock", "flock"),
-    Row("lease", "lease"),
+    Row("lease", "lease", refused=True),
     Row("negative dentry", "negative", 4000),
     Row("tmpfs inode", "inode"),
     Row("symbolic link", "symlink"),
-    Row("extended attribute", "xattr"),
+    Row("extended attribute", "xattr", refused=True),
     Row("access list", "acl", refused=True),
     # sockets
     Row("TCP socket", "socket", 2, 1),
@@ -61,8 +61,8 @@ ROWS = [
     Row("SCM_RIGHTS in flight, with data", "scm_rights", 1),
     Row("UDP queued", "udp_queued"),
     Row("UDP queued, small", "udp_small"),
-    Row("UDP corked by MSG_MORE", "udp_cork"),
-    Row("UDP corked by the option", "udp_cork", 0, 1),
+    Row("UDP corked by MSG_MORE", "udp_cork", refused=True),
+    Row("UDP corked by the option", "udp_cork", 0, 1, refused=True),
     Row("UDP error queue", "udp_error"),
     Row("TCP queued", "tcp_queued"),
     Row("TCP never accepted", "tcp_backlog"),
@@ -98,11 +98,11 @@ ROWS = [
     Row("Landlock rule", "landlock_rule"),
     # mappings
     Row("mapping", "vma", processes=40),
-    Row("name of a mapping", "vma_name", processes=40),
+    Row("name of a mapping", "vma_name", processes=40, refused=True),
     Row("page table", "pagetable"),
-    Row("huge page, mapped", "hugetlb", processes=4, before="huge pages"),
-    Row("huge page, memfd", "memfd_huge", processes=4, before="huge pages"),
-    Row("huge page, shared memory", "shm_huge", processes=4, before="huge pages"),
+    Row("huge page, mapped", "hugetlb", refused=True, before="huge pages"),
+    Row("huge page, memfd", "memfd_huge", refused=True, before="huge pages"),
+    Row("huge page, shared memory", "shm_huge", refused=True, before="huge pages"),
 ]
 
 # The worst that a run of ten minutes tries.

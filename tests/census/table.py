@@ -8,7 +8,7 @@ HEAD = ["object", "made", "bytes each", "stopped by", "seconds", "counted MiB", 
 
 
 def stopped_by(row):
-    words = [f"`{why}`" for why in row["stops"] if why != "flat"]
+    words = [f"`{why}`" for why in row["stops"] if why not in ("flat", "ENOUGH")]
     words += [f"limit `{limit}`" for limit in row["limits_hit"]]
     if row["outcome"] not in ("accepted", "runtime_error"):
         words.append(f"`{row['outcome']}`")

@@ -1,5 +1,5 @@
 /* Makes kernel objects of one kind in some processes until no more are allowed, says how many, and holds them until
- * SIGUSR1 comes, or for the time that it is given.
+ * SIGUSR1 comes, or for the time that it is given; SIGTERM ends them at once.
  * arguments: kind, processes, seconds to hold, and two numbers that mean something to some kinds. A line of the output
  * is a process: its number, how many it made, and why it made no more. With `calibrate` alone it says how fast this
  * machine is. */
@@ -49,6 +49,13 @@ static const struct maker *find(const char *name) {
 
 static void over(int signal) { (void)signal; }
 
+/* The meter has seen enough. */
+static void end(int signal) {
+    (void)signal;
+    dprintf(1, "%d: %ld ENOUGH\n", self, made);
+    _exit(0);
+}
+
 /* Microseconds of CPU time that the same harmless calls take wherever this runs. */
 static int calibrate(void) {
     for (int round = 0; round < 20000; round++) {
@@ -75,6 +82,7 @@ int main(int count, char **words) {
     second = count > 5 ? atol(words[5]) : 0;
     setvbuf(stdout, 0, _IOLBF, 4096);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     /* Waited for by sigsuspend, so that one that comes early isn't lost. */
     sigset_t ends, others;
     sigemptyset(&ends);
@@ -96,6 +104,7 @@ int main(int count, char **words) {
             break;
         }
         if (child == 0) {
+            signal(SIGTERM, end);
             maker->make();
             printf("%d: %ld %s\n", self, made, why);
             close(making[1]);

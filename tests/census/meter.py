@@ -23,7 +23,7 @@ from jobs import Worker, makers_job, plain_job
 from rows import BY_NAME, NULL
 
 LONGEST_SECONDS = 420
-ENOUGH_MIB = 512      # that nothing counts: more would only take longer
+ENOUGH_MIB = 200      # that nothing counts: three times the bound, and more would only take longer
 LEAST_FREE_MIB = 250  # of the machine, or its kernel ends what it likes
 
 

@@ -1,36 +1,51 @@
-"""The table of a run, in Markdown."""
+"""The table of what was measured, in Markdown: for docs/hardening.md."""
 
 from judge import beyond
 from rows import NULL
 
-HEAD = ["object", "made", "bytes each", "stopped by", "seconds", "counted MiB", "uncounted MiB", "freed s", "host-wide",
-        "another job meanwhile"]
+HEAD = ["object", "most", "bytes each", "stopped by", "seconds", "counted MiB", "uncounted MiB", "freed after s",
+        "of the host's", "another job"]
 
 
 def stopped_by(row):
     words = [f"`{why}`" for why in row["stops"] if why not in ("flat", "ENOUGH")]
-    words += [f"limit `{limit}`" for limit in row["limits_hit"]]
+    words += [f"`{limit}`" for limit in row["limits_hit"]]
     if row["outcome"] not in ("accepted", "runtime_error"):
         words.append(f"`{row['outcome']}`")
     if row["ended_by_meter"]:
         words.append("the meter")
-    return ", ".join(words) or "the maker"
+    return ", ".join(words) or "its own end"
 
 
-def line(row, null, hardware_us):
+def cells(row, figures):
+    """What one machine says of a row."""
     if row.get("died"):
-        return [row["row"], "", "", "", "", "", "the machine died", "", "", ""]
-    shared = ", ".join(f"{name} {percent:.0f} %" for name, percent in row["shared"].items())
+        return ["", "", "the machine died", "", "", "", "", "", ""]
+    hardware = row["cpu_seconds"] * figures["hardware_us"] / row["calibration_us"]
     second = row["second"]
-    meanwhile = "" if not second else f"{second['outcome']}, {second['seconds']:.0f} s"
-    freed = "no" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}"
-    return [row["row"], f"{row['made']:,}", f"{row['object_bytes'] or 0:,}" if row["made"] else "", stopped_by(row),
-            f"{row['cpu_seconds'] * hardware_us / row['calibration_us']:.1f}", f"{row['counted_mib']:.0f}", f"{max(0, beyond(row, null)):.0f}", freed, shared,
-            meanwhile]
+    return [
+        f"{row['made']:,}",
+        f"{row['object_bytes']:,}" if row["made"] and row["drop_mib"] > 8 else "",
+        stopped_by(row),
+        f"{hardware:.1f}",
+        f"{max(0, row['counted_mib']):.0f}",
+        ("> " if row["ended_by_meter"] else "") + f"{max(0, beyond(row, figures[NULL.name])):.0f}",
+        "more than 60" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}",
+        ", ".join(f"{name} {percent:.0f} %" for name, percent in row["shared"].items()),
+        "" if not second else second["outcome"] + f" in {second['seconds']:.0f} s",
+    ]
 
 
-def table(figures, rows):
-    null = figures[NULL.name]
+def merge(of_machines):
+    """One cell: once if the machines agree, else one after the other."""
+    return of_machines[0] if len(set(of_machines)) == 1 else " / ".join(of_machines)
+
+
+def table(by_machine, rows):
+    """Where two machines differ, both figures stand in the cell, in the order of the machines."""
     lines = [HEAD, ["---"] * len(HEAD)]
-    lines += [line(figures[row.name], null, figures["hardware_us"]) for row in rows if row.name in figures]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    for row in rows:
+        found = [cells(figures[row.name], figures) for figures in by_machine.values() if row.name in figures]
+        if found:
+            lines.append([row.name, *(merge(column) for column in zip(*found))])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

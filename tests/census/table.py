@@ -3,8 +3,8 @@
 from judge import beyond
 from rows import NULL
 
-HEAD = ["object", "most", "bytes each", "stopped by", "seconds", "counted MiB", "uncounted MiB", "freed after s",
-        "of the host's", "another job"]
+HEAD = ["object", "most", "bytes each", "stopped by", "seconds", "counted MiB", "uncounted MiB", "without barriers",
+        "freed after s", "of the host's", "another job"]
 
 
 def stopped_by(row):
@@ -17,10 +17,24 @@ def stopped_by(row):
     return ", ".join(words) or "its own end"
 
 
+def uncounted(row, figures):
+    if row.get("died"):
+        return "the machine died"
+    return ("> " if row["ended_by_meter"] else "") + f"{max(0, beyond(row, figures[NULL.name])):.0f}"
+
+
+def unbounded(row, figures):
+    """What it is where the barriers are taken away."""
+    without = figures.get("controls", {}).get(row["row"])
+    if not without:
+        return ""
+    return uncounted(without, figures) + ("" if without.get("died") or not without["made"] else f" ({without['made']:,})")
+
+
 def cells(row, figures):
     """What one machine says of a row."""
     if row.get("died"):
-        return ["", "", "the machine died", "", "", "", "", "", ""]
+        return ["", "", "the machine died", "", "", "", "", "", "", ""]
     hardware = row["cpu_seconds"] * figures["hardware_us"] / row["calibration_us"]
     second = row["second"]
     return [
@@ -29,7 +43,8 @@ def cells(row, figures):
         stopped_by(row),
         f"{hardware:.1f}",
         f"{max(0, row['counted_mib']):.0f}",
-        ("> " if row["ended_by_meter"] else "") + f"{max(0, beyond(row, figures[NULL.name])):.0f}",
+        uncounted(row, figures),
+        unbounded(row, figures),
         "more than 60" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}",
         ", ".join(f"{name} {percent:.0f} %" for name, percent in row["shared"].items()),
         "" if not second else second["outcome"] + f" in {second['seconds']:.0f} s",

@@ -65,7 +65,7 @@ class Watch:
     def __init__(self, worker, job):
         self.worker = worker
         self.memory, self.counted, self.shared = settled(), counted_mib(), shared()
-        self.worst = {"uncounted_mib": -1e9}
+        self.worst, self.most_counted, self.most_drop = {"uncounted_mib": -1e9}, 0, 0
         self.most_shared, self.second, self.ended_by_meter = {}, None, False
         self.begun = time.monotonic()
         self.name = worker.submit(job)
@@ -76,6 +76,8 @@ class Watch:
     def sample(self):
         now, counted = memory_info(), counted_mib() - self.counted
         drop = self.memory["MemAvailable"] - now["MemAvailable"]
+        self.most_drop = max(self.most_drop, drop)
+        self.most_counted = max(self.most_counted, counted)
         if drop - counted > self.worst["uncounted_mib"]:
             self.worst = {"uncounted_mib": drop - counted, "drop_mib": drop, "counted_mib": counted,
                           "slab_mib": now["Slab"] - self.memory["Slab"], "after_seconds": self.seconds()}
@@ -145,7 +147,8 @@ def measure(row, worker, options, end_at):
         watch.worst if "drop_mib" in watch.worst else {})
     return {key: round(value, 1) for key, value in worst.items()} | {
         "row": row.name, "limits": options.limits, "sandbox": options.sandbox, "worker": Path(options.worker).name,
-        "made": made, "object_bytes": round(max(worst["drop_mib"], 0) * (1 << 20) / made) if made else None,
+        "made": made, "object_bytes": round(watch.most_drop * (1 << 20) / made) if made else None,
+        "most_counted_mib": round(watch.most_counted, 1),
         "stops": dict(Counter(why for _, why in lines).most_common(4)),
         "outcome": result.get("verdict") or result["status"], "message": result.get("message"),
         "limits_hit": [hit["limit"] for hit in result.get("limits_hit") or []],

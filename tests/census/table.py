@@ -42,7 +42,7 @@ def cells(row, figures):
         f"{row['object_bytes']:,}" if row["made"] and row["drop_mib"] > 8 else "",
         stopped_by(row),
         f"{hardware:.1f}",
-        f"{max(0, row['counted_mib']):.0f}",
+        f"{row['most_counted_mib']:.0f}",
         uncounted(row, figures),
         unbounded(row, figures),
         "more than 60" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}",

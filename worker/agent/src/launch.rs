@@ -155,10 +155,16 @@ pub struct Failed {
     pub reason: String,
 }
 
+impl Failed {
+    /// Which barrier, and why; without the way out, which [`Barrier::fix`] says.
+    pub fn what(&self) -> String {
+        format!("the barrier \"{}\" can't be put up: {}", self.barrier.as_str(), self.reason)
+    }
+}
+
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, fix) = (self.barrier.as_str(), self.barrier.fix());
-        write!(f, "the barrier \"{name}\" can't be put up: {}; to go on: {fix}", self.reason)
+        write!(f, "{}; to go on: {}", self.what(), self.barrier.fix())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
     let config = app::native_config(settings);
     findings.push(match native::describe_cgroups(&config) {
         Ok(detail) => Finding::ok(NATIVE, native::CGROUPS, detail),
-        Err(error) => missing(native::CGROUPS, &error),
+        Err(error) => missing(NATIVE, native::CGROUPS, &error),
     });
     let tried = async {
         let sandbox = NativeSandbox::open(config).await?;
@@ -48,7 +48,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
         findings.push(match &failed {
             Some(error) if at_fault == Some(name) => {
                 standing = false;
-                missing(name, error)
+                missing(NATIVE, name, error)
             }
             _ if standing => Finding::ok(NATIVE, name, "put up"),
             _ => untried(name),
@@ -57,7 +57,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
     match failed {
         None => findings.push(Finding::ok(NATIVE, "self-test", "a program ran behind all of them")),
         Some(SandboxError::Barrier { .. }) => findings.push(untried("self-test")),
-        Some(error) => findings.push(missing("self-test", &error)),
+        Some(error) => findings.push(missing(NATIVE, "self-test", &error)),
     }
     findings.push(users());
     findings.push(landlock());
@@ -65,10 +65,9 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn missing(name: &str, error: &SandboxError) -> Finding {
-    let text = error.to_string();
-    let (detail, fix) = text.split_once("; to go on: ").unwrap_or((&text, "see the reason"));
-    Finding::bad(NATIVE, name, State::Missing, detail, fix)
+fn missing(area: &'static str, name: &str, error: &SandboxError) -> Finding {
+    let (detail, fix) = error.parts();
+    Finding::bad(area, name, State::Missing, detail, fix.unwrap_or("see the reason"))
 }
 
 fn untried(name: &str) -> Finding {
@@ -151,11 +150,7 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
     };
     findings.push(match tried.await {
         Ok(()) => Finding::ok(DOCKER, "self-test", "a program ran in a container of the image"),
-        Err(error) => {
-            let text = error.to_string();
-            let (detail, fix) = text.split_once("; ").unwrap_or((&text, "see the reason"));
-            Finding::bad(DOCKER, "self-test", State::Missing, detail, fix)
-        }
+        Err(error) => missing(DOCKER, "self-test", &error),
     });
     findings
 }
@@ -257,4 +252,31 @@ fn engine(info: &SystemInfo, runtime: &str) -> Vec<Finding> {
         ),
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an engine or a kernel says is any text.
+    #[test]
+    fn a_finding_has_the_whole_reason_and_the_fix_of_its_error() {
+        let reason = "no; to go on: is not ours; and \"x; y\" neither";
+        let error = SandboxError::Failed {
+            operation: "looking at the image",
+            reason: reason.into(),
+            fix: Some("make it"),
+        };
+        let finding = missing(DOCKER, "self-test", &error);
+        assert_eq!(finding.detail, format!("looking at the image: {reason}"));
+        assert_eq!(finding.fix.as_deref(), Some("make it"));
+        let error =
+            SandboxError::Barrier { barrier: "b", reason: reason.into(), fix: "do a; or b".into() };
+        let finding = missing(NATIVE, "b", &error);
+        assert_eq!((finding.detail.as_str(), finding.fix.as_deref()), (reason, Some("do a; or b")));
+        assert_eq!(error.to_string(), format!("{reason}; to go on: do a; or b"));
+        let finding = missing(NATIVE, "b", &SandboxError::failed("starting", "x; y"));
+        assert_eq!(finding.detail, "starting: x; y");
+        assert_eq!(finding.fix.as_deref(), Some("see the reason"));
+    }
 }

@@ -153,32 +153,49 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A barrier can't be put up on this host; nothing ran and nothing will.
-    #[error("{message}")]
+    #[error("{reason}; to go on: {fix}")]
     Barrier {
         /// Its name.
         barrier: &'static str,
-        /// One sentence with the ways out.
-        message: String,
+        /// What is missing.
+        reason: String,
+        /// The ways out.
+        fix: String,
     },
     /// The sandbox could not be made or lost its container.
-    #[error("{operation}: {reason}")]
+    #[error("{operation}: {reason}{}", .fix.map(|fix| format!("; to go on: {fix}")).unwrap_or_default())]
     Failed {
         /// What was tried.
         operation: &'static str,
         /// Why it failed.
         reason: String,
+        /// The ways out, where they are known.
+        fix: Option<&'static str>,
     },
 }
 
 impl From<sandfleet_agent::launch::Failed> for SandboxError {
     fn from(failed: sandfleet_agent::launch::Failed) -> Self {
-        Self::Barrier { barrier: failed.barrier.as_str(), message: failed.to_string() }
+        let barrier = failed.barrier;
+        Self::Barrier {
+            barrier: barrier.as_str(),
+            reason: failed.what(),
+            fix: barrier.fix().into(),
+        }
     }
 }
 
 impl SandboxError {
     pub(crate) fn failed(operation: &'static str, reason: impl ToString) -> Self {
-        Self::Failed { operation, reason: reason.to_string() }
+        Self::Failed { operation, reason: reason.to_string(), fix: None }
+    }
+
+    /// What is wrong, and the ways out where they are known.
+    pub(crate) fn parts(&self) -> (String, Option<&str>) {
+        match self {
+            Self::Barrier { reason, fix, .. } => (reason.clone(), Some(fix)),
+            Self::Failed { operation, reason, fix } => (format!("{operation}: {reason}"), *fix),
+        }
     }
 }
 

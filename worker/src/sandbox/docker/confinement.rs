@@ -33,10 +33,10 @@ pub(super) async fn accept(docker: &Docker, config: &DockerConfig) -> Result<(),
     }
     Err(SandboxError::Barrier {
         barrier: BARRIER,
-        message: format!(
-            "sandbox.apparmor_profile is {profile:?}, and the Docker engine's host has no \
-             AppArmor; to go on: start that host with AppArmor, or unset sandbox.apparmor_profile"
+        reason: format!(
+            "sandbox.apparmor_profile is {profile:?}, and the Docker engine's host has no AppArmor"
         ),
+        fix: "start that host with AppArmor, or unset sandbox.apparmor_profile".into(),
     })
 }
 
@@ -48,11 +48,10 @@ pub(super) fn explain(error: SandboxError, config: &DockerConfig) -> SandboxErro
     }
     SandboxError::Barrier {
         barrier: BARRIER,
-        message: format!(
-            "the Docker engine can't use the AppArmor profile {profile:?} ({error}); to go on: \
-             load it on the engine's host with `apparmor_parser -r \
-             deploy/apparmor/sandfleet-sandbox`, or unset sandbox.apparmor_profile"
-        ),
+        reason: format!("the Docker engine can't use the AppArmor profile {profile:?} ({error})"),
+        fix: "load it on the engine's host with `apparmor_parser -r \
+              deploy/apparmor/sandfleet-sandbox`, or unset sandbox.apparmor_profile"
+            .into(),
     }
 }
 

@@ -84,14 +84,10 @@ impl DockerSandbox {
     /// If the engine can't be reached or has known holes, or the image isn't there or isn't this
     /// worker's.
     pub async fn open(config: DockerConfig) -> Result<Self, SandboxError> {
-        let unreachable = |error: &dyn std::fmt::Display| {
-            SandboxError::failed(
-                "connecting to the Docker engine",
-                format!(
-                    "{}: {error}; start it, or name another with sandbox.docker_host",
-                    config.host
-                ),
-            )
+        let unreachable = |error: &dyn std::fmt::Display| SandboxError::Failed {
+            operation: "connecting to the Docker engine",
+            reason: format!("{}: {error}", config.host),
+            fix: Some("start it, or name another with sandbox.docker_host"),
         };
         let docker = Docker::connect_with_host(&config.host).map_err(|e| unreachable(&e))?;
         // Engines refuse versions newer than their own, and new ones very old versions.
@@ -182,13 +178,10 @@ fn isolation_of(runtime: &str) -> Isolation {
 }
 
 async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxError> {
-    let refuse = |reason: String| {
-        SandboxError::failed(
-            "looking at the image",
-            format!(
-                "{name}: {reason}; make it with deploy/images/build, or name another with sandbox.image"
-            ),
-        )
+    let refuse = |reason: String| SandboxError::Failed {
+        operation: "looking at the image",
+        reason: format!("{name}: {reason}"),
+        fix: Some("make it with deploy/images/build, or name another with sandbox.image"),
     };
     let image = match timeout(DEADLINE, docker.inspect_image(name)).await {
         Ok(Ok(image)) => image,

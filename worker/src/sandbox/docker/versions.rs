@@ -300,8 +300,5 @@ pub(super) async fn accept(docker: &Docker, config: &DockerConfig) -> Result<(),
         warn!("sandbox.allow_outdated_engine is set: {complaints}");
         return Ok(());
     }
-    Err(SandboxError::Barrier {
-        barrier: BARRIER,
-        message: format!("{complaints}; to go on: {WAYS_OUT}"),
-    })
+    Err(SandboxError::Barrier { barrier: BARRIER, reason: complaints, fix: WAYS_OUT.into() })
 }

@@ -157,12 +157,14 @@ fn missing(reason: String) -> SandboxError {
              sandfleet …; without a login session it takes loginctl enable-linger first)"
         }
     };
-    let message = format!(
-        "the barrier \"{BARRIER}\" can't be put up: {reason}; to go on: {scope}, or, started below \
-         it, name a group that this user may write to (sandbox.cgroup_parent), or use --sandbox \
-         docker"
-    );
-    SandboxError::Barrier { barrier: BARRIER, message }
+    SandboxError::Barrier {
+        barrier: BARRIER,
+        reason: format!("the barrier \"{BARRIER}\" can't be put up: {reason}"),
+        fix: format!(
+            "{scope}, or, started below it, name a group that this user may write to \
+             (sandbox.cgroup_parent), or use --sandbox docker"
+        ),
+    }
 }
 
 struct Mount<'a> {

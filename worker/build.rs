@@ -41,6 +41,8 @@ fn build(manifest: &Path, what: &[&str], flags: &str, artifact: &str) -> PathBuf
         .arg("--target-dir")
         .arg(&directory)
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        // What the module of CPython is made for is no matter of which one this machine has.
+        .env("PYO3_NO_PYTHON", "1")
         // Set while clippy or a compiler cache drives the outer build; this is a real one.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTFLAGS")

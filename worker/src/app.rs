@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::{
     admin::{self, Component},
     admission::Admission,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, WarmStart},
     company::Company,
     config::{Backend, QueueSettings, Settings, StoreSettings},
     finaliser::Finaliser,
@@ -66,11 +66,18 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
             .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
-        warm: match settings.sandbox.warm {
-            true => Catalogue::embedded().warm_starts(),
-            false => Vec::new(),
-        },
+        warm: warm_starts(settings),
     }
+}
+
+/// The interpreters that may be started ahead.
+fn warm_starts(settings: &Settings) -> Vec<WarmStart> {
+    if !settings.sandbox.warm {
+        return Vec::new();
+    }
+    let mut starts = Catalogue::embedded().warm_starts();
+    starts.iter_mut().for_each(|start| start.vfork = settings.sandbox.warm_vfork);
+    starts
 }
 
 /// The Docker sandbox's part of the settings.

@@ -79,6 +79,8 @@ pub struct WarmStart {
     pub rehearsal: String,
     /// How many programs may start from it before another takes its place.
     pub max_programs: u32,
+    /// Whether it is copied once for a program, and not twice; see `sandbox.warm_vfork`.
+    pub vfork: bool,
 }
 
 /// Programs that start from one interpreter share the secret of their hashes and the layout of their
@@ -207,6 +209,7 @@ impl Language {
             imports: warm.imports.clone(),
             rehearsal: warm.rehearsal.clone(),
             max_programs: warm.max_programs,
+            vfork: true,
         }
     }
 

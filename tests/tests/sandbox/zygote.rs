@@ -10,7 +10,10 @@ use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{JobResult, Verdict};
 use sandfleet_tests::{children_of, eventually, file_of};
-use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
+use sandfleet_worker::{
+    catalogue::{Catalogue, WarmStart},
+    sandbox::Sandbox,
+};
 
 use crate::bench::{natively, python, run, warm_up};
 
@@ -69,25 +72,150 @@ async fn an_interpreter_that_dies_takes_no_program_along() {
     .await;
 }
 
-/// To copy an interpreter is most of what a small program costs, so it is done once for each.
+/// To copy an interpreter is most of what a small program costs, so it is done once for each; or twice, if that
+/// is what the operator wants.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_has_one_copy_of_its_interpreter() {
-    natively(Catalogue::embedded().warm_starts(), async |sandbox| {
-        warm_up(sandbox, &python(SECRET)).await;
-        let copies = || interpreters().into_iter().flat_map(|it| children_of(&it.to_string()));
-        eventually("a container waits for a program", async || {
-            secret(sandbox).await;
-            let firsts = copies().flat_map(|copy| children_of(&copy.to_string()));
-            let mut families = firsts.map(|first| (first, children_of(&first.to_string())));
-            let is_lean = families.any(|(first, programs)| {
-                runs(first, "sandfleet-agent")
-                    && matches!(programs[..], [program] if runs(program, "/python3"))
-            });
-            is_lean.then_some(())
+    for vfork in [true, false] {
+        let mut starts = Catalogue::embedded().warm_starts();
+        starts.iter_mut().for_each(|start| start.vfork = vfork);
+        natively(starts, async |sandbox| {
+            warm_up(sandbox, &python(SECRET)).await;
+            let launcher = eventually("a container waits for a program", async || {
+                secret(sandbox).await;
+                launchers().into_iter().find(|launcher| {
+                    let firsts = children_of(&launcher.to_string()).into_iter();
+                    let mut families = firsts.map(|it| (it, children_of(&it.to_string())));
+                    families.any(|(first, programs)| {
+                        runs(first, "sandfleet-agent")
+                            && matches!(programs[..], [program] if runs(program, "/python3"))
+                    })
+                })
+            })
+            .await;
+            assert_eq!(has_stacks(launcher), vfork, "what PID 1 of its containers begins in");
         })
         .await;
+    }
+}
+
+/// Whether a launcher has the stacks that PID 1 of a container needs in its memory: 256 KiB, 64 KiB below them
+/// that can't be touched.
+fn has_stacks(launcher: Pid) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{launcher}/maps")).expect("it waits for jobs");
+    let sizes = maps.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (range, access) = (fields.next()?, fields.next()?);
+        let (start, end) = range.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some((access.to_owned(), number(end)? - number(start)?))
+    });
+    let sizes: Vec<_> = sizes.collect();
+    let is_stack = |pair: &[(String, u64)]| {
+        pair[0] == ("---p".to_owned(), 64 << 10) && pair[1].0 == "rw-p" && pair[1].1 >= 256 << 10
+    };
+    sizes.windows(2).filter(|pair| is_stack(pair)).count() == 2
+}
+
+/// Starts of an interpreter that says of itself what `lie` (lines of Python) has it say, before it is asked.
+fn starts_of_a_liar(lie: &str) -> Vec<WarmStart> {
+    let mut starts = Catalogue::embedded().warm_starts();
+    for start in &mut starts {
+        // Without -S the question comes before all that a command can have it do. What an interpreter does
+        // at its start, and says before it runs a file, is done and said here.
+        // Slowly, so that it is seen.
+        let code = format!(
+            "import site, sys, time\ntime.sleep(0.5)\n{lie}\nsite.main()\nsys.argv = ['main.py']\n\
+             sys.audit('cpython.run_file', sys.argv[0])\n"
+        );
+        start.command = vec![start.command[0].clone(), "-S".into(), "-c".into(), code];
+    }
+    starts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interpreter_that_the_loader_does_not_know_starts_cold() {
+    // The control: the same interpreter gets warm if it doesn't lie.
+    natively(starts_of_a_liar(""), async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
     })
     .await;
+    for lie in [
+        "sys.version_info = (3, 8, 20, 'final', 0)",
+        "sys.version_info = (3, 15, 0, 'final', 0)",
+        "sys.version_info = (4, 0, 0, 'final', 0)",
+        "sys.abiflags = 't'",
+        "sys.abiflags = 'd'",
+        "sys.gettotalrefcount = lambda: 0",
+        "sys.getobjects = lambda limit: []",
+        "sys.maxsize = 2**31 - 1",
+        "sys.implementation.name = 'pypy'",
+    ] {
+        natively(starts_of_a_liar(lie), async |sandbox| {
+            for is_there in [true, false] {
+                eventually("an interpreter is started, and ends", async || {
+                    secret(sandbox).await;
+                    (interpreters().is_empty() != is_there).then_some(())
+                })
+                .await;
+            }
+            for _ in 0..3 {
+                assert!(!secret(sandbox).await.1, "{lie}");
+            }
+        })
+        .await;
+    }
+}
+
+/// The C library has handlers of its own, since the first thread of a process, for what all threads have to do
+/// at once: programs have them too, when it was the interpreter that had a thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_with_threads_can_set_its_user_though_its_interpreter_had_threads_before() {
+    let mut starts = Catalogue::embedded().warm_starts();
+    let a_thread =
+        "import threading\nthread = threading.Thread(target=int)\nthread.start()\nthread.join()";
+    starts.iter_mut().for_each(|start| start.rehearsal = a_thread.into());
+    natively(starts, async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
+        let code = r#"
+            import os, threading
+            end = threading.Event()
+            threading.Thread(target=end.wait).start()
+            os.setuid(os.getuid())
+            end.set()
+            print("alive")
+        "#;
+        let result = run(sandbox, &python(code)).await;
+        assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:?}");
+        assert!(result.sandbox.expect("it ran").warm);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interpreter_that_keeps_a_file_open_is_not_copied() {
+    let mut starts = Catalogue::embedded().warm_starts();
+    let a_file = "import sys\nsys.kept = open('/usr/bin/python3', 'rb')";
+    // As long as another one needs to get warm, with room.
+    starts
+        .iter_mut()
+        .for_each(|start| start.rehearsal = format!("{a_file}\nimport time\ntime.sleep(0.5)"));
+    natively(starts, async |sandbox| {
+        for is_there in [true, false] {
+            eventually("an interpreter is started, and ends", async || {
+                secret(sandbox).await;
+                (interpreters().is_empty() != is_there).then_some(())
+            })
+            .await;
+        }
+        assert!(!secret(sandbox).await.1, "a program of it would lack the file");
+    })
+    .await;
+}
+
+/// This process's children's children that a launcher's containers are children of.
+fn launchers() -> Vec<Pid> {
+    interpreters().into_iter().flat_map(|it| children_of(&it.to_string())).collect()
 }
 
 fn runs(process: Pid, name: &str) -> bool {

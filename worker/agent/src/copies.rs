@@ -1,6 +1,7 @@
 //! Containers whose programs are copies of an interpreter, in a copy of a [zygote](crate::zygote).
 //!
-//! To copy an interpreter takes longer than many programs, so a container has one copy only, its program.
+//! To copy an interpreter takes longer than many programs, so a container has one copy only, its program;
+//! or two, where the operator wants that (`sandbox.warm_vfork`).
 //! PID 1 puts all barriers up while it still works in the launcher's memory, forks the program, and then
 //! becomes the agent by an exec, as small as in a cold start. All that is before the order is there: the
 //! program waits for it with the agent, which hands it over.
@@ -43,7 +44,8 @@ pub(crate) struct Copies {
     effects: SignalEffects,
     /// The agent's file.
     pub(crate) agent: OwnedFd,
-    stacks: Stacks,
+    /// For containers that begin in this process's memory; without them they begin in a copy.
+    stacks: Option<Stacks>,
 }
 
 impl Copies {
@@ -52,8 +54,14 @@ impl Copies {
         start: Start,
         effects: SignalEffects,
         agent: OwnedFd,
-    ) -> io::Result<Self> {
-        Ok(Self { forking, start, effects, agent, stacks: Stacks::new()? })
+    ) -> Self {
+        Self { forking, start, effects, agent, stacks: None }
+    }
+
+    /// Has PID 1 of every container begin in this process's memory.
+    pub(crate) fn share_memory(&mut self) -> io::Result<()> {
+        self.stacks = Some(Stacks::new()?);
+        Ok(())
     }
 }
 
@@ -78,6 +86,16 @@ impl Legacy {
     fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.counters.iter().copied().chain(self.streams).chain([self.stream, self.link])
     }
+
+    /// Refuses descriptors that would have two owners: each would close what is the other's.
+    fn check(&self) -> io::Result<()> {
+        let mut numbers: Vec<RawFd> = self.descriptors().collect();
+        numbers.sort_unstable();
+        if numbers.windows(2).any(|pair| pair[0] == pair[1]) || numbers[0] <= 2 {
+            return Err(io::Error::other(format!("{numbers:?} are no descriptors of its own")));
+        }
+        Ok(())
+    }
 }
 
 /// The program's ends of its streams: made before it, since a descriptor that is sent later may be one too
@@ -97,7 +115,8 @@ struct Call {
 }
 
 impl Origin for Copies {
-    fn start(
+    #[expect(unsafe_code, reason = "forks")]
+    unsafe fn start(
         &mut self,
         slot: &Slot,
         scratch: &ScratchSpace,
@@ -122,7 +141,9 @@ impl Origin for Copies {
         let agent = self.agent.as_fd();
         let mut container = || {
             legacy.landlock = put_up(slot, scratch, &stream, &mut keep);
-            match system::fork() {
+            // SAFETY: PID 1 is a copy of the launcher's only thread, or that thread while it works in the
+            // launcher's memory.
+            match unsafe { system::fork() } {
                 Ok(None) => {}
                 Ok(Some(program)) => {
                     legacy.program = program.as_raw_nonzero().get();
@@ -131,8 +152,14 @@ impl Origin for Copies {
                 Err(error) => give_up(&stream, &error),
             }
         };
-        let branch = || namespace::branch_container(&mut self.stacks, &mut container);
-        match self.forking.around(branch, |as_whom| matches!(as_whom, Ok(Branch::Grandchild))) {
+        // SAFETY: one thread, as the caller promises. No signal has a handler (`SignalEffects::take`).
+        // `container` forks once, and all else that it does ends with an exec or an exit. What it changes in
+        // memory is its own (`legacy`, `keep`) or the allocator's, and whole at its exec.
+        let branch =
+            || unsafe { namespace::branch_container(self.stacks.as_mut(), &mut container) };
+        let is_program = |branched: &Result<Branch, _>| matches!(branched, Ok(Branch::Grandchild));
+        // SAFETY: the launcher is a copy of the interpreter's only thread.
+        match unsafe { self.forking.around(branch, is_program) } {
             Ok(Branch::Caller(container)) => Ok(Born::Container(container)),
             Err(failed) => Ok(Born::Failed(failed)),
             Ok(Branch::Grandchild) => {
@@ -146,6 +173,7 @@ impl Origin for Copies {
 
 /// Puts up every barrier of a cold start; gives back the version of Landlock. Tells the worker of one that
 /// can't be put up, and ends.
+#[expect(unsafe_code, reason = "closes what the launcher has")]
 fn put_up(
     slot: &Slot,
     scratch: &ScratchSpace,
@@ -156,7 +184,9 @@ fn put_up(
         system::exit(launch::complain(stream, &failed).is_err().into())
     }
     let restricted = launch::be_silent()
-        .and_then(|()| system::close_others(keep))
+        // SAFETY: PID 1 has descriptors of its own, in whichever memory it works. It uses those that are kept
+        // until its exec, and drops none.
+        .and_then(|()| unsafe { system::close_others(keep) })
         .and_then(|()| landlock::restrict_self());
     restricted.unwrap_or_else(|error| give_up(stream, &error))
 }
@@ -187,16 +217,23 @@ fn become_agent(agent: BorrowedFd<'_>, legacy: &Legacy) -> io::Error {
 ///
 /// # Errors
 /// What kept it from doing its part; the worker was told, if it could be.
-pub fn attend(text: &str) -> io::Result<()> {
+///
+/// # Safety
+/// Nothing else in the process owns a descriptor beyond the standard ones.
+#[expect(unsafe_code, reason = "takes over what it was started with")]
+pub unsafe fn attend(text: &str) -> io::Result<()> {
     let legacy: Legacy = serde_json::from_str(text)?;
-    let stream = UnixStream::from(system::inherited(legacy.stream)?);
-    let link = UnixStream::from(system::inherited(legacy.link)?);
+    legacy.check()?;
+    // SAFETY: none is named twice, and nothing else owns them, as the caller promises.
+    let inherited = |number| unsafe { system::inherited(number) };
+    let stream = UnixStream::from(inherited(legacy.stream)?);
+    let link = UnixStream::from(inherited(legacy.link)?);
     let counters: Vec<OwnedFd> =
-        legacy.counters.iter().copied().map(system::inherited).collect::<io::Result<_>>()?;
+        legacy.counters.iter().copied().map(inherited).collect::<io::Result<_>>()?;
     let program = Pid::from_raw(legacy.program).ok_or(io::ErrorKind::InvalidInput)?;
     let counters = Counters::from_descriptors(counters);
     let [stdin, stdout, stderr] = legacy.streams;
-    let file = |number| system::inherited(number).map(File::from);
+    let file = |number| inherited(number).map(File::from);
     let mut waiting = Waiting {
         link,
         program,
@@ -259,6 +296,7 @@ impl Copies {
         }
     }
 
+    #[expect(unsafe_code, reason = "closes what the launcher has")]
     fn take_call(&self, mut link: &UnixStream, streams: Streams) -> io::Result<Option<Start>> {
         let call = match frame::read(&mut link)? {
             Some((Kind::Order, call)) => call,
@@ -270,14 +308,18 @@ impl Copies {
         dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
         dup2_stdout(streams.stdout)?;
         dup2_stderr(streams.stderr)?;
-        system::close_others(&mut [])?;
+        // SAFETY: the interpreter has none of its own (`zygote::serve` refuses to copy one that has), and the
+        // launcher's are not used any more: what owns them is dropped on the way back to the interpreter,
+        // before that opens the program's file.
+        unsafe { system::close_others(&mut []) }?;
         // What it was in so far is hidden by the container's own.
         chdir(WORKING_DIRECTORY)?;
         set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         if start != self.start {
             system::show_start(&start.command, &start.environment)?;
         }
-        self.effects.restore()?;
+        // SAFETY: this is a copy of the interpreter that they were taken from, which has unloaded nothing.
+        unsafe { self.effects.restore() }?;
         program::limit(&bounds)?;
         Ok(Some(start))
     }

@@ -185,7 +185,11 @@ pub(crate) trait Origin {
     ///
     /// # Errors
     /// Those of what it takes beside the container's own barriers.
-    fn start(
+    ///
+    /// # Safety
+    /// The caller is its process's only thread, and nothing else in the process uses a descriptor.
+    #[expect(unsafe_code, reason = "its implementations fork")]
+    unsafe fn start(
         &mut self,
         slot: &Slot,
         scratch: &ScratchSpace,
@@ -214,10 +218,15 @@ pub(crate) struct Start {
 ///
 /// # Errors
 /// Those of the socket; a barrier that fails is reported to the worker instead.
-pub fn serve() -> io::Result<()> {
+///
+/// # Safety
+/// The caller is its process's only thread, and nothing else in the process uses a descriptor.
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub unsafe fn serve() -> io::Result<()> {
     leave_worker()?;
     let worker = io::stdin().as_fd().try_clone_to_owned()?;
-    serve_slot(Channel::new(worker), &mut Forks).map(drop)
+    // SAFETY: as the caller promises.
+    unsafe { serve_slot(Channel::new(worker), &mut Forks) }.map(drop)
 }
 
 /// What is meant for the worker (Ctrl-C, a service manager's stop) must not end containers that
@@ -230,7 +239,11 @@ pub(crate) fn leave_worker() -> io::Result<()> {
 
 /// Starts the containers of one slot until the worker goes away; or comes back as a program in one
 /// of them, if that is how `origin` makes programs.
-pub(crate) fn serve_slot(
+///
+/// # Safety
+/// The caller is its process's only thread, and nothing else in the process uses a descriptor.
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub(crate) unsafe fn serve_slot(
     mut worker: Channel,
     origin: &mut dyn Origin,
 ) -> io::Result<Option<Box<Start>>> {
@@ -238,7 +251,8 @@ pub(crate) fn serve_slot(
     while let Some((command, descriptors)) = worker.receive()? {
         match command {
             Command::Prepare { user, filter, settings } => {
-                match prepare(user, filter, &settings, descriptors) {
+                // SAFETY: as the caller promises.
+                match unsafe { prepare(user, filter, &settings, descriptors) } {
                     Ok(prepared) => {
                         slot = Some(prepared);
                         worker.report(&Report::Prepared)?;
@@ -256,7 +270,8 @@ pub(crate) fn serve_slot(
                     inodes: scratch_inodes,
                     owner: prepared.owner,
                 };
-                match origin.start(prepared, &scratch, stream.into())? {
+                // SAFETY: as the caller promises.
+                match unsafe { origin.start(prepared, &scratch, stream.into()) }? {
                     Born::Container(container) => {
                         let killed = attend(&mut worker, container)?;
                         worker.report(&Report::Exited { killed })?;
@@ -272,7 +287,10 @@ pub(crate) fn serve_slot(
     Ok(None)
 }
 
-fn prepare(
+/// # Safety
+/// The caller is its process's only thread.
+#[expect(unsafe_code, reason = "hands the contract on")]
+unsafe fn prepare(
     user: u32,
     filter: Vec<u8>,
     settings: &[(String, String)],
@@ -288,7 +306,8 @@ fn prepare(
     if !is_root {
         settings::keep_quotas_apart()?;
     }
-    let user_namespace = namespace::make_user_namespace(owner)?;
+    // SAFETY: as the caller promises.
+    let user_namespace = unsafe { namespace::make_user_namespace(owner) }?;
     namespace::leave_host_mounts()?;
     root::build(is_root, root::overlay, (!is_root).then_some(root::KEPT_PROC))?;
     let counters = Counters::from_descriptors(descriptors);
@@ -299,14 +318,16 @@ fn prepare(
 struct Forks;
 
 impl Origin for Forks {
-    fn start(
+    #[expect(unsafe_code, reason = "hands the contract on")]
+    unsafe fn start(
         &mut self,
         slot: &Slot,
         scratch: &ScratchSpace,
         stream: UnixStream,
     ) -> io::Result<Born> {
         // Past this only the agent's copy of the stream is left, so that its end is the stream's end.
-        match namespace::fork_container() {
+        // SAFETY: as the caller promises.
+        match unsafe { namespace::fork_container() } {
             Ok(Some(pid)) => Ok(Born::Container(pid)),
             Ok(None) => become_agent(slot, scratch, stream),
             Err(failed) => Ok(Born::Failed(failed)),
@@ -337,11 +358,14 @@ pub(crate) fn complain(stream: &UnixStream, failed: &Failed) -> io::Result<()> {
     Sender::new(stream).send(Kind::Barrier, &serde_json::to_vec(failed)?)
 }
 
+#[expect(unsafe_code, reason = "closes what the launcher has")]
 fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
     let mut keep = slot.counters.descriptors();
     keep.push(stream.as_raw_fd());
     be_silent()?;
-    system::close_others(&mut keep)?;
+    // SAFETY: this is a copy of the launcher, of which nothing goes on here but what is below; what owns the
+    // others is on the stack of a function that never returns (`become_agent`).
+    unsafe { system::close_others(&mut keep) }?;
     let landlock = landlock::restrict_self();
     session::serve(&stream, &stream, &slot.counters, landlock, &mut Exec)
 }

@@ -38,16 +38,33 @@ const JOB_NAMESPACES: libc::c_int = libc::CLONE_NEWPID
     | libc::CLONE_NEWCGROUP;
 
 /// Starts a child in new namespaces; `None` in the child.
-pub(crate) fn fork_container() -> Result<Option<Pid>, Failed> {
-    system::fork_into(JOB_NAMESPACES).map_err(no_namespaces)
+///
+/// # Safety
+/// The caller is its process's only thread.
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub(crate) unsafe fn fork_container() -> Result<Option<Pid>, Failed> {
+    // SAFETY: as the caller promises.
+    unsafe { system::fork_into(JOB_NAMESPACES) }.map_err(no_namespaces)
 }
 
-/// The same for a child that does `child` in this process's memory; see [`system::branch`].
-pub(crate) fn branch_container(
-    stacks: &mut Stacks,
+/// Starts a child that does `child`, which forks, in new namespaces: in this process's memory, with the
+/// `stacks` for that, or else in a copy. See [`system::branch`] and [`system::fork_twice`].
+///
+/// # Safety
+/// That of [`system::branch`].
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub(crate) unsafe fn branch_container(
+    stacks: Option<&mut Stacks>,
     child: &mut dyn FnMut(),
 ) -> Result<Branch, Failed> {
-    system::branch(stacks, JOB_NAMESPACES, child).map_err(no_namespaces)
+    // SAFETY: as the caller promises.
+    let branched = unsafe {
+        match stacks {
+            Some(stacks) => system::branch(stacks, JOB_NAMESPACES, child),
+            None => system::fork_twice(JOB_NAMESPACES, child),
+        }
+    };
+    branched.map_err(no_namespaces)
 }
 
 fn no_namespaces(error: io::Error) -> Failed {
@@ -55,10 +72,15 @@ fn no_namespaces(error: io::Error) -> Failed {
 }
 
 /// A user namespace in which [`INNER_ID`] is `outer` and nobody else exists, as a descriptor.
-pub(crate) fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
+///
+/// # Safety
+/// The caller is its process's only thread.
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub(crate) unsafe fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> {
     let failed =
         |what: &str, error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"));
-    let child = owned_by(outer, || match system::fork_into(libc::CLONE_NEWUSER)? {
+    // SAFETY: as the caller promises.
+    let child = owned_by(outer, || match unsafe { system::fork_into(libc::CLONE_NEWUSER) }? {
         Some(child) => Ok(child),
         // Only there to be looked at; the launcher ends it. It must not go on from here: nobody is
         // root in its namespace yet, and its failure would be reported as the launcher's.

@@ -15,12 +15,13 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
+    path::{Path, PathBuf},
     process,
 };
 
 use rustix::{
     io::fcntl_dupfd_cloexec,
-    process::{Pid, WaitOptions, chdir, waitpid},
+    process::{WaitOptions, chdir, waitpid},
     stdio::dup2_stdin,
 };
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,10 @@ pub enum Command {
         files: Vec<String>,
     },
     /// Make a copy that is a launcher. Comes with its socket.
-    Copy,
+    Copy {
+        /// Whether its containers begin in its own memory, as after vfork(2), and not in a copy of that.
+        vfork: bool,
+    },
 }
 
 /// What a zygote says to the worker.
@@ -73,8 +77,14 @@ pub enum Report {
         /// Its number.
         process: u32,
     },
-    /// It can't be a zygote.
+    /// It can't be a zygote this time.
     Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The interpreter is one that this code must not touch, now and whenever it is started again. Said by
+    /// `sitecustomize.py`, before it loads any of this.
+    Unfit {
         /// Why.
         reason: String,
     },
@@ -84,23 +94,32 @@ pub enum Report {
 ///
 /// # Errors
 /// What kept it from that; the worker was told, if it could be.
-pub fn become_interpreter() -> io::Result<()> {
+///
+/// # Safety
+/// Nothing else in the process uses a descriptor.
+#[expect(unsafe_code, reason = "hands the contract on")]
+pub unsafe fn become_interpreter() -> io::Result<()> {
     launch::leave_worker()?;
     let mut worker = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((command, descriptors)) = worker.receive()? else { return Ok(()) };
     let error = match command {
         Command::Become { command, environment, program, files } => {
             let contents = files.iter().map(String::as_str).zip(descriptors);
-            replace(&worker, &command, &environment, &program, contents)
+            // SAFETY: as the caller promises.
+            unsafe { replace(&worker, &command, &environment, &program, contents) }
         }
-        Command::Copy => io::Error::other("not an interpreter yet"),
+        Command::Copy { .. } => io::Error::other("not an interpreter yet"),
     };
     worker.report(&Report::Failed { reason: launch::short(&error.to_string()) })?;
     Err(error)
 }
 
 /// Comes back only if it fails.
-fn replace<'a>(
+///
+/// # Safety
+/// Nothing else in the process uses a descriptor.
+#[expect(unsafe_code, reason = "hands the contract on")]
+unsafe fn replace<'a>(
     worker: &Channel,
     command: &[String],
     environment: &[(String, String)],
@@ -131,9 +150,13 @@ fn replace<'a>(
         // As for programs: it tells interpreters where the program's file is.
         chdir(WORKING_DIRECTORY)?;
         dup2_stdin(File::open("/dev/null")?)?;
-        system::move_descriptor(channel.as_fd(), CHANNEL)?;
-        system::move_descriptor(agent.as_fd(), AGENT)?;
-        system::close_others(&mut [CHANNEL, AGENT])?;
+        // SAFETY: nothing else uses a descriptor, and what has these numbers here, or owns others, is not used
+        // before the exec.
+        unsafe {
+            system::move_descriptor(channel.as_fd(), CHANNEL)?;
+            system::move_descriptor(agent.as_fd(), AGENT)?;
+            system::close_others(&mut [CHANNEL, AGENT])?;
+        }
         let mut interpreter = process::Command::new(name);
         interpreter
             .args(arguments)
@@ -156,33 +179,40 @@ pub struct Changes {
     pub environment: Option<Vec<(String, String)>>,
 }
 
-/// What an interpreter has to do about a fork of its process, apart from the fork.
+/// What an interpreter has to do about a fork of its process, apart from the fork. They are called in its
+/// only thread, in this order, and never but around a fork.
 #[derive(Debug, Clone, Copy)]
 pub struct Forking {
     /// Before it.
-    pub before: fn(),
+    pub before: unsafe fn(),
     /// After it, in the parent.
-    pub in_parent: fn(),
+    pub in_parent: unsafe fn(),
     /// After it, in the child.
-    pub in_child: fn(),
+    pub in_child: unsafe fn(),
 }
 
 impl Forking {
-    /// A fork; `None` in the child.
-    fn fork(self) -> io::Result<Option<Pid>> {
-        self.around(system::fork, |forked| matches!(forked, Ok(None)))
-    }
-
     /// Whatever forks, with what has to be done about it; `is_child` tells as whom it has come back.
-    pub(crate) fn around<T>(self, fork: impl FnOnce() -> T, is_child: fn(&T) -> bool) -> T {
-        (self.before)();
-        let forked = fork();
-        if is_child(&forked) {
-            (self.in_child)()
-        } else {
-            (self.in_parent)()
+    ///
+    /// # Safety
+    /// The caller is the interpreter's only thread, in which these may be called.
+    #[expect(unsafe_code, reason = "hands the contract on")]
+    pub(crate) unsafe fn around<T>(
+        self,
+        fork: impl FnOnce() -> T,
+        is_child: impl FnOnce(&T) -> bool,
+    ) -> T {
+        // SAFETY: as the caller promises.
+        unsafe {
+            (self.before)();
+            let forked = fork();
+            if is_child(&forked) {
+                (self.in_child)()
+            } else {
+                (self.in_parent)()
+            }
+            forked
         }
-        forked
     }
 }
 
@@ -207,8 +237,14 @@ fn changes(from: &Start, to: Start) -> Changes {
 ///
 /// # Errors
 /// What keeps the interpreter from being copied; the worker was told.
-pub fn serve(forking: Forking) -> io::Result<Changes> {
-    let mut worker = Channel::new(system::inherited(CHANNEL)?);
+///
+/// # Safety
+/// Called once, in a process that [`become_interpreter`] has made an interpreter of, where the interpreter may
+/// fork: `forking` is what it wants done about that.
+#[expect(unsafe_code, reason = "forks")]
+pub unsafe fn serve(forking: Forking) -> io::Result<Changes> {
+    // SAFETY: opened for this function alone.
+    let mut worker = Channel::new(unsafe { system::inherited(CHANNEL) }?);
     let refuse = |worker: &Channel, error: io::Error| {
         worker.report(&Report::Failed { reason: launch::short(&error.to_string()) })?;
         Err(error)
@@ -220,17 +256,21 @@ pub fn serve(forking: Forking) -> io::Result<Changes> {
     worker.report(&Report::Ready)?;
     while let Some((command, descriptors)) = worker.receive::<Command>()? {
         while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
-        let (Command::Copy, Some(socket)) = (command, descriptors.into_iter().next()) else {
+        let (Command::Copy { vfork }, Some(socket)) = (command, descriptors.into_iter().next())
+        else {
             let error = "an interpreter only makes copies, with a socket each";
             return refuse(&worker, io::Error::other(error));
         };
-        match forking.fork() {
+        // SAFETY: `prepare` has found no second thread, and nothing here starts one.
+        let forked =
+            unsafe { forking.around(|| system::fork(), |forked| matches!(forked, Ok(None))) };
+        match forked {
             Ok(Some(process)) => {
                 let process = process.as_raw_nonzero().get().unsigned_abs();
                 worker.report(&Report::Copied { process })?;
             }
             Ok(None) => {
-                let start = launch(socket, &mut copies)?;
+                let start = launch(socket, &mut copies, vfork)?;
                 return Ok(changes(&copies.start, start));
             }
             Err(error) => return refuse(&worker, error),
@@ -240,28 +280,58 @@ pub fn serve(forking: Forking) -> io::Result<Changes> {
 }
 
 /// Does what copies would have to do otherwise, each of them.
+#[expect(unsafe_code, reason = "takes over what it was started with")]
 fn prepare(forking: Forking) -> io::Result<Copies> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
         // A copy has one thread, and finds locked for ever what the others held.
         return Err(io::Error::other(format!("{threads} threads run after the start, not one")));
     }
-    let agent = system::inherited(AGENT)?;
+    let open = open_files()?;
+    if !open.is_empty() {
+        // A copy has none but its standard streams, and would find another file behind such a number.
+        return Err(io::Error::other(format!("{open:?} are open after the start")));
+    }
+    // SAFETY: opened for this function alone, which is called once.
+    let agent = unsafe { system::inherited(AGENT) }?;
     let start = own_start()?;
     // What most programs are started with, so that they needn't see to it.
     system::show_start(&start.command, &start.environment)?;
-    let copies = Copies::new(forking, start, SignalEffects::read(), agent)?;
-    system::forget_signal_effects();
+    let copies = Copies::new(forking, start, SignalEffects::take(), agent);
     system::collapse_memory()?;
     system::block_stop_signals()?;
     Ok(copies)
 }
 
+/// Files that this process has open beyond its standard streams and what [`serve`] was started with.
+fn open_files() -> io::Result<Vec<PathBuf>> {
+    let own = Path::new("/proc/self/fd");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(own)? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        if number.is_none_or(|number| number > AGENT) {
+            files.push(fs::read_link(entry.path())?);
+        }
+    }
+    // That directory, while it was read.
+    let own = own.canonicalize()?;
+    files.retain(|file| *file != own);
+    Ok(files)
+}
+
 /// The copy's part, until its slot isn't needed any more.
-fn launch(socket: OwnedFd, copies: &mut Copies) -> io::Result<Start> {
+#[expect(unsafe_code, reason = "closes what the zygote has")]
+fn launch(socket: OwnedFd, copies: &mut Copies, vfork: bool) -> io::Result<Start> {
     rustix::process::setsid()?;
-    system::close_others(&mut [socket.as_raw_fd(), copies.agent.as_raw_fd()])?;
-    match launch::serve_slot(Channel::new(socket), copies) {
+    // SAFETY: the interpreter has none of its own, as `prepare` has found; the zygote's socket is used no more,
+    // and what owns it is dropped in programs only, before these open anything.
+    unsafe { system::close_others(&mut [socket.as_raw_fd(), copies.agent.as_raw_fd()]) }?;
+    if vfork {
+        copies.share_memory()?;
+    }
+    // SAFETY: a copy of the interpreter's only thread.
+    match unsafe { launch::serve_slot(Channel::new(socket), copies) } {
         Ok(Some(start)) => Ok(*start),
         Ok(None) => system::exit(0),
         Err(error) => {

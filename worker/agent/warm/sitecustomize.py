@@ -8,6 +8,44 @@ copy is made is done before.
 """
 
 
+def _unfit():
+    """What makes this an interpreter that `_warm` isn't made for; None if nothing does.
+
+    Asked before anything of `_warm` is loaded: it has layouts of CPython's own, which are other ones in other
+    builds. docs/decisions/warm-starts.md says which it knows.
+    """
+    import sys
+
+    implementation = sys.implementation.name
+    if implementation != "cpython":
+        return f"it is {implementation}, not CPython"
+    first, last = (3, 9), (3, 14)
+    version = tuple(sys.version_info[:2])
+    if not first <= version <= last:
+        known = " to ".join(".".join(map(str, one)) for one in (first, last))
+        return f"it is CPython {version[0]}.{version[1]}, and {known} are known"
+    flags = getattr(sys, "abiflags", "")
+    if "t" in flags:
+        return "it is built without the global interpreter lock"
+    if "d" in flags or hasattr(sys, "gettotalrefcount") or hasattr(sys, "getobjects"):
+        return "it is a debug build"
+    if sys.maxsize != 2**63 - 1:
+        return "its pointers haven't 64 bits"
+    # A count and a type.
+    if object.__basicsize__ != 16:
+        return f"its objects begin with {object.__basicsize__} bytes, not 16"
+    return None
+
+
+def _report_unfit(reason):
+    """Tells the worker, as `Report::Unfit` in sandfleet_agent::zygote, and ends the interpreter."""
+    import json
+    import os
+
+    os.write(3, json.dumps({"unfit": {"reason": reason}}).encode())
+    os._exit(0)
+
+
 def _become_zygote():
     import os
     import sys
@@ -174,5 +212,7 @@ def _become_zygote():
     _warm.run_with(ready, begin, exit_code, leave)
 
 
+if _reason := _unfit():
+    _report_unfit(_reason)
 _become_zygote()
-del _become_zygote
+del _become_zygote, _report_unfit, _unfit, _reason

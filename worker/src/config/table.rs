@@ -225,6 +225,10 @@ settings! {
         /// Whether programs may start from interpreters that the native backend has started ahead; it
         /// takes root.
         warm: bool = "true", Kind::Boolean;
+        /// Whether the container of a program that starts from such an interpreter begins in the memory of
+        /// the process that it is copied from, as after vfork(2), so that the interpreter is copied once for
+        /// each program; if not, it is copied twice, which POSIX defines and takes longer.
+        warm_vfork: bool = "true", Kind::Boolean;
     }
 
     /// What is accepted as a job.

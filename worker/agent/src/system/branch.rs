@@ -1,5 +1,6 @@
 //! A child that works in its parent's memory while the parent waits, has a child of its own, and then
-//! becomes another program: so of a large process there is one copy and not two.
+//! becomes another program: so of a large process there is one copy and not two. And the same with two
+//! copies, by what POSIX defines. docs/decisions/warm-starts.md has what the first rests on.
 
 use std::{
     ffi::{c_int, c_uint, c_void},
@@ -8,7 +9,7 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{check, stack::Stack};
+use super::{check, fork_into, stack::Stack};
 
 /// Stacks for the parent while it waits, and for its child: neither may touch the caller's, on which the
 /// grandchild goes on.
@@ -27,7 +28,7 @@ impl Stacks {
     }
 }
 
-/// As whom [`branch`] comes back.
+/// As whom [`branch`] and [`fork_twice`] come back.
 #[derive(Debug)]
 pub(crate) enum Branch {
     /// As the caller, whose child this is. It is another program by now, or gone.
@@ -52,7 +53,15 @@ struct Branching<'a> {
 ///
 /// # Errors
 /// Those of clone(2).
-pub(crate) fn branch(
+///
+/// # Safety
+/// - `flags` has nothing but `CLONE_NEW*`.
+/// - The caller is its process's only thread, and no handler of a signal runs in the child.
+/// - `child` forks, once, and returns in the fork's child only: in the child itself it would go on with the
+///   caller's stack, on which the caller goes on as well.
+/// - Until its end the child leaves what it finds in memory such that the caller can go on with it. What it
+///   changes is changed for the caller.
+pub(crate) unsafe fn branch(
     stacks: &mut Stacks,
     flags: c_int,
     child: &mut dyn FnMut(),
@@ -60,7 +69,8 @@ pub(crate) fn branch(
     // SAFETY: all-zero contexts are valid and are filled before they are used. The caller's context is
     // left by `swapcontext` and entered again at most once in each process: here by the end of `wait`
     // (`uc_link`), in the grandchild by `setcontext`, in its own copy of an untouched stack. The stacks
-    // and `branching` outlive that, and nobody else uses them meanwhile: this process has one thread.
+    // and `branching` outlive that, and nothing else uses them meanwhile: there is one thread, as the caller
+    // says.
     unsafe {
         let mut branching = Branching {
             flags,
@@ -122,6 +132,22 @@ extern "C" fn begin(branching: *mut c_void) -> c_int {
     126
 }
 
+/// What [`branch`] does, by two forks: the child has a copy of the caller's memory, in which it does `child`.
+///
+/// # Errors
+/// Those of clone(2).
+///
+/// # Safety
+/// `flags` has nothing but `CLONE_NEW*`, and the caller is its process's only thread.
+pub(crate) unsafe fn fork_twice(flags: c_int, child: &mut dyn FnMut()) -> io::Result<Branch> {
+    // SAFETY: as the caller promises.
+    if let Some(child) = unsafe { fork_into(flags) }? {
+        return Ok(Branch::Caller(child));
+    }
+    child();
+    Ok(Branch::Grandchild)
+}
+
 /// Where the kernel writes on which processor a thread is: a place of the C library's, that of the thread that
 /// asked for it and of its copies. The kernel stops for a child that works in its parent's memory, and so for
 /// that child's children.
@@ -181,39 +207,62 @@ mod tests {
     use super::*;
     use crate::system;
 
+    /// Has a grandchild three times; says each time whether the caller sees what the child did in memory.
+    ///
     /// Tests are threads of one process, and what is tested is for processes with one thread; so the
     /// grandchild only does what any process may do after a fork.
-    #[test]
-    fn a_grandchild_goes_on_where_the_caller_was() {
+    fn sees_what_its_child_does(
+        mut start: impl FnMut(&mut dyn FnMut()) -> io::Result<Branch>,
+    ) -> [bool; 3] {
         let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let mut stacks = Stacks::new().expect("two stacks");
-        for round in 0..3u8 {
+        [0, 1, 2].map(|round: u8| {
             let mut number = round;
             let parent = rustix::process::getpid();
             let mut child = || {
                 number += 100;
-                match system::fork() {
+                // SAFETY: the grandchild does what is async-signal-safe only.
+                match unsafe { system::fork() } {
                     Ok(None) => {}
                     // As an exec would: the caller goes on.
                     _ => system::exit(0),
                 }
             };
-            match branch(&mut stacks, 0, &mut child).expect("possible") {
+            match start(&mut child).expect("possible") {
                 Branch::Caller(child) => {
                     assert_eq!(rustix::process::getpid(), parent);
-                    let _ = waitpid(Some(child), WaitOptions::empty());
+                    waitpid(Some(child), WaitOptions::empty()).expect("a child");
                 }
                 Branch::Grandchild => {
                     let is_own = rustix::process::getpid() != parent;
                     // SAFETY: takes no pointer.
                     let processor = unsafe { libc::sched_getcpu() };
-                    let _ = theirs.write_all(&[number, u8::from(is_own), u8::from(processor >= 0)]);
-                    system::exit(0);
+                    let said = [number, u8::from(is_own), u8::from(processor >= 0)];
+                    system::exit(theirs.write_all(&said).is_err().into());
                 }
             }
             let mut said = [0; 3];
             ours.read_exact(&mut said).expect("three bytes");
             assert_eq!(said, [100 + round, 1, 1]);
-        }
+            // Written behind the compiler's back.
+            // SAFETY: a reference's own number.
+            unsafe { ptr::read_volatile(&raw const number) != round }
+        })
+    }
+
+    #[test]
+    fn a_grandchild_goes_on_where_the_caller_was() {
+        let mut stacks = Stacks::new().expect("two stacks");
+        let seen = sees_what_its_child_does(|child| {
+            // SAFETY: no signal has a handler that does anything; the child forks once.
+            unsafe { branch(&mut stacks, 0, child) }
+        });
+        assert_eq!(seen, [true; 3], "the child works in the caller's memory");
+    }
+
+    #[test]
+    fn a_grandchild_by_two_forks_goes_on_there_too_and_its_parent_has_memory_of_its_own() {
+        // SAFETY: the child and the grandchild do what is async-signal-safe only.
+        let seen = sees_what_its_child_does(|child| unsafe { fork_twice(0, child) });
+        assert_eq!(seen, [false; 3], "the child works in a copy");
     }
 }

@@ -1,4 +1,5 @@
-//! The few system calls that no safe wrapper offers: the one home of `unsafe`.
+//! The few system calls that no safe wrapper offers. Functions whose callers have to keep a contract are
+//! `unsafe` and say under "Safety" which; the callers say how they keep it.
 #![allow(unsafe_code)]
 
 mod branch;
@@ -9,7 +10,7 @@ mod stack;
 mod start;
 
 pub(crate) use self::{
-    branch::{Branch, Stacks, branch},
+    branch::{Branch, Stacks, branch, fork_twice},
     memory::collapse_memory,
     signals::{SignalEffects, block_stop_signals, child_signals, forget_signal_effects},
     spawn::spawn,
@@ -28,15 +29,18 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Starts a child in the namespaces of `flags` (`CLONE_NEW*`), as `fork` would: the child goes on
-/// with a copy of the memory. `None` in the child.
+/// Starts a child in the namespaces of `flags`, as `fork` would: the child goes on with a copy of the
+/// memory. `None` in the child.
 ///
 /// # Errors
 /// Those of clone(2).
-pub(crate) fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
+///
+/// # Safety
+/// `flags` has nothing but `CLONE_NEW*`, and the caller is its process's only thread: a lock that another
+/// one held would stay locked in the child for ever.
+pub(crate) unsafe fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
     // SAFETY: without CLONE_VM and with a null stack this is a fork; both processes go on with
-    // memory of their own. The caller is single-threaded (the launcher starts no thread), so no
-    // lock can be held by a thread that the child doesn't have. No pointer is passed.
+    // memory of their own. No pointer is passed.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32))
 }
@@ -45,8 +49,12 @@ pub(crate) fn fork_into(flags: libc::c_int) -> io::Result<Option<Pid>> {
 ///
 /// # Errors
 /// Those of fork(2).
-pub(crate) fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: takes no pointer. The caller is single-threaded, as above.
+///
+/// # Safety
+/// The caller is its process's only thread, as for [`fork_into`]; or the child calls nothing but what
+/// POSIX calls async-signal-safe.
+pub(crate) unsafe fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: takes no pointer; the rest is as the caller promises.
     let pid = check(unsafe { libc::fork() }.into())?;
     Ok(Pid::from_raw(pid as i32))
 }
@@ -79,13 +87,12 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Moves this process into new namespaces of `flags`.
+/// Moves this thread, which should be its process's only one, into new namespaces of `flags`.
 ///
 /// # Errors
 /// Those of unshare(2).
 pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
-    // SAFETY: takes no pointer; the process is single-threaded, so no other thread is surprised
-    // by namespaces that it doesn't share any more.
+    // SAFETY: takes no pointer, and what memory a process has is no matter of namespaces.
     check(unsafe { libc::unshare(flags) }.into()).map(drop)
 }
 
@@ -159,9 +166,13 @@ pub(crate) fn set_mount_attributes(tree: BorrowedFd<'_>, set: u64) -> io::Result
 ///
 /// # Errors
 /// Those of dup2(2).
-pub(crate) fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    // SAFETY: takes no pointer. The caller is about to exec and uses no other descriptor with that
-    // number any more. If it has the number already, nothing is done but for the flag.
+///
+/// # Safety
+/// Nothing in this process uses what has the number so far, and closes, any more, unless that is
+/// `descriptor` itself.
+pub(crate) unsafe fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: takes no pointer, and closes what the caller says that nothing uses. If the descriptor has
+    // the number already, nothing is done but for the flag.
     unsafe {
         check(libc::dup2(descriptor.as_raw_fd(), number).into())?;
     }
@@ -177,14 +188,15 @@ pub(crate) fn bequeath(number: RawFd) -> io::Result<()> {
     check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop)
 }
 
-/// The descriptor `number`, which this process was started with for the caller alone; it ends with an
-/// exec from here on.
+/// The descriptor `number`, which this process was started with; it ends with an exec from here on.
 ///
 /// # Errors
 /// If there is none.
-pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointer, and says whether the descriptor is open at all. Whoever started this
-    // process opened it for the caller, so nobody else owns it.
+///
+/// # Safety
+/// Nothing else in this process owns the descriptor.
+pub(crate) unsafe fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer, and says whether the descriptor is open at all. The caller is its owner.
     unsafe {
         check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC).into())?;
         Ok(OwnedFd::from_raw_fd(number))
@@ -195,14 +207,16 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of close_range(2).
-pub(crate) fn close_others(keep: &mut [i32]) -> io::Result<()> {
+///
+/// # Safety
+/// From here on nothing in this process uses a descriptor that is open now and isn't kept. What still owns
+/// one is never dropped, or is dropped before this process opens another that may get the same number.
+pub(crate) unsafe fn close_others(keep: &mut [i32]) -> io::Result<()> {
     keep.sort_unstable();
     let mut from = 3;
     for fd in keep.iter().copied().chain([i32::MAX]) {
         if from < fd {
-            // SAFETY: the caller is a freshly started process that uses no descriptor but those
-            // it keeps. Objects that own the others are not used in it; those that are dropped are
-            // dropped before anything else is opened that stays open, and so close nothing.
+            // SAFETY: takes no pointer, and closes what the caller says that nothing uses.
             check(unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) })?;
         }
         from = fd.max(from - 1).saturating_add(1);
@@ -303,12 +317,12 @@ pub(crate) fn add_landlock_rule(
     .map(drop)
 }
 
-/// Puts `ruleset` before this process and all it will start, for good.
+/// Puts `ruleset` before this thread, which should be its process's only one, and all it will start, for good.
 ///
 /// # Errors
 /// Those of landlock_restrict_self(2).
 pub(crate) fn enforce_landlock(ruleset: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes no pointer; the process is single-threaded, so no thread is left outside.
+    // SAFETY: takes no pointer.
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
         .map(drop)
 }

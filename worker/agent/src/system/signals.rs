@@ -9,23 +9,30 @@ use super::check;
 
 /// Gives every signal its default effect, but for SIGPIPE, which the runtime of this program ignores
 /// and takes back for those that it starts. What is ignored stays ignored over exec: by `nohup`, by a
-/// shell's `&`, by whatever a service manager does.
+/// shell's `&`, by whatever a service manager does. Meant for this program before it does anything, and not
+/// for an interpreter, whose C library may have handlers by now that nothing would put back: for that see
+/// [`SignalEffects::take`].
 pub(crate) fn forget_signal_effects() {
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        set_default(signal);
+    }
+}
+
+/// Gives `signal` its default effect. SIGKILL and SIGSTOP are refused, harmlessly.
+fn set_default(signal: i32) {
     // The kernel's own structure, as the C library refuses the signals that it keeps for itself:
     // effect, flags, restorer, mask. All zero is the default effect.
     let default = [0u64; 4];
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: the structure is read for its fixed size and outlives the call, no old one is asked
-        // for, and this program has no handlers to lose. SIGKILL and SIGSTOP are refused, harmlessly.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                std::ptr::null_mut::<u64>(),
-                size_of::<u64>(),
-            );
-        }
+    // SAFETY: the structure is read for its fixed size and outlives the call, and no old one is asked for.
+    // The default effect needs no code of this process's. A handler that is lost is one that doesn't run.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        );
     }
 }
 
@@ -34,28 +41,40 @@ pub(crate) fn forget_signal_effects() {
 pub(crate) struct SignalEffects(Vec<(i32, libc::sigaction)>);
 
 impl SignalEffects {
-    /// Those that are in force now and aren't the default.
-    pub(crate) fn read() -> Self {
+    /// Those that are in force now and aren't the default, which all but SIGPIPE have from here on: a handler
+    /// of the interpreter's would only note the signal, for code of Python's that doesn't run here. The
+    /// signals that the C library keeps for itself stay as they are.
+    pub(crate) fn take() -> Self {
         let mut effects = Vec::new();
         for signal in 1..32 {
             // SAFETY: the structure is plain data that the kernel fills and that outlives the call; no
             // new effect is set.
-            unsafe {
+            let effect = unsafe {
                 let mut effect = std::mem::zeroed::<libc::sigaction>();
                 let read = libc::sigaction(signal, std::ptr::null(), &mut effect);
-                if read == 0 && effect.sa_sigaction != libc::SIG_DFL {
-                    effects.push((signal, effect));
-                }
+                (read == 0 && effect.sa_sigaction != libc::SIG_DFL).then_some(effect)
+            };
+            let Some(effect) = effect else { continue };
+            effects.push((signal, effect));
+            if signal != libc::SIGPIPE {
+                set_default(signal);
             }
         }
         Self(effects)
     }
 
     /// Puts them in force again, and blocks no signal any more.
-    pub(crate) fn restore(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of sigaction(2) and sigprocmask(2).
+    ///
+    /// # Safety
+    /// They were taken by this process, or by one that this is a copy of, and no library has been unloaded
+    /// since then: a handler is code that is still there.
+    pub(crate) unsafe fn restore(&self) -> io::Result<()> {
         for (signal, effect) in &self.0 {
-            // SAFETY: the effect is one that this very process image had before, so a handler in it is
-            // code that is still there.
+            // SAFETY: the effect is one that was in force, with a handler that is still there, as the caller
+            // says.
             let set = unsafe { libc::sigaction(*signal, effect, std::ptr::null_mut()) };
             check(set.into())?;
         }

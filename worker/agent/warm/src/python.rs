@@ -1,46 +1,28 @@
-//! What is used of CPython's C interface: the one home of `unsafe` in this crate.
+//! What is used of CPython's C interface.
 //!
-//! All of it is called with the interpreter's lock held, in its only thread. The names are there in
-//! every CPython from 3.8 on; where one is missing the module can't be loaded, and programs start cold.
+//! All of it is called with the interpreter's lock held, in its only thread, and in interpreters that
+//! `sitecustomize.py` has found to be of a version and a build that these layouts are those of: what structures
+//! look like, and what functions take, is from `pyo3-ffi`, for CPython's stable interface since 3.9.
 #![allow(unsafe_code)]
 
 use std::{
     cell::UnsafeCell,
-    ffi::{CStr, c_char, c_int, c_long, c_void},
+    ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::atomic::{AtomicPtr, Ordering},
 };
 
+use pyo3_ffi::{
+    METH_VARARGS, Py_DecRef, Py_Exit, Py_FinalizeEx, Py_IncRef, Py_None, Py_file_input,
+    PyDict_Next, PyErr_ExceptionMatches, PyErr_Fetch, PyErr_NormalizeException, PyErr_Print,
+    PyErr_SetString, PyExc_KeyboardInterrupt, PyExc_OSError, PyExc_SystemExit, PyImport_AddModule,
+    PyList_Append, PyList_New, PyList_SetItem, PyLong_AsLong, PyLong_FromLong, PyMethodDef,
+    PyMethodDefPointer, PyModule_Create, PyModule_GetDict, PyModuleDef, PyModuleDef_HEAD_INIT,
+    PyOS_AfterFork_Child, PyOS_AfterFork_Parent, PyOS_BeforeFork, PyObject,
+    PyObject_CallFunctionObjArgs, PyObject_CallObject, PySet_Contains, PyTuple_GetItem,
+    PyTuple_New, PyTuple_SetItem, PyUnicode_DecodeFSDefaultAndSize,
+};
 use sandfleet_agent::zygote::Changes;
-
-/// An object of the interpreter's.
-#[repr(C)]
-struct Object([u8; 0]);
-
-type Function = unsafe extern "C" fn(*mut Object, *mut Object) -> *mut Object;
-
-#[repr(C)]
-struct Method {
-    name: *const c_char,
-    function: Option<Function>,
-    flags: c_int,
-    doc: *const c_char,
-}
-
-/// `PyModuleDef`, with its head.
-#[repr(C)]
-struct Module {
-    references: isize,
-    kind: *mut Object,
-    init: *mut c_void,
-    index: isize,
-    copy: *mut Object,
-    name: *const c_char,
-    doc: *const c_char,
-    size: isize,
-    methods: *mut Method,
-    rest: [*mut c_void; 4],
-}
 
 /// Something that the interpreter keeps for itself once it was given it.
 struct Given<T>(UnsafeCell<T>);
@@ -48,123 +30,83 @@ struct Given<T>(UnsafeCell<T>);
 // SAFETY: only the interpreter touches what is inside, and only under its lock.
 unsafe impl<T> Sync for Given<T> {}
 
-/// `PYTHON_ABI_VERSION`.
-const ABI: c_int = 3;
-const POSITIONAL_ARGUMENTS: c_int = 0x1;
-/// `Py_file_input`.
-const WHOLE_FILE: c_int = 257;
-
+// Not of the stable interface, and the same in every version that is known: sitecustomize.py names these.
 unsafe extern "C" {
-    static PyExc_KeyboardInterrupt: *mut Object;
-    static PyExc_OSError: *mut Object;
-    static PyExc_SystemExit: *mut Object;
-    /// `None` itself.
-    static mut _Py_NoneStruct: Object;
-
-    fn PyDict_Next(
-        dictionary: *mut Object,
-        position: *mut isize,
-        key: *mut *mut Object,
-        value: *mut *mut Object,
-    ) -> c_int;
-    fn PyErr_ExceptionMatches(kind: *mut Object) -> c_int;
-    fn PyErr_Fetch(kind: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
-    fn PyErr_NormalizeException(
-        kind: *mut *mut Object,
-        value: *mut *mut Object,
-        traceback: *mut *mut Object,
-    );
-    fn PyErr_Print();
-    fn PyErr_SetString(kind: *mut Object, text: *const c_char);
-    fn PyImport_AddModule(name: *const c_char) -> *mut Object;
-    fn PyList_Append(list: *mut Object, item: *mut Object) -> c_int;
-    fn PyList_New(length: isize) -> *mut Object;
-    fn PyList_SetItem(list: *mut Object, index: isize, item: *mut Object) -> c_int;
-    fn PyLong_AsLong(number: *mut Object) -> c_long;
-    fn PyLong_FromLong(number: c_long) -> *mut Object;
-    fn PyModule_Create2(module: *mut Module, abi: c_int) -> *mut Object;
-    fn PyModule_GetDict(module: *mut Object) -> *mut Object;
-    fn PyOS_AfterFork_Child();
-    fn PyOS_AfterFork_Parent();
-    fn PyOS_BeforeFork();
-    fn PyObject_CallFunctionObjArgs(callable: *mut Object, ...) -> *mut Object;
-    fn PyObject_CallObject(callable: *mut Object, arguments: *mut Object) -> *mut Object;
     fn PyRun_FileExFlags(
         file: *mut libc::FILE,
         name: *const c_char,
         start: c_int,
-        globals: *mut Object,
-        locals: *mut Object,
+        globals: *mut PyObject,
+        locals: *mut PyObject,
         close: c_int,
         flags: *mut c_void,
-    ) -> *mut Object;
-    fn PySet_Contains(set: *mut Object, key: *mut Object) -> c_int;
+    ) -> *mut PyObject;
     fn PySys_AddAuditHook(
-        hook: unsafe extern "C" fn(*const c_char, *mut Object, *mut c_void) -> c_int,
+        hook: unsafe extern "C" fn(*const c_char, *mut PyObject, *mut c_void) -> c_int,
         data: *mut c_void,
     ) -> c_int;
-    fn PyTuple_GetItem(tuple: *mut Object, index: isize) -> *mut Object;
-    fn PyTuple_New(length: isize) -> *mut Object;
-    fn PyTuple_SetItem(tuple: *mut Object, index: isize, item: *mut Object) -> c_int;
-    fn PyUnicode_AsUTF8(text: *mut Object) -> *const c_char;
-    fn PyUnicode_DecodeFSDefaultAndSize(bytes: *const c_char, length: isize) -> *mut Object;
-    fn Py_Exit(code: c_int) -> !;
-    fn Py_DecRef(object: *mut Object);
-    fn Py_FinalizeEx() -> c_int;
-    fn Py_IncRef(object: *mut Object);
+    fn PyUnicode_AsUTF8(text: *mut PyObject) -> *const c_char;
 }
 
-static METHODS: Given<[Method; 3]> = Given(UnsafeCell::new([
-    Method {
-        name: c"run_with".as_ptr(),
-        function: Some(run_with),
-        flags: POSITIONAL_ARGUMENTS,
-        doc: ptr::null(),
+static METHODS: Given<[PyMethodDef; 3]> = Given(UnsafeCell::new([
+    PyMethodDef {
+        ml_name: c"run_with".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunction: run_with },
+        ml_flags: METH_VARARGS,
+        ml_doc: ptr::null(),
     },
-    Method {
-        name: c"added".as_ptr(),
-        function: Some(added),
-        flags: POSITIONAL_ARGUMENTS,
-        doc: ptr::null(),
+    PyMethodDef {
+        ml_name: c"added".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunction: added },
+        ml_flags: METH_VARARGS,
+        ml_doc: ptr::null(),
     },
-    Method { name: ptr::null(), function: None, flags: 0, doc: ptr::null() },
+    PyMethodDef::zeroed(),
 ]));
 
-static MODULE: Given<Module> = Given(UnsafeCell::new(Module {
-    references: 1,
-    kind: ptr::null_mut(),
-    init: ptr::null_mut(),
-    index: 0,
-    copy: ptr::null_mut(),
-    name: c"_warm".as_ptr(),
-    doc: ptr::null(),
-    size: -1,
-    methods: METHODS.0.get().cast(),
-    rest: [ptr::null_mut(); 4],
+static MODULE: Given<PyModuleDef> = Given(UnsafeCell::new(PyModuleDef {
+    m_base: PyModuleDef_HEAD_INIT,
+    m_name: c"_warm".as_ptr(),
+    m_doc: ptr::null(),
+    m_size: -1,
+    m_methods: METHODS.0.get().cast(),
+    m_slots: ptr::null_mut(),
+    m_traverse: None,
+    m_clear: None,
+    m_free: None,
 }));
 
 /// What the interpreter calls to have the module.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn PyInit__warm() -> *mut Object {
+unsafe extern "C" fn PyInit__warm() -> *mut PyObject {
     // SAFETY: the definition lives for ever and is the interpreter's from here on.
-    unsafe { PyModule_Create2(MODULE.0.get(), ABI) }
+    unsafe { PyModule_Create(MODULE.0.get()) }
 }
 
 /// What the interpreter's own fork does before it forks.
-pub(crate) fn before_fork() {
-    // SAFETY: called with the lock held, in pairs with one of the following, as these are.
+///
+/// # Safety
+/// The lock is held, and one of the following is called next.
+pub(crate) unsafe fn before_fork() {
+    // SAFETY: as the caller promises.
     unsafe { PyOS_BeforeFork() }
 }
 
 /// What it does afterwards, in the parent.
-pub(crate) fn after_fork_in_parent() {
-    // SAFETY: as above.
+///
+/// # Safety
+/// The lock is held, and [`before_fork`] was called before.
+pub(crate) unsafe fn after_fork_in_parent() {
+    // SAFETY: as the caller promises.
     unsafe { PyOS_AfterFork_Parent() }
 }
 
 /// What it does afterwards, in the child.
-pub(crate) fn after_fork_in_child() {
-    // SAFETY: as above.
+///
+/// # Safety
+/// As for [`after_fork_in_parent`].
+pub(crate) unsafe fn after_fork_in_child() {
+    // SAFETY: as the caller promises.
     unsafe { PyOS_AfterFork_Child() }
 }
 
@@ -173,13 +115,13 @@ pub(crate) fn after_fork_in_child() {
 ///
 /// # Safety
 /// The lock is held. Every new object is given to the list or tuple that it is put into.
-unsafe fn given(changes: &Changes) -> *mut Object {
+unsafe fn given(changes: &Changes) -> *mut PyObject {
     // SAFETY: pointers and lengths are those of living strings, which are copied.
     let text = |text: &str| unsafe {
         PyUnicode_DecodeFSDefaultAndSize(text.as_ptr().cast(), text.len() as isize)
     };
     // SAFETY: as the function says; the list has room for as many items as there are.
-    let list = |items: &mut dyn ExactSizeIterator<Item = *mut Object>| unsafe {
+    let list = |items: &mut dyn ExactSizeIterator<Item = *mut PyObject>| unsafe {
         let list = PyList_New(items.len() as isize);
         for (index, item) in items.enumerate() {
             PyList_SetItem(list, index as isize, item);
@@ -188,7 +130,7 @@ unsafe fn given(changes: &Changes) -> *mut Object {
     };
     // SAFETY: as the function says; `None` is counted like any other object.
     unsafe {
-        let none = &raw mut _Py_NoneStruct;
+        let none = Py_None();
         Py_IncRef(none);
         Py_IncRef(none);
         let command = changes
@@ -204,7 +146,7 @@ unsafe fn given(changes: &Changes) -> *mut Object {
 
 /// # Safety
 /// The lock is held, and both objects are given away.
-unsafe fn pair(one: *mut Object, other: *mut Object) -> *mut Object {
+unsafe fn pair(one: *mut PyObject, other: *mut PyObject) -> *mut PyObject {
     // SAFETY: as the function says.
     unsafe {
         let pair = PyTuple_New(2);
@@ -216,7 +158,7 @@ unsafe fn pair(one: *mut Object, other: *mut Object) -> *mut Object {
 
 /// `added(dictionary, known)`: its keys that aren't in the set `known`. A loop in Python would count
 /// itself a user of every key, and so write to every page that one is on.
-unsafe extern "C" fn added(_: *mut Object, arguments: *mut Object) -> *mut Object {
+unsafe extern "C" fn added(_: *mut PyObject, arguments: *mut PyObject) -> *mut PyObject {
     // SAFETY: the lock is held; the arguments are a tuple with a dictionary and a set, and what they
     // and the dictionary hold is borrowed. Keys are strings, unless the program has put something else
     // there, and then it is its own memory that it may put into disorder.
@@ -241,13 +183,13 @@ unsafe extern "C" fn added(_: *mut Object, arguments: *mut Object) -> *mut Objec
 
 /// What is called in the zygote before there are programs; and in a program before its file is run, with
 /// its wish to exit, and in the end.
-static READY: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
-static BEGIN: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
-static EXIT_CODE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
-static LEAVE: AtomicPtr<Object> = AtomicPtr::new(ptr::null_mut());
+static READY: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static BEGIN: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static EXIT_CODE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static LEAVE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// `run_with(ready, begin, exit_code, leave)`.
-unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Object {
+unsafe extern "C" fn run_with(_: *mut PyObject, arguments: *mut PyObject) -> *mut PyObject {
     // SAFETY: the lock is held; the arguments are a tuple, whose items are borrowed and then kept for
     // ever. An index that isn't there gives null and an exception, which is handed on.
     unsafe {
@@ -270,7 +212,7 @@ unsafe extern "C" fn run_with(_: *mut Object, arguments: *mut Object) -> *mut Ob
 /// in the interpreter's place in every program.
 unsafe extern "C" fn on_event(
     event: *const c_char,
-    arguments: *mut Object,
+    arguments: *mut PyObject,
     _: *mut c_void,
 ) -> c_int {
     // SAFETY: events are C strings; the arguments of this one are a tuple with the file's name.
@@ -287,7 +229,7 @@ unsafe extern "C" fn on_event(
         if name.is_null() {
             return -1;
         }
-        if PyObject_CallFunctionObjArgs(ready, ptr::null_mut::<Object>()).is_null() {
+        if PyObject_CallFunctionObjArgs(ready, ptr::null_mut::<PyObject>()).is_null() {
             return -1;
         }
         let changes = match crate::serve() {
@@ -310,7 +252,7 @@ unsafe extern "C" fn on_event(
         }
         let globals = PyModule_GetDict(PyImport_AddModule(c"__main__".as_ptr()));
         let (close, flags) = (1, ptr::null_mut());
-        let done = PyRun_FileExFlags(file, name, WHOLE_FILE, globals, globals, close, flags);
+        let done = PyRun_FileExFlags(file, name, Py_file_input, globals, globals, close, flags);
         leave(!done.is_null())
     }
 }
@@ -358,11 +300,11 @@ unsafe fn leave(done: bool) -> ! {
 ///
 /// # Safety
 /// The lock is held.
-unsafe fn call(callable: &AtomicPtr<Object>, argument: *mut Object) -> *mut Object {
+unsafe fn call(callable: &AtomicPtr<PyObject>, argument: *mut PyObject) -> *mut PyObject {
     // SAFETY: as the function says; the list of arguments ends with null.
     unsafe {
         let callable = callable.load(Ordering::Relaxed);
-        let result = PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<Object>());
+        let result = PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<PyObject>());
         if result.is_null() {
             PyErr_Print();
             Py_Exit(1);

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::zygote::Zygote;
+use super::zygote::{StartError, Zygote};
 use crate::catalogue::WarmStart;
 
 /// A program alone is started sooner cold: an interpreter is worth its start from this program on.
@@ -29,6 +29,8 @@ struct Place {
     zygote: Option<Arc<Zygote>>,
     asked: u32,
     is_starting: bool,
+    /// No interpreter of this command can be made warm.
+    is_unfit: bool,
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -46,10 +48,11 @@ impl Nursery {
         let place = places.entry(name.to_owned()).or_default();
         place.asked = place.asked.saturating_add(1);
         let is_wanted = place.zygote.as_ref().map_or(place.asked >= WORTH_IT, |old| old.is_worn());
-        if is_wanted && !place.is_starting && place.not_before.is_none_or(|at| at <= Instant::now())
-        {
+        if is_wanted && place.may_start() {
             place.is_starting = true;
-            tokio::spawn(begin(start.clone(), self.places.clone()));
+            let same_command = |other: &&Arc<WarmStart>| other.command == start.command;
+            let alike = self.starts.values().filter(same_command).map(|other| other.name.clone());
+            tokio::spawn(begin(start.clone(), alike.collect(), self.places.clone()));
         }
         let zygote = place.zygote.clone()?;
         zygote.count();
@@ -77,16 +80,35 @@ impl Nursery {
 }
 
 impl Place {
+    fn may_start(&self) -> bool {
+        let is_due = self.not_before.is_none_or(|at| at <= Instant::now());
+        is_due && !self.is_starting && !self.is_unfit
+    }
+
     fn back_off(&mut self) {
         self.pause = (self.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.not_before = Some(Instant::now() + self.pause);
     }
 }
 
-async fn begin(start: Arc<WarmStart>, places: Arc<Mutex<BTreeMap<String, Place>>>) {
+/// Starts an interpreter. What makes it unfit makes those unfit too that have the same command.
+async fn begin(
+    start: Arc<WarmStart>,
+    alike: Vec<String>,
+    places: Arc<Mutex<BTreeMap<String, Place>>>,
+) {
     let begun = Instant::now();
     let started = Zygote::start(&start).await;
-    let mut places = lock(&places);
+    settle(&start, alike, &mut lock(&places), started, begun);
+}
+
+fn settle(
+    start: &WarmStart,
+    alike: Vec<String>,
+    places: &mut BTreeMap<String, Place>,
+    started: Result<Zygote, StartError>,
+    begun: Instant,
+) {
     let place = places.entry(start.name.clone()).or_default();
     place.is_starting = false;
     match started {
@@ -98,7 +120,20 @@ async fn begin(start: Arc<WarmStart>, places: Arc<Mutex<BTreeMap<String, Place>>
             }
             place.pause = Duration::ZERO;
         }
-        Err(error) => {
+        Err(StartError::Unfit(reason)) => {
+            let is_known = place.is_unfit;
+            for name in alike {
+                places.entry(name).or_default().is_unfit = true;
+            }
+            if !is_known {
+                let command = start.command.first().map_or("", String::as_str);
+                warn!(
+                    command,
+                    reason, "this interpreter can't be started ahead: its programs start cold"
+                );
+            }
+        }
+        Err(StartError::Failed(error)) => {
             place.back_off();
             let pause = place.pause;
             warn!(
@@ -112,4 +147,30 @@ async fn begin(start: Arc<WarmStart>, places: Arc<Mutex<BTreeMap<String, Place>>
 fn lock(places: &Mutex<BTreeMap<String, Place>>) -> MutexGuard<'_, BTreeMap<String, Place>> {
     // Every change is whole before anything can panic.
     places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    #[test]
+    fn an_unfit_interpreter_is_not_started_again_and_neither_is_one_of_the_same_command() {
+        let starts = Catalogue::embedded().warm_starts();
+        let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        let failed = || Err(StartError::Failed(std::io::Error::other("for now")));
+        settle(&starts[0], Vec::new(), &mut places, failed(), Instant::now());
+        let place = places.get_mut(&starts[0].name).expect("settled");
+        assert!(!place.may_start(), "not at once");
+        place.not_before = None;
+        assert!(place.may_start(), "what failed is tried again");
+        let alike = starts.iter().map(|start| start.name.clone()).collect();
+        let unfit = Err(StartError::Unfit("a debug build".into()));
+        settle(&starts[0], alike, &mut places, unfit, Instant::now());
+        assert!(starts.len() > 1 && places.len() == starts.len());
+        for (name, place) in &places {
+            assert_eq!(place.not_before, None);
+            assert!(!place.may_start(), "{name}");
+        }
+    }
 }

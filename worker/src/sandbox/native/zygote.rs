@@ -45,12 +45,28 @@ pub(crate) struct Zygote {
     born: Instant,
     programs: AtomicU32,
     max_programs: u32,
+    vfork: bool,
     retired: AtomicBool,
+}
+
+/// Why there is no warm interpreter.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// It is one that can't be made warm, however often it is tried.
+    Unfit(String),
+    /// It didn't come about this time.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Zygote {
     /// Starts one and waits until copies can be made.
-    pub(crate) async fn start(warm: &WarmStart) -> io::Result<Self> {
+    pub(crate) async fn start(warm: &WarmStart) -> Result<Self, StartError> {
         let (channel, theirs) = Channel::pair()?;
         // Pipes, since programs have pipes there, and the interpreter looks at its start.
         let mut process = launcher::spawn("zygote", theirs, Stdio::piped(), Stdio::piped())?;
@@ -77,17 +93,19 @@ impl Zygote {
             channel.send(&command, &descriptors).await?;
             channel.receive().await
         };
-        match timeout(START_DEADLINE, ready).await?? {
+        match timeout(START_DEADLINE, ready).await.map_err(io::Error::from)?? {
             Report::Ready => Ok(Self {
                 channel: Mutex::new(channel),
                 _process: process,
                 born: Instant::now(),
                 programs: AtomicU32::new(0),
                 max_programs: warm.max_programs,
+                vfork: warm.vfork,
                 retired: AtomicBool::new(false),
             }),
-            Report::Failed { reason } => Err(io::Error::other(reason)),
-            Report::Copied { .. } => Err(io::Error::other("a copy that nobody asked for")),
+            Report::Unfit { reason } => Err(StartError::Unfit(reason)),
+            Report::Failed { reason } => Err(io::Error::other(reason).into()),
+            Report::Copied { .. } => Err(io::Error::other("a copy that nobody asked for").into()),
         }
     }
 
@@ -97,7 +115,7 @@ impl Zygote {
         // One question at a time: answers carry no name.
         let channel = self.channel.lock().await;
         let copied = async {
-            channel.send(&Command::Copy, &[theirs.as_fd()]).await?;
+            channel.send(&Command::Copy { vfork: self.vfork }, &[theirs.as_fd()]).await?;
             channel.receive().await
         };
         match timeout(COPY_DEADLINE, copied).await?? {

@@ -8,6 +8,7 @@ packages=(
     "rabbitmq-server:$rabbitmq_bin/rabbitmq-server" redis-server:redis-server docker.io:dockerd iptables:iptables
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
     python3-pandas: python3-matplotlib: # what most programs start warm for
+    apparmor:apparmor_parser            # its language has no other parser
 )
 
 # What the suite `hostile` runs as ordinary programs.
@@ -64,6 +65,7 @@ disable_units() {
     local package
     for package in "$@"; do
         case $package in
+            apparmor) systemctl --quiet disable apparmor.service ;;
             docker.io) systemctl --quiet disable docker.service docker.socket containerd.service ;;
             *-server) systemctl --quiet disable "$package.service" ;;
         esac

@@ -5,11 +5,13 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use proptest::{collection::vec, prelude::*};
+use serde_json::Value;
 
 use crate::{
     artifacts::{self, Inputs},
     frame::{self, HEADER, Kind, MAX_PAYLOAD, Sender},
     message::{Bounds, FileHeader, Order},
+    seal::Key,
 };
 
 fn bounds() -> Bounds {
@@ -120,16 +122,97 @@ proptest! {
     }
 
     #[test]
-    fn any_payload_is_a_message_or_refused(
-        bytes in prop_oneof![vec(any::<u8>(), 0..64), "[\\[\\]{}\",:a-z0-9.\\-e]{0,200}".prop_map(String::into_bytes)],
+    fn an_order_that_was_damaged_is_refused_or_says_what_is_understood(
+        at in any::<prop::sample::Index>(),
+        damage in prop_oneof![
+            any::<u8>().prop_map(|byte| vec![byte]),
+            "[\\[\\]{}\",:a-z0-9.\\-e]{0,20}".prop_map(String::into_bytes),
+        ],
+        cut in 0..40usize,
     ) {
-        let _ = serde_json::from_slice::<Order>(&bytes);
-        let _ = serde_json::from_slice::<FileHeader>(&bytes);
+        let mut bytes = serde_json::to_vec(&order()).expect("serialises");
+        let at = at.index(bytes.len());
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, damage);
+        if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
+            let said: Value = serde_json::from_slice(&bytes).expect("it was an order");
+            let understood = serde_json::to_value(&order).expect("serialises");
+            for (name, value) in understood.as_object().expect("an object") {
+                prop_assert_eq!(Some(value), said.get(name), "{}", name);
+            }
+        }
     }
 
     #[test]
-    fn a_glob_of_any_form_matches_or_does_not(glob in glob(), path in "[a-z/.*{}]{0,40}|\\PC{0,12}") {
-        let _ = fast_glob::glob_match(&glob, &path);
+    fn any_bytes_are_no_order_and_no_file(bytes in vec(any::<u8>(), 0..64)) {
+        // Shorter than any order; and a file's header by chance is none of 64 bytes at random.
+        prop_assert!(serde_json::from_slice::<Order>(&bytes).is_err());
+        prop_assert!(serde_json::from_slice::<FileHeader>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_plain_glob_matches_what_it_says(
+        glob in "[ab?]{0,2}\\*?[ab?]{1,2}(/[ab?]{1,3}){0,2}",
+        path in "[ab]{1,4}(/[ab]{1,3}){0,2}",
+    ) {
+        prop_assert_eq!(fast_glob::glob_match(&glob, &path), says(glob.as_bytes(), path.as_bytes()));
+    }
+
+    #[test]
+    fn nothing_matches_both_a_glob_of_any_form_and_its_negation(
+        glob in glob(),
+        path in "[a-z/.*{}]{0,40}|\\PC{0,12}",
+    ) {
+        let is_match = |glob: &str| fast_glob::glob_match(glob, &path);
+        let negation = format!("!{glob}");
+        let (is_match, is_other) = (is_match(&glob), is_match(&negation));
+        prop_assert!(!(is_match && is_other), "{} and {}", glob, negation);
+    }
+}
+
+fn order() -> Order {
+    Order {
+        key: Key([7; 32]),
+        command: vec!["/usr/bin/python3".into(), "main.py".into()],
+        environment: vec![("HOME".into(), "/box".into())],
+        artifacts: vec!["**".into()],
+        bounds: bounds(),
+    }
+}
+
+/// What a glob of letters, `?`, `*` and `/` means, by its definition.
+fn says(glob: &[u8], path: &[u8]) -> bool {
+    match (glob, path) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) if says(rest, path) => true,
+        ([b'*', ..], [byte, left @ ..]) => *byte != b'/' && says(glob, left),
+        ([b'?', rest @ ..], [byte, left @ ..]) => *byte != b'/' && says(rest, left),
+        ([letter, rest @ ..], [byte, left @ ..]) => letter == byte && says(rest, left),
+        _ => false,
+    }
+}
+
+/// Whatever is missing in an order is asked for, by name.
+#[test]
+fn an_order_without_one_of_its_fields_is_refused() {
+    let whole = serde_json::to_value(order()).expect("serialises");
+    assert_eq!(serde_json::from_value::<Order>(whole.clone()).expect("whole"), order());
+    let lacks = |order: Value, name: &str| {
+        let error = serde_json::from_value::<Order>(order).expect_err(name);
+        assert!(error.to_string().contains(&format!("missing field `{name}`")), "{error}");
+    };
+    let names = |value: &Value| value.as_object().expect("fields").keys().cloned().collect();
+    let (fields, bounds): (Vec<String>, Vec<String>) = (names(&whole), names(&whole["bounds"]));
+    assert!(fields.len() == 5 && bounds.len() == 13, "{fields:?} {bounds:?}");
+    for name in fields {
+        let mut order = whole.clone();
+        order.as_object_mut().expect("fields").remove(&name);
+        lacks(order, &name);
+    }
+    for name in bounds {
+        let mut order = whole.clone();
+        order["bounds"].as_object_mut().expect("fields").remove(&name);
+        lacks(order, &name);
     }
 }
 
@@ -151,6 +234,7 @@ proptest! {
         let top = outside.path().join("box");
         fs::create_dir(&top).expect("room");
         fs::write(outside.path().join("secret"), "secret").expect("room");
+        let mut leaves = 0;
         for (components, left) in &tree {
             let mut path = top.clone();
             path.extend(components.iter().map(|name| OsStr::from_bytes(name)));
@@ -161,16 +245,21 @@ proptest! {
             if !is_inside || path.symlink_metadata().is_ok() {
                 continue;
             }
-            let _ = match left {
+            match left {
                 Left::File(content) => fs::write(&path, content),
                 Left::Directory => fs::create_dir(&path),
                 Left::Link(target) => {
                     std::os::unix::fs::symlink(OsStr::from_bytes(target), &path)
                 }
                 Left::OtherName => fs::hard_link(outside.path().join("secret"), &path),
-            };
+            }
+            .expect("there is room, and nothing of that name");
+            leaves += usize::from(!matches!(left, Left::Directory));
         }
-        let (files, _) = collect(&top, &globs);
+        let (files, refused) = collect(&top, &globs);
+        if globs.iter().any(|glob| glob == "**") {
+            prop_assert!(files.len() + refused >= leaves, "nothing is left out silently");
+        }
         prop_assert!(files.len() as u64 <= bounds().artifact_count);
         prop_assert!(files.iter().map(|(header, _)| header.size).sum::<u64>() <= bounds().artifact_bytes);
         for (header, content) in &files {

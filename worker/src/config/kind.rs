@@ -22,7 +22,6 @@ pub(super) enum Kind {
         min: f64,
         max: f64,
     },
-    #[allow(dead_code, reason = "a kind that settings come and go with")]
     Boolean,
     Choice(&'static [&'static str]),
     Text(&'static Form),

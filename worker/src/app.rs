@@ -38,6 +38,9 @@ use crate::{
     store::{Places, RedisConfig, RedisStore, Store},
 };
 
+/// What a worker logs once it takes jobs; tests wait for it.
+pub const READY: &str = "ready for jobs";
+
 /// The first pause before a job that the fleet failed is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
@@ -289,7 +292,7 @@ pub async fn work(
         slots = settings.worker.slots,
         backend = sandbox.description().backend,
         isolation = isolation.as_str(),
-        "ready for jobs"
+        "{READY}"
     );
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
     let enough = async {

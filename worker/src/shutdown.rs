@@ -12,6 +12,9 @@ use tracing::{info, warn};
 
 use crate::queue::Queue;
 
+/// What a worker logs when it begins to stop; tests wait for it.
+pub const STOPPING: &str = "stopping: no new jobs, running ones may finish";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
@@ -73,7 +76,7 @@ impl Shutdown {
                 return Err(format!("the queue ended unasked: {ended:?}"));
             }
         }
-        info!(grace_ms = grace.as_millis(), "stopping: no new jobs, running ones may finish");
+        info!(grace_ms = grace.as_millis(), "{STOPPING}");
         self.drain();
         let finish = async {
             // A broker that doesn't answer must not use up more than the grace period.

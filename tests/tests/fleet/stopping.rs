@@ -71,7 +71,7 @@ async fn a_second_signal_ends_the_grace_period() {
     client.submit(&job).await.expect("the broker takes it");
     running(&client, &job.job_id).await;
     worker.signal(Signal::TERM);
-    worker.logs("no new jobs").await;
+    worker.logs(sandfleet_worker::shutdown::STOPPING).await;
     worker.signal(Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
     leftovers.are_gone().await;

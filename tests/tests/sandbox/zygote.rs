@@ -192,14 +192,38 @@ async fn a_program_with_threads_can_set_its_user_though_its_interpreter_had_thre
     .await;
 }
 
+/// As matplotlib keeps a font: what the interpreter goes on reading must not be what else has the number by then,
+/// and not be read at a place that another program has moved.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interpreter_that_keeps_a_file_open_is_not_copied() {
+async fn a_file_that_an_interpreter_keeps_open_is_every_programs_own() {
     let mut starts = Catalogue::embedded().warm_starts();
-    let a_file = "import sys\nsys.kept = open('/usr/bin/python3', 'rb')";
-    // As long as another one needs to get warm, with room.
-    starts
-        .iter_mut()
-        .for_each(|start| start.rehearsal = format!("{a_file}\nimport time\ntime.sleep(0.5)"));
+    let keep = "import sys\nsys.kept = [open('/usr/bin/python3', 'rb', 0) for _ in range(9)]\n\
+                [file.read(100 + at) for at, file in enumerate(sys.kept)]";
+    starts.iter_mut().for_each(|start| start.rehearsal = keep.into());
+    natively(starts, async |sandbox| {
+        warm_up(sandbox, &python(SECRET)).await;
+        let code = r#"
+            import sys
+            others = [open("/proc/self/stat") for _ in range(20)]
+            same = open("/usr/bin/python3", "rb").read(2000)
+            print([file.read(1000) == same[at:at + 1000] for at, file in enumerate(sys.kept, 100)])
+        "#;
+        for _ in 0..3 {
+            let result = run(sandbox, &python(code)).await;
+            assert!(result.sandbox.as_ref().is_some_and(|it| it.warm), "{result:?}");
+            let stdout = result.run.expect("it ran").stdout;
+            assert_eq!(stdout, format!("[{}]\n", ["True"; 9].join(", ")));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interpreter_that_keeps_open_what_can_not_be_opened_anew_is_not_copied() {
+    let mut starts = Catalogue::embedded().warm_starts();
+    // Slowly, so that it is seen.
+    let keep = "import os, sys, time\nsys.kept = os.pipe()\ntime.sleep(0.5)";
+    starts.iter_mut().for_each(|start| start.rehearsal = keep.into());
     natively(starts, async |sandbox| {
         for is_there in [true, false] {
             eventually("an interpreter is started, and ends", async || {
@@ -208,7 +232,7 @@ async fn an_interpreter_that_keeps_a_file_open_is_not_copied() {
             })
             .await;
         }
-        assert!(!secret(sandbox).await.1, "a program of it would lack the file");
+        assert!(!secret(sandbox).await.1, "a program of it would lack the pipe");
     })
     .await;
 }

@@ -33,7 +33,7 @@ use crate::{
     program::{self, Birth, Started},
     session::{self, WORKING_DIRECTORY},
     system::{self, Branch, SignalEffects, Stacks},
-    zygote::Forking,
+    zygote::{Forking, KeptFile},
 };
 
 /// Makes containers of copies of this process.
@@ -44,6 +44,8 @@ pub(crate) struct Copies {
     effects: SignalEffects,
     /// The agent's file.
     pub(crate) agent: OwnedFd,
+    /// What the interpreter has open, and so has every program.
+    pub(crate) kept: Vec<KeptFile>,
     /// For containers that begin in this process's memory; without them they begin in a copy.
     stacks: Option<Stacks>,
 }
@@ -55,7 +57,7 @@ impl Copies {
         effects: SignalEffects,
         agent: OwnedFd,
     ) -> Self {
-        Self { forking, start, effects, agent, stacks: None }
+        Self { forking, start, effects, agent, kept: Vec::new(), stacks: None }
     }
 
     /// Has PID 1 of every container begin in this process's memory.
@@ -308,9 +310,8 @@ impl Copies {
         dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
         dup2_stdout(streams.stdout)?;
         dup2_stderr(streams.stderr)?;
-        // SAFETY: the interpreter has none of its own (`zygote::serve` refuses to copy one that has), and the
-        // launcher's are not used any more: what owns them is dropped on the way back to the interpreter,
-        // before that opens the program's file.
+        // SAFETY: those of the interpreter's are opened anew before it goes on, and the launcher's are not used
+        // any more: what owns them is dropped before that (`zygote::serve`).
         unsafe { system::close_others(&mut []) }?;
         // What it was in so far is hidden by the container's own.
         chdir(WORKING_DIRECTORY)?;

@@ -11,8 +11,9 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Read},
+    mem,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use std::{
 };
 
 use rustix::{
+    fs::{FileType, OFlags, SeekFrom, fcntl_getfl, fstat, seek, stat, tell},
     io::fcntl_dupfd_cloexec,
     process::{WaitOptions, chdir, waitpid},
     stdio::dup2_stdin,
@@ -271,7 +273,15 @@ pub unsafe fn serve(forking: Forking) -> io::Result<Changes> {
             }
             Ok(None) => {
                 let start = launch(socket, &mut copies, vfork)?;
-                return Ok(changes(&copies.start, start));
+                let changes = changes(&copies.start, start);
+                // With what else owns a descriptor, before there are others.
+                let kept = mem::take(&mut copies.kept);
+                drop((worker, copies));
+                for file in kept {
+                    // SAFETY: all but the standard streams are closed, and nothing here has another open.
+                    unsafe { file.open() }?;
+                }
+                return Ok(changes);
             }
             Err(error) => return refuse(&worker, error),
         }
@@ -287,11 +297,7 @@ fn prepare(forking: Forking) -> io::Result<Copies> {
         // A copy has one thread, and finds locked for ever what the others held.
         return Err(io::Error::other(format!("{threads} threads run after the start, not one")));
     }
-    let open = open_files()?;
-    if !open.is_empty() {
-        // A copy has none but its standard streams, and would find another file behind such a number.
-        return Err(io::Error::other(format!("{open:?} are open after the start")));
-    }
+    try_a_copy(forking)?;
     // SAFETY: opened for this function alone, which is called once.
     let agent = unsafe { system::inherited(AGENT) }?;
     let start = own_start()?;
@@ -303,29 +309,88 @@ fn prepare(forking: Forking) -> io::Result<Copies> {
     Ok(copies)
 }
 
-/// Files that this process has open beyond its standard streams and what [`serve`] was started with.
-fn open_files() -> io::Result<Vec<PathBuf>> {
+/// A file that the interpreter keeps open: matplotlib does that with a font.
+pub(crate) struct KeptFile {
+    number: RawFd,
+    path: PathBuf,
+    offset: u64,
+}
+
+/// Files that this process has open beyond its standard streams and `ours`.
+///
+/// # Errors
+/// If there is one that a program can't have opened anew for itself.
+fn kept_files(ours: &[RawFd]) -> io::Result<Vec<KeptFile>> {
     let own = Path::new("/proc/self/fd");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(own)? {
+    let entries = fs::read_dir(own)?.map(|entry| {
         let entry = entry?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
-        if number.is_none_or(|number| number > AGENT) {
-            files.push(fs::read_link(entry.path())?);
-        }
-    }
-    // That directory, while it was read.
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        Ok((number.ok_or(io::ErrorKind::InvalidData)?, fs::read_link(entry.path())?))
+    });
+    let entries: Vec<(RawFd, PathBuf)> = entries.collect::<io::Result<_>>()?;
+    // Where this very directory was read from is a descriptor, too.
     let own = own.canonicalize()?;
-    files.retain(|file| *file != own);
-    Ok(files)
+    let is_kept =
+        |(number, path): &(RawFd, PathBuf)| *number > 2 && !ours.contains(number) && *path != own;
+    entries.into_iter().filter(is_kept).map(|(number, path)| keep(number, path)).collect()
+}
+
+/// Makes a copy that is good for nothing, to see whether copies keep files open that programs can't have.
+/// Matplotlib's forget their fonts, for example.
+#[expect(unsafe_code, reason = "forks")]
+fn try_a_copy(forking: Forking) -> io::Result<()> {
+    // SAFETY: `prepare` has found no second thread.
+    let copy = unsafe { forking.around(|| system::fork(), |forked| matches!(forked, Ok(None))) }?;
+    let Some(copy) = copy else {
+        let kept = kept_files(&[CHANNEL, AGENT]);
+        if let Err(error) = &kept {
+            eprintln!("sandfleet-agent: {error}");
+        }
+        system::exit(kept.is_err().into())
+    };
+    match waitpid(Some(copy), WaitOptions::empty())? {
+        Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
+        _ => Err(io::Error::other("a copy has files open that programs can't have")),
+    }
+}
+
+#[expect(unsafe_code, reason = "looks at what the interpreter has open")]
+fn keep(number: RawFd, path: PathBuf) -> io::Result<KeptFile> {
+    // SAFETY: it is open, and this process has one thread, which doesn't close it here.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    let (facts, same) = (fstat(file)?, stat(&path));
+    let is_named =
+        same.is_ok_and(|same| (same.st_dev, same.st_ino) == (facts.st_dev, facts.st_ino));
+    let is_read_only = fcntl_getfl(file)? & OFlags::RWMODE == OFlags::RDONLY;
+    if !is_named || !is_read_only || FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile
+    {
+        return Err(io::Error::other(format!("{} is open after the start", path.display())));
+    }
+    Ok(KeptFile { number, offset: tell(file)?, path })
+}
+
+impl KeptFile {
+    /// Has a program find the file as the interpreter had it, with an offset of its own: one that is shared
+    /// would tell of other programs, and be moved by them.
+    ///
+    /// # Safety
+    /// Nothing in this process has the number, or uses what has it.
+    #[expect(unsafe_code, reason = "hands the contract on")]
+    unsafe fn open(&self) -> io::Result<()> {
+        let file = File::open(&self.path)?;
+        seek(&file, SeekFrom::Start(self.offset))?;
+        // SAFETY: as the caller promises.
+        unsafe { system::place_descriptor(file.into(), self.number) }
+    }
 }
 
 /// The copy's part, until its slot isn't needed any more.
 #[expect(unsafe_code, reason = "closes what the zygote has")]
 fn launch(socket: OwnedFd, copies: &mut Copies, vfork: bool) -> io::Result<Start> {
     rustix::process::setsid()?;
-    // SAFETY: the interpreter has none of its own, as `prepare` has found; the zygote's socket is used no more,
-    // and what owns it is dropped in programs only, before these open anything.
+    copies.kept = kept_files(&[CHANNEL, socket.as_raw_fd(), copies.agent.as_raw_fd()])?;
+    // SAFETY: the interpreter's own are used in programs only, which open them anew. The zygote's socket is used no
+    // more, and what owns it is dropped in programs only, before these open anything.
     unsafe { system::close_others(&mut [socket.as_raw_fd(), copies.agent.as_raw_fd()]) }?;
     if vfork {
         copies.share_memory()?;

@@ -179,6 +179,23 @@ pub(crate) unsafe fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) 
     bequeath(number)
 }
 
+/// Gives `descriptor` the number `number`; it ends with an exec.
+///
+/// # Errors
+/// Those of dup3(2).
+///
+/// # Safety
+/// As for [`move_descriptor`]. Nothing in this process owns the number afterwards but whoever had it before.
+pub(crate) unsafe fn place_descriptor(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
+    if descriptor.as_raw_fd() == number {
+        // It stays there.
+        std::mem::forget(descriptor);
+        return Ok(());
+    }
+    // SAFETY: takes no pointer, and closes what the caller says that nothing uses.
+    check(unsafe { libc::dup3(descriptor.as_raw_fd(), number, libc::O_CLOEXEC) }.into()).map(drop)
+}
+
 /// Keeps the descriptor `number` open over exec.
 ///
 /// # Errors

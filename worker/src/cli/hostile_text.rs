@@ -146,7 +146,7 @@ proptest! {
         for error in errors {
             check(&explain(error).text(), 1)?;
         }
-        let barrier = SandboxError::Barrier { barrier: "seccomp", message: text.clone() };
+        let barrier = SandboxError::Barrier { barrier: "seccomp", reason: text.clone(), fix: text.clone() };
         check(&super::run::refuse(barrier).text(), 1)?;
         // What a batch says of its lines.
         check(&(terminal::line(format_args!("line 1: {text}")) + "\n"), 1)?;

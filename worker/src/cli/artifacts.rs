@@ -306,7 +306,7 @@ mod tests {
             });
             // Until both were seen, so that the race took place.
             let mut tries = 0;
-            while (saved < 50 || refused < 50) && tries < 200_000 {
+            while (saved < 50 || refused < 50) && tries < 50_000 {
                 match save(&result(&["a/new"]), &place.out("")) {
                     Ok(()) => saved += 1,
                     Err(_) => refused += 1,

@@ -114,8 +114,9 @@ pub struct Usage {
     pub cpu_time_ms: u64,
     /// Real time from its start to its end, in milliseconds.
     pub wall_time_ms: u64,
-    /// The most memory that was in use at a time, in bytes; its scratch files count.
-    pub memory_peak_bytes: u64,
+    /// The most memory that was in use at a time, in bytes; its scratch files count. `None` where
+    /// nothing counts it.
+    pub memory_peak_bytes: Option<u64>,
 }
 
 /// Where a job's time went, in milliseconds.

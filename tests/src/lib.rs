@@ -4,6 +4,7 @@
 mod authority;
 mod clock;
 mod figures;
+mod freezer;
 mod ground;
 mod installation;
 mod leftovers;
@@ -26,6 +27,7 @@ use tokio::time::{self, Instant};
 pub use authority::Authority;
 pub use clock::Clock;
 pub use figures::{busy_time, median, run_until_stopped};
+pub use freezer::Frozen;
 pub use ground::Ground;
 pub use installation::{Finished, FleetWorker, Installation};
 pub use leftovers::{Leftovers, remove_containers};

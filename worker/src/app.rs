@@ -1,6 +1,6 @@
 //! Puts the parts together: what the stages need of each other meets only here.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
@@ -20,12 +20,13 @@ use crate::{
     config::{Backend, QueueSettings, Settings, StoreSettings},
     finaliser::Finaliser,
     hooks::Hooks,
+    host::memory::{self, HostMemory},
     listener::Rules,
     metrics::{Metrics, MetricsHooks},
     peers::Peers,
     pipeline::{Pipeline, Terms},
     presence::keep_announcing,
-    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
+    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, GatedQueue, Queue},
     sandbox::{
         Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
@@ -56,7 +57,34 @@ pub async fn open_sandbox(
         Backend::Native => Arc::new(NativeSandbox::open(native_config(settings)).await?),
         Backend::Docker => Arc::new(DockerSandbox::open(docker_config(settings)).await?),
     };
-    Ok(Arc::new(Watched::new(sandbox)))
+    let memory = HostMemory::new("/proc", least_available(backend, settings));
+    Ok(Arc::new(Watched::new(sandbox, Arc::new(memory))))
+}
+
+/// Below how much available memory the sandbox's host is short; 0 where that is another machine.
+fn least_available(backend: Backend, settings: &Settings) -> u64 {
+    match is_here(backend, settings) {
+        true => settings.worker.min_available_bytes,
+        false => 0,
+    }
+}
+
+/// Whether programs run on this machine.
+pub fn is_here(backend: Backend, settings: &Settings) -> bool {
+    backend == Backend::Native || settings.sandbox.docker_host.starts_with("unix:")
+}
+
+/// Looks whether this host has the memory for every slot.
+fn reserve_memory(backend: Backend, settings: &Settings) -> Result<(), WorkError> {
+    if !is_here(backend, settings) {
+        return Ok(());
+    }
+    match memory::reserve(Path::new("/proc"), settings, &settings.caps) {
+        Ok(_) => {}
+        Err(reason) if settings.worker.require_memory => return Err(WorkError::Memory(reason)),
+        Err(reason) => warn!(reason, "this host may run out of memory"),
+    }
+    Ok(())
 }
 
 /// The native sandbox's part of the settings.
@@ -70,6 +98,7 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         warm: warm_starts(settings),
+        slots: settings.worker.slots,
     }
 }
 
@@ -95,6 +124,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         allow_outdated: settings.sandbox.allow_outdated_engine,
         apparmor_profile: settings.sandbox.apparmor_profile.clone(),
         pool_size: settings.sandbox.pool_size,
+        slots: settings.worker.slots,
     }
 }
 
@@ -182,15 +212,21 @@ fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
     }
 }
 
-/// Why a worker can't start.
+/// Why a worker can't start, or go on.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum WorkError {
     /// Its sandbox isn't there or isn't complete.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// A service's address or its own is unusable.
     #[error("{0}")]
     Unavailable(String),
+    /// This host has less memory than its slots may hold.
+    #[error("{0}; or let worker.require_memory be false")]
+    Memory(String),
+    /// All its slots hold something that can't be ended.
+    #[error("{0}")]
+    Stuck(String),
 }
 
 /// How long the start may wait for the store to know of this worker.
@@ -212,13 +248,15 @@ pub struct DrainAfter {
 /// results.
 ///
 /// # Errors
-/// Only at the start. A service that goes away later is waited for.
+/// At the start, or when no slot is left that anything can be run in. A service that goes away later is
+/// waited for.
 pub async fn work(
     backend: Backend,
     settings: &Settings,
     until: DrainAfter,
-) -> Result<(), StartError> {
-    let unavailable = |error: &dyn std::fmt::Display| StartError::Unavailable(error.to_string());
+) -> Result<(), WorkError> {
+    let unavailable = |error: &dyn std::fmt::Display| WorkError::Unavailable(error.to_string());
+    reserve_memory(backend, settings)?;
     let sandbox = open_sandbox(backend, settings).await?;
     // A sandbox that can't run anything is known before the first job is taken.
     self_test(sandbox.as_ref()).await?;
@@ -245,6 +283,10 @@ pub async fn work(
     let letters = DeadLetters::connect(&amqp).map_err(|error| unavailable(&error))?;
     let queue: Arc<dyn Queue> =
         Arc::new(AmqpQueue::connect(amqp).map_err(|error| unavailable(&error))?);
+    let queue: Arc<dyn Queue> = match sandbox.host_memory() {
+        Some(memory) => Arc::new(GatedQueue::new(queue, Arc::clone(memory))),
+        None => queue,
+    };
     let queue = Arc::new(CountedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
     let used_up = {
         let queue = Arc::clone(&queue);
@@ -295,10 +337,18 @@ pub async fn work(
         "{READY}"
     );
     let serving = tokio::spawn(pipeline.serve(settings.worker.slots));
+    let exhausted = async {
+        match sandbox.capacity() {
+            Some(capacity) => capacity.exhausted().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut stuck = None;
     let enough = async {
         tokio::select! {
-            () = used_up => {}
-            () = after(until.time) => {}
+            () = used_up => "it has had all the jobs that it was to take".into(),
+            () = after(until.time) => "its time is over".into(),
+            why = exhausted => stuck.insert(why).clone(),
         }
     };
     let grace = Duration::from_millis(settings.worker.grace_ms);
@@ -310,7 +360,10 @@ pub async fn work(
         }
     }
     info!("stopped");
-    stopped.map_err(StartError::Unavailable)
+    match stuck {
+        Some(reason) => Err(WorkError::Stuck(reason)),
+        None => stopped.map_err(WorkError::Unavailable),
+    }
 }
 
 async fn after(time: Option<Duration>) {
@@ -327,12 +380,12 @@ async fn serve_admin(
     metrics: &Arc<Metrics>,
     (queue, store, sandbox): Parts<'_>,
     shutdown: &Shutdown,
-) -> Result<Option<JoinHandle<()>>, StartError> {
+) -> Result<Option<JoinHandle<()>>, WorkError> {
     let Some(address) = settings.admin.address else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        StartError::Unavailable(format!(
+        WorkError::Unavailable(format!(
             "admin.address {address}: {error}; name another, or switch it off with \"off\""
         ))
     })?;
@@ -349,14 +402,32 @@ async fn serve_admin(
             let store = Arc::clone(&store);
             async move { said(store.check().await) }
         }),
-        Component::new("sandbox", move || {
-            let sandbox = Arc::clone(&sandbox);
-            async move { said(sandbox.check().await) }
+        Component::new("memory", {
+            let (sandbox, metrics) = (Arc::clone(&sandbox), Arc::clone(metrics));
+            move || {
+                let checked = sandbox.host_memory().map_or(Ok(()), |memory| {
+                    metrics.set_host_memory_kills(memory.kills());
+                    memory.check()
+                });
+                async move { said(checked) }
+            }
+        }),
+        Component::new("sandbox", {
+            let metrics = Arc::clone(metrics);
+            move || {
+                let (sandbox, metrics) = (Arc::clone(&sandbox), Arc::clone(&metrics));
+                async move {
+                    let capacity = sandbox.capacity();
+                    metrics.set_slots_stuck(capacity.map_or(0, |capacity| capacity.lost()));
+                    sandbox.check().await.map_err(|error| error.to_string())?;
+                    Ok(sandbox.capacity().and_then(|capacity| capacity.losses()))
+                }
+            }
         }),
     ];
     let token = match &settings.admin.token_file {
         None => None,
-        Some(file) => Some(admin::Token::read(file).map_err(StartError::Unavailable)?),
+        Some(file) => Some(admin::Token::read(file).map_err(WorkError::Unavailable)?),
     };
     let rules = Rules { hosts: settings.admin.hosts.0.clone(), ..Rules::default() };
     let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());

@@ -1,14 +1,16 @@
 //! Everything in one process: the same pipeline, with a queue and a store in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sandfleet_common::{Job, JobResult, JobState, encode};
+use tracing::warn;
 
 use crate::{
     app,
     company::Company,
     config::Settings,
     hooks::Hooks,
+    host::memory,
     pipeline::{Pipeline, Terms},
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
@@ -26,6 +28,9 @@ pub struct Embedded {
 impl Embedded {
     /// A fleet that runs programs in `sandbox`.
     pub fn new(sandbox: Arc<dyn Sandbox>, settings: &Settings, hooks: Arc<dyn Hooks>) -> Self {
+        if let Err(reason) = memory::reserve(Path::new("/proc"), settings, &settings.defaults) {
+            warn!(reason, "this machine may run out of memory");
+        }
         // Whoever wants a result has it from the hooks or waits for it already.
         let result_ttl = Duration::from_secs(10);
         let (queue, store) = (MemoryQueue::new(), MemoryStore::remembering(result_ttl));

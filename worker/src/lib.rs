@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod embedded;
 pub mod finaliser;
 pub mod hooks;
+pub mod host;
 pub mod latency;
 pub mod listener;
 pub mod live;

@@ -55,7 +55,7 @@ impl Shutdown {
         self.wait(Phase::Aborting).await;
     }
 
-    /// Waits for a signal, takes nothing new, lets what runs finish within the grace period, and
+    /// Waits for a signal or until it is `enough`, for the reason that this gives; takes nothing new, lets what runs finish within the grace period, and
     /// gives the rest back. A second signal ends the grace period.
     ///
     /// # Errors
@@ -65,11 +65,11 @@ impl Shutdown {
         mut serving: JoinHandle<()>,
         queue: &dyn Queue,
         grace: Duration,
-        enough: impl Future<Output = ()>,
+        enough: impl Future<Output = String>,
     ) -> Result<(), String> {
         tokio::select! {
             biased;
-            () = enough => info!("enough: this worker was to stop by itself now"),
+            why = enough => info!(why, "enough: this worker stops by itself"),
             () = stop_signal() => {}
             ended = &mut serving => {
                 self.abort();

@@ -25,7 +25,7 @@ async fn lacks(address: SocketAddr, component: &str) {
         let body: Value = serde_json::from_str(&body).expect("JSON");
         let components = body["components"].as_object().expect("components");
         let names: Vec<&str> = components.keys().map(String::as_str).collect();
-        assert_eq!(names, ["broker", "sandbox", "store"]);
+        assert_eq!(names, ["broker", "memory", "sandbox", "store"]);
         let mut lacking = components.iter().filter(|(_, said)| said["ok"] != true);
         assert_eq!(status, if components.values().all(|it| it["ok"] == true) { 200 } else { 503 });
         let is_it = match lacking.next() {

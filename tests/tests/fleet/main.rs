@@ -11,6 +11,7 @@ mod mixed;
 mod refusals;
 mod secrets;
 mod stopping;
+mod stuck;
 mod tenants;
 mod twins;
 mod waiting;

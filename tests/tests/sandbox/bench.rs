@@ -51,8 +51,13 @@ pub(crate) async fn warm_up(sandbox: &dyn Sandbox, job: &Job) {
 pub(crate) async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
     let ground = Ground::fresh();
     let leftovers = Leftovers::before(&ground, "none").await;
-    let config =
-        NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: CPUS, warm };
+    let config = NativeConfig {
+        cgroup_parent: ground.path(),
+        user_base: 300_000,
+        cpus: CPUS,
+        warm,
+        slots: 64,
+    };
     let sandbox = NativeSandbox::open(config).await.expect("this host has all barriers");
     claim(&sandbox).await;
     sandbox.close().await;
@@ -100,6 +105,7 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         allow_outdated: true,
         apparmor_profile: None,
         pool_size: 0,
+        slots: 64,
     }
 }
 

@@ -148,8 +148,13 @@ async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandb
     let ground = Ground::fresh();
     let leftovers = Leftovers::before(&ground, "none").await;
     let open = async |warm| {
-        let config =
-            NativeConfig { cgroup_parent: ground.path(), user_base: 300_000, cpus: 2.0, warm };
+        let config = NativeConfig {
+            cgroup_parent: ground.path(),
+            user_base: 300_000,
+            cpus: 2.0,
+            warm,
+            slots: 64,
+        };
         NativeSandbox::open(config).await.expect("this host has all barriers")
     };
     let cold = open(Vec::new()).await;

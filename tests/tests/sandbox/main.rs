@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod output;
 mod pool;
+mod stuck;
 mod zygote;
 
 macro_rules! claims {

@@ -37,7 +37,10 @@ use crate::{
     settings::{self, Settings},
     system,
 };
-pub use crate::{channel::MAX_REPORT, counters::COUNTER_FILES};
+pub use crate::{
+    channel::MAX_REPORT,
+    counters::{CHARGE_BYTES, COUNTER_FILES},
+};
 
 /// What the worker says to a launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

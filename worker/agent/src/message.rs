@@ -86,7 +86,7 @@ pub enum Cause {
     WallTime,
     /// `cpu_time_ms` was used up.
     CpuTime,
-    /// A process of the job was killed for want of memory.
+    /// A process of the job was killed for want of memory: the job's, or the host's.
     Memory,
     /// It wrote `output_kill_bytes`.
     Output,
@@ -111,10 +111,14 @@ pub struct Ended {
     pub wall_time_us: u64,
     /// CPU time of all its processes, in microseconds.
     pub cpu_time_us: u64,
-    /// The most memory in use, in bytes, if the container's counter can be read here.
-    pub memory_peak_bytes: u64,
-    /// Processes killed for want of memory, if the container's counter can be read here.
+    /// The most memory in use, in bytes, if the container's counters can be read here.
+    pub memory_peak_bytes: Option<u64>,
+    /// Processes killed for want of memory, the container's or the host's, if the container's
+    /// counter can be read here.
     pub memory_kills: Option<u64>,
+    /// How often the container's own limit of memory was reached, if its counter can be read here.
+    /// A kill without it was the host's doing.
+    pub memory_limit_hits: Option<u64>,
     /// Processes that could not be started because of the limit.
     pub processes_refused: u64,
     /// Whether the scratch space was seen full.
@@ -125,6 +129,13 @@ pub struct Ended {
     pub stdout_bytes: u64,
     /// Bytes written to stderr, whether passed on or not.
     pub stderr_bytes: u64,
+}
+
+impl Ended {
+    /// Whether a process of the job was killed because the host had no memory left, and not the job.
+    pub fn was_host_short(&self) -> bool {
+        self.memory_kills.is_some_and(|kills| kills > 0) && self.memory_limit_hits == Some(0)
+    }
 }
 
 /// The scratch space of a container.

@@ -254,6 +254,7 @@ impl Program {
         stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
         refusals.look_at_files();
+        let largest_process = system::children_memory_peak_bytes();
         let ended = Ended {
             cause,
             exit_code: status.and_then(|status| status.exit_status()),
@@ -261,10 +262,13 @@ impl Program {
             wall_time_us: wall_time.as_micros() as u64,
             cpu_time_us: since(before.cpu_time_us, after.cpu_time_us)
                 .unwrap_or_else(system::children_cpu_time_us),
+            // gVisor counts for nobody, so there it is that of the largest process.
             memory_peak_bytes: counters
-                .memory_peak_bytes()
-                .unwrap_or_else(system::children_memory_peak_bytes),
+                .memory_peak_bytes(largest_process)
+                .or(bounds.own_kernel.then_some(largest_process)),
             memory_kills: since(before.memory_kills, after.memory_kills),
+            memory_limit_hits: since(before.memory_limit_hits, after.memory_limit_hits)
+                .or(after.was_at_memory_limit.map(u64::from)),
             processes_refused: since(before.processes_refused, after.processes_refused)
                 .unwrap_or(0),
             scratch_full: refusals.scratch_full,

@@ -32,11 +32,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     path: &Path,
-    slots: usize,
     backend: Backend,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let input = open(path).await?;
+    let slots = settings.worker.slots;
     let sandbox = app::open_sandbox(backend, settings).await.map_err(refuse)?;
     let (ends, mut ended) = mpsc::unbounded_channel();
     let hooks = Arc::new(Collect { ends: ends.clone() });

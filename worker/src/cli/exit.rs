@@ -35,6 +35,8 @@ exits! {
     Barrier = 71,
     /// A hostile program was not contained, or could not be tried (`doctor --attack`).
     Breach = 72,
+    /// A worker drained and stopped because every slot holds something that can't be ended.
+    Stuck = 74,
     /// There is no result yet.
     NotYet = 75,
     /// `security_violation`: the program did what no honest program does.

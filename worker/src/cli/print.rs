@@ -67,11 +67,14 @@ pub(super) fn summary(result: &JobResult, saved_to: Option<&Path>) -> String {
     let mut sentence = format!("{name}: {}", result.message);
     if let Some(usage) = result.usage {
         sentence.push_str(&format!(
-            " | wall {} | CPU {} | peak memory {:.1} MiB",
+            " | wall {} | CPU {}",
             seconds(usage.wall_time_ms),
             seconds(usage.cpu_time_ms),
-            usage.memory_peak_bytes as f64 / f64::from(1 << 20)
         ));
+        if let Some(peak) = usage.memory_peak_bytes {
+            let mib = peak as f64 / f64::from(1 << 20);
+            sentence.push_str(&format!(" | peak memory {mib:.1} MiB"));
+        }
     }
     if let Some(directory) = saved_to
         && !result.artifacts.is_empty()

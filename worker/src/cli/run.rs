@@ -78,7 +78,7 @@ impl From<SandboxChoice> for Backend {
 pub(super) fn refuse(error: SandboxError) -> Failure {
     match error {
         SandboxError::Barrier { .. } => Exit::Barrier.because(error),
-        SandboxError::Failed { .. } => Exit::Unavailable.because(error),
+        SandboxError::HostMemory | SandboxError::Failed { .. } => Exit::Unavailable.because(error),
     }
 }
 
@@ -91,8 +91,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         let Some(batch) = &arguments.batch else {
             return Err(Exit::Usage.with("name a script, or a batch with --batch"));
         };
-        let slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
-        return batch::run(batch, slots, arguments.sandbox.into(), settings).await;
+        let mut settings = settings.clone();
+        settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
+        return batch::run(batch, arguments.sandbox.into(), &settings).await;
     };
     let catalogue = crate::catalogue::Catalogue::embedded();
     let mut job = arguments.job.build(
@@ -109,6 +110,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     }
     // There is no next job that a container could wait for.
     settings.sandbox.pool_size = 0;
+    settings.worker.slots = 1;
     job.queued_at = Some(jiff::Timestamp::now());
     let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await.map_err(refuse)?;
     let output = Arc::new(ProgramOutput::new(arguments.raw));

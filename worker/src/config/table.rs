@@ -142,6 +142,13 @@ settings! {
         /// How long a claim on a job outlives a worker that died, in milliseconds; a living
         /// worker renews its claims.
         lease_ms: u64 = "15000", Kind::Integer { min: 1_000, max: 600_000 };
+        /// No job is taken while the host of the sandbox has less memory available than this, in
+        /// bytes (MemAvailable in /proc/meminfo); 0 to take them always. Not looked at where the
+        /// Docker daemon is on another machine.
+        min_available_bytes: u64 = "268435456", Kind::Integer { min: 0, max: 1 << 50 };
+        /// Whether the worker refuses to start where less memory is available than its slots may
+        /// hold at caps.memory_bytes; without it that is a warning.
+        require_memory: bool = "false", Kind::Boolean;
     }
 
     /// The RabbitMQ broker that jobs come from.

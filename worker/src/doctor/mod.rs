@@ -3,6 +3,8 @@
 pub mod attack;
 mod barriers;
 mod confinement;
+mod host;
+mod kernels;
 mod services;
 
 use sandfleet_common::printable_line;
@@ -18,7 +20,7 @@ const MAX_NAME_WIDTH: usize = 60;
 /// One point that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it belongs to: `native`, `docker` or `services`.
+    /// What it belongs to: `host`, `native`, `docker` or `services`.
     pub area: &'static str,
     /// What was looked at.
     pub name: String,
@@ -76,13 +78,14 @@ impl Finding {
 
 /// Looks at everything; takes a few seconds at most where a service doesn't answer.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
-    let (native, docker, broker, store) = tokio::join!(
+    let (host, native, docker, broker, store) = tokio::join!(
+        host::host(settings),
         barriers::native(settings),
         barriers::docker(settings),
         services::broker(settings),
         services::store(settings),
     );
-    [native, docker, broker, store].concat()
+    [host, native, docker, broker, store].concat()
 }
 
 /// Whether `backend` can be complete on this host, by what was found.

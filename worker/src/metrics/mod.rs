@@ -73,6 +73,17 @@ impl Metrics {
         self.handles.component_ready.with_label_values(&[component]).set(ready.into());
     }
 
+    /// Notes how many slots are taken out now.
+    pub fn set_slots_stuck(&self, slots: usize) {
+        self.handles.slots_stuck.set(i64::try_from(slots).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how many jobs the kernel has killed for want of the host's memory so far.
+    pub fn set_host_memory_kills(&self, kills: u64) {
+        let counted = &self.handles.host_memory_kills;
+        counted.inc_by(kills.saturating_sub(counted.get()));
+    }
+
     /// How many jobs run at present.
     pub fn slots_busy(&self) -> usize {
         usize::try_from(self.handles.slots_busy.get()).unwrap_or(0)
@@ -92,8 +103,8 @@ impl Metrics {
         self.observe_stage("setup", timing.setup_ms);
         self.observe_stage("run", timing.run_ms);
         self.observe_stage("collect", timing.collect_ms);
-        if let Some(usage) = &result.usage {
-            self.handles.memory_peak_bytes.observe(usage.memory_peak_bytes as f64);
+        if let Some(peak) = result.usage.and_then(|usage| usage.memory_peak_bytes) {
+            self.handles.memory_peak_bytes.observe(peak as f64);
         }
         let bytes = result.artifacts.iter().map(|artifact| artifact.size_bytes).sum();
         self.handles.artifact_bytes.inc_by(bytes);
@@ -200,7 +211,7 @@ A worker shows them to Prometheus at `http://<admin.address>/metrics`.
         ("language", format!("the catalogue's languages, `{OTHER}`")),
         ("stage", code_list(["queue", "setup", "run", "collect"].into_iter())),
         ("stream", code_list(["stdout", "stderr"].into_iter())),
-        ("component", code_list(["broker", "store", "sandbox"].into_iter())),
+        ("component", code_list(["broker", "store", "sandbox", "memory"].into_iter())),
     ] {
         text += &format!("- `{label}`: {values}\n");
     }

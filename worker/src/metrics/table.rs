@@ -139,6 +139,11 @@ metrics! {
     slots: IntGauge = "sandfleet_worker_slots";
     /// Slots with a job in them.
     slots_busy: IntGauge = "sandfleet_worker_slots_busy";
+    /// Slots that are taken out because what is in them can't be ended.
+    slots_stuck: IntGauge = "sandfleet_worker_slots_stuck";
+    /// Jobs that the kernel killed because the host had no memory left, and not the job; they are run
+    /// again.
+    host_memory_kills: IntCounter = "sandfleet_worker_host_memory_kills_total";
     /// Time that jobs held their slot; the rate of its sum is the number of slots in use.
     slot_seconds: Histogram = "sandfleet_worker_slot_seconds", buckets SECONDS;
     /// 1 if the component works, 0 if it doesn't; looked at when metrics or readiness are asked for.

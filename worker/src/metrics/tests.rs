@@ -71,8 +71,10 @@ fn every_metric_is_moved_by_something() {
     hooks.dead_lettered("");
     hooks.twin(&job);
     hooks.put_off(&job);
+    metrics.set_slots_stuck(1);
+    metrics.set_host_memory_kills(1);
     let mut stored = result(Status::Succeeded, Some(Verdict::Accepted));
-    stored.usage = Some(Usage { memory_peak_bytes: 1, ..Usage::default() });
+    stored.usage = Some(Usage { memory_peak_bytes: Some(1), ..Usage::default() });
     stored.artifacts.push(Artifact {
         name: "a".into(),
         size_bytes: 7,

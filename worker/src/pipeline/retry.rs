@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Pipeline;
 use crate::store::StoreError;
@@ -35,7 +35,8 @@ impl Pipeline {
     pub(super) async fn recover(&self) {
         let mut delay = self.terms.retry_delay;
         while let Err(error) = self.sandbox.check().await {
-            warn!(%error, "the sandbox is away; waiting");
+            // The sandbox has said so once; every slot would say it again.
+            debug!(%error, "the sandbox is away; waiting");
             if !self.wait_for_turn(delay).await {
                 return;
             }

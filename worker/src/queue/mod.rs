@@ -2,6 +2,7 @@
 
 mod amqp;
 mod counted;
+mod gated;
 mod later;
 mod memory;
 pub mod settle;
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 
 pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 pub use counted::CountedQueue;
+pub use gated::GatedQueue;
 pub use later::waited;
 pub use memory::{MemoryQueue, SetAside};
 

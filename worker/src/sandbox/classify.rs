@@ -83,11 +83,15 @@ fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdic
     match (ended.exit_code, ended.signal) {
         (Some(0), _) => (Verdict::Accepted, "exit code 0".into()),
         (Some(code), _) => (Verdict::RuntimeError, format!("exit code {code}")),
-        (None, Some(libc_signal::XCPU)) => (Verdict::TimeLimitExceeded, out_of_cpu_time(limits)),
+        // Every program can send itself the signals by which the kernel enforces limits.
+        (None, Some(libc_signal::XCPU)) if is_out_of_cpu_time(ended, limits) => {
+            (Verdict::TimeLimitExceeded, out_of_cpu_time(limits))
+        }
         (None, Some(libc_signal::XFSZ)) => (
             Verdict::RuntimeError,
             format!(
-                "killed by SIGXFSZ: a file grew beyond scratch_bytes = {}; write less or raise it",
+                "killed by SIGXFSZ, as the kernel does when a file would grow beyond \
+                 scratch_bytes = {}; if that was it, write less or raise it",
                 limits.scratch_bytes
             ),
         ),
@@ -98,13 +102,17 @@ fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdic
     }
 }
 
+fn is_out_of_cpu_time(ended: &Ended, limits: &Limits) -> bool {
+    ended.cpu_time_us >= limits.cpu_time_ms.saturating_mul(1000)
+}
+
 fn limits_hit(ended: &Ended, limits: &Limits) -> Vec<LimitHit> {
     let hit = |limit: LimitName| LimitHit { limit, value: limits.get(limit) };
     let mut hits = Vec::new();
     if ended.processes_refused > 0 || ended.cause == Cause::Processes {
         hits.push(hit(LimitName::Processes));
     }
-    if ended.signal == Some(libc_signal::XFSZ) || ended.scratch_full {
+    if ended.scratch_full {
         hits.push(hit(LimitName::ScratchBytes));
     }
     if ended.open_files_used_up {
@@ -242,7 +250,16 @@ mod tests {
             ("exit 137 is no proof of anything", ended(|e| e.exit_code = Some(137)), RuntimeError),
             ("SIGKILL by itself", ended(killed(9)), RuntimeError),
             ("SIGSEGV", ended(killed(11)), RuntimeError),
-            ("SIGXCPU", ended(killed(24)), TimeLimitExceeded),
+            ("SIGXCPU that the program sent", ended(killed(24)), RuntimeError),
+            (
+                "SIGXCPU at the limit",
+                ended(|e| {
+                    killed(24)(e);
+                    e.cpu_time_us = Limits::default().cpu_time_ms * 1000;
+                }),
+                TimeLimitExceeded,
+            ),
+            ("SIGSYS", ended(killed(31)), RuntimeError),
             ("SIGXFSZ", ended(killed(25)), RuntimeError),
             (
                 "a child was killed for memory",
@@ -306,6 +323,17 @@ mod tests {
         assert_eq!(judgement.verdict, Verdict::Accepted);
         let names: Vec<_> = judgement.limits_hit.iter().map(|hit| hit.limit).collect();
         assert_eq!(names, [LimitName::Processes, LimitName::OutputBytes]);
+    }
+
+    #[test]
+    fn a_signal_is_no_proof_that_a_limit_was_reached() {
+        for signal in 1..=64 {
+            let end = ended(killed(signal));
+            let judgement =
+                classify(&end, &Limits::default(), OutputOverflow::Discard, &Policy::strict());
+            assert_eq!(judgement.verdict, Verdict::RuntimeError, "signal {signal}");
+            assert_eq!(judgement.limits_hit, [], "signal {signal}");
+        }
     }
 
     #[test]

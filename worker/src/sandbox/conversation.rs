@@ -116,8 +116,10 @@ pub(crate) async fn hold(
 /// What else is known of a container that ended in the middle of its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// A process in it was killed for want of memory.
+    /// A process in it was killed because the job's memory was used up.
     OutOfMemory,
+    /// A process in it was killed because the host's memory was used up.
+    HostOutOfMemory,
     /// Its program killed it.
     Killed,
     /// Its agent ended in order, so it had said everything: the program took that away.
@@ -136,6 +138,14 @@ pub(crate) fn conclude(
     let failed = |reason: String| SandboxError::failed("running a container", reason);
     if let Err(Broken::Barrier(barrier)) = held {
         return Err(barrier.into());
+    }
+    let host_killed = match &heard.ended {
+        Some((ended, _)) => ended.was_host_short(),
+        None => matches!(held, Err(Broken::Lost)) && loss == Loss::HostOutOfMemory,
+    };
+    if host_killed {
+        // Whatever became of the program, it is not what it would have done.
+        return Err(SandboxError::HostMemory);
     }
     // Taking a container down may take longer than all of its job.
     let over = heard.over.unwrap_or_else(Instant::now);

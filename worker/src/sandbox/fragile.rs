@@ -13,6 +13,8 @@ use super::{
 /// Answers every question, and starts programs only while it isn't broken.
 pub(crate) struct Fragile {
     pub(crate) is_broken: AtomicBool,
+    /// Whether what is started never comes back.
+    pub(crate) hangs: AtomicBool,
     pub(crate) runs: AtomicUsize,
     description: Description,
 }
@@ -21,6 +23,7 @@ impl Default for Fragile {
     fn default() -> Self {
         Self {
             is_broken: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             runs: AtomicUsize::new(0),
             description: Description {
                 backend: "fragile",
@@ -38,6 +41,9 @@ impl Default for Fragile {
 impl Sandbox for Fragile {
     async fn run(&self, _: &Plan, _: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         self.runs.fetch_add(1, Ordering::Relaxed);
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(SandboxError::failed("starting", "stuck"));
         }

@@ -6,6 +6,7 @@
 //! verdict.
 
 pub mod agent;
+pub mod capacity;
 pub mod capture;
 pub mod classify;
 mod conversation;
@@ -18,15 +19,22 @@ pub mod policy;
 pub mod seccomp;
 mod users;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sandfleet_agent::message::Ended;
+use sandfleet_agent::{launch::Barrier, message::Ended};
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::hooks::Stream;
+use crate::{
+    hooks::Stream,
+    host::{
+        limits::{self, Need},
+        memory::HostMemory,
+    },
+};
+use capacity::Capacity;
 use capture::Captured;
 
 /// A technology that runs programs.
@@ -50,6 +58,16 @@ pub trait Sandbox: Send + Sync {
 
     /// Ends everything that runs and removes everything that was made.
     async fn close(&self);
+
+    /// The memory of the host that its programs run on, where that is watched.
+    fn host_memory(&self) -> Option<&Arc<HostMemory>> {
+        None
+    }
+
+    /// The places that its programs run in, where what can't be ended takes one.
+    fn capacity(&self) -> Option<&Arc<Capacity>> {
+        None
+    }
 }
 
 /// What a sandbox is, for results and for `doctor`.
@@ -162,6 +180,13 @@ pub enum SandboxError {
         /// The ways out.
         fix: String,
     },
+    /// The kernel of the sandbox's host killed a process of the job, which was within its limit.
+    #[error(
+        "the host ran out of memory, and its kernel killed a process of the job, which was within \
+         memory_bytes; run fewer jobs on it (worker.slots), lower caps.memory_bytes, or give it \
+         more memory"
+    )]
+    HostMemory,
     /// The sandbox could not be made or lost its container.
     #[error("{operation}: {reason}{}", .fix.map(|fix| format!("; to go on: {fix}")).unwrap_or_default())]
     Failed {
@@ -177,11 +202,24 @@ pub enum SandboxError {
 impl From<sandfleet_agent::launch::Failed> for SandboxError {
     fn from(failed: sandfleet_agent::launch::Failed) -> Self {
         let barrier = failed.barrier;
-        Self::Barrier {
-            barrier: barrier.as_str(),
-            reason: failed.what(),
-            fix: barrier.fix().into(),
-        }
+        let number = limits::error_number(&failed.reason);
+        let reached = number.and_then(|number| limits::reached(need_of(barrier), number));
+        let (reason, fix) = match reached {
+            // The barrier can be had here, and not now: what to do about it is something else.
+            Some(limit) => (format!("{}: {limit}", failed.what()), limit.fix),
+            None => (failed.what(), barrier.fix()),
+        };
+        Self::Barrier { barrier: barrier.as_str(), reason, fix: fix.into() }
+    }
+}
+
+/// What a barrier needs of its host.
+fn need_of(barrier: Barrier) -> Need {
+    match barrier {
+        Barrier::Seccomp => Need::Filter,
+        Barrier::UserNamespace | Barrier::MountNamespace | Barrier::Namespaces => Need::Namespace,
+        Barrier::RootTree | Barrier::Proc | Barrier::ScratchSpace => Need::Mount,
+        Barrier::HostName | Barrier::Network | Barrier::Privileges => Need::Other,
     }
 }
 
@@ -190,10 +228,23 @@ impl SandboxError {
         Self::Failed { operation, reason: reason.to_string(), fix: None }
     }
 
+    /// An error of the kernel's, with the limit of the host that it means if it means one.
+    pub(crate) fn failed_for(operation: &'static str, need: Need, error: impl ToString) -> Self {
+        let reason = error.to_string();
+        match limits::error_number(&reason).and_then(|number| limits::reached(need, number)) {
+            Some(limit) => {
+                let reason = format!("{reason}: {limit}");
+                Self::Failed { operation, reason, fix: Some(limit.fix) }
+            }
+            None => Self::failed(operation, reason),
+        }
+    }
+
     /// What is wrong, and the ways out where they are known.
     pub(crate) fn parts(&self) -> (String, Option<&str>) {
         match self {
             Self::Barrier { reason, fix, .. } => (reason.clone(), Some(fix)),
+            Self::HostMemory => (self.to_string(), None),
             Self::Failed { operation, reason, fix } => (format!("{operation}: {reason}"), *fix),
         }
     }
@@ -246,12 +297,35 @@ pub(crate) fn ended_in_order() -> Ended {
         signal: None,
         wall_time_us: 1,
         cpu_time_us: 1,
-        memory_peak_bytes: 1,
+        memory_peak_bytes: Some(1),
         memory_kills: Some(0),
+        memory_limit_hits: Some(0),
         processes_refused: 0,
         scratch_full: false,
         open_files_used_up: false,
         stdout_bytes: 0,
         stderr_bytes: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sandfleet_agent::launch::Failed;
+
+    use super::*;
+
+    #[test]
+    fn a_barrier_that_fails_for_a_limit_of_the_host_names_the_limit_and_its_way_out() {
+        let failed = |barrier, number| {
+            let reason = std::io::Error::from_raw_os_error(number).to_string();
+            SandboxError::from(Failed { barrier, reason }).to_string()
+        };
+        let full = failed(Barrier::Seccomp, 524);
+        assert!(full.contains("net.core.bpf_jit_limit"), "{full}");
+        assert!(full.contains("; to go on: ") && !full.contains("--sandbox docker"), "{full}");
+        let none_left = failed(Barrier::Namespaces, 28);
+        assert!(none_left.contains("user.max_*_namespaces"), "{none_left}");
+        let missing = failed(Barrier::Seccomp, 22);
+        assert!(missing.contains("--sandbox docker"), "not offered at all: {missing}");
     }
 }

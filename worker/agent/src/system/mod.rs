@@ -258,8 +258,7 @@ pub(crate) fn children_cpu_time_us() -> u64 {
     children_usage().map_or(0, |usage| micros(usage.ru_utime) + micros(usage.ru_stime))
 }
 
-/// Memory of the largest child that was waited for, in bytes: for containers whose counters
-/// can't be read.
+/// Memory of the largest child that was waited for, in bytes.
 pub(crate) fn children_memory_peak_bytes() -> u64 {
     children_usage().map_or(0, |usage| usage.ru_maxrss.max(0) as u64 * 1024)
 }

@@ -80,6 +80,7 @@ fn ended() -> impl Strategy<Value = Vec<Said>> {
         let ended = json!({
             "cause": cause, "exit_code": exit_code, "signal": signal, "wall_time_us": wall,
             "cpu_time_us": cpu, "memory_peak_bytes": memory, "memory_kills": kills,
+            "memory_limit_hits": kills,
             "processes_refused": refused, "scratch_full": false, "open_files_used_up": true, "stdout_bytes": stdout, "stderr_bytes": stderr,
         });
         framed(Kind::Ended, ended.to_string().as_bytes())
@@ -240,7 +241,13 @@ proptest! {
     #[test]
     fn whatever_was_said_there_is_a_result_or_an_error(
         said in conversation(),
-        loss in select(vec![Loss::OutOfMemory, Loss::Killed, Loss::Unheard, Loss::Unexplained]),
+        loss in select(vec![
+            Loss::OutOfMemory,
+            Loss::HostOutOfMemory,
+            Loss::Killed,
+            Loss::Unheard,
+            Loss::Unexplained,
+        ]),
     ) {
         let (held, heard, _) = held(&said);
         let started = heard.started.is_some();

@@ -116,3 +116,29 @@ async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
     let outcome = conclude(Err(Broken::Unheard(asleep)), heard, Instant::now(), Loss::Unexplained);
     assert!(matches!(outcome, Err(SandboxError::Failed { .. })), "{outcome:?}");
 }
+
+#[test]
+fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
+    let kills = |kills, limit_hits| {
+        let ended = Ended {
+            cause: sandfleet_agent::message::Cause::Memory,
+            memory_kills: Some(kills),
+            memory_limit_hits: limit_hits,
+            ..ended_in_order()
+        };
+        let now = Instant::now();
+        let heard = Heard { started: Some(now), ended: Some((ended, now)), ..Heard::default() };
+        conclude(Ok(()), heard, now, Loss::Unexplained).map(|outcome| outcome.end)
+    };
+    assert!(matches!(kills(1, Some(0)), Err(SandboxError::HostMemory)), "the limit wasn't reached");
+    assert!(matches!(kills(1, Some(3)), Ok(End::Seen(_))), "it was");
+    assert!(
+        matches!(kills(1, None), Ok(End::Seen(_))),
+        "where it isn't counted, it is the likelier"
+    );
+    assert!(matches!(kills(0, Some(0)), Ok(End::Seen(_))), "nothing was killed");
+
+    let lost = |loss| conclude(Err(Broken::Lost), Heard::default(), Instant::now(), loss);
+    assert!(matches!(lost(Loss::HostOutOfMemory), Err(SandboxError::HostMemory)));
+    assert!(matches!(lost(Loss::OutOfMemory), Ok(Outcome { end: End::OutOfMemory { .. }, .. })));
+}

@@ -70,6 +70,7 @@ mod tests {
             allow_outdated: false,
             apparmor_profile: profile.map(str::to_owned),
             pool_size: 0,
+            slots: 64,
         }
     }
 

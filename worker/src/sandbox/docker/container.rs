@@ -23,10 +23,17 @@ use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
 use super::engine::{ask, unless_gone};
-use crate::sandbox::{SandboxError, conversation::Loss, users::ReservedUser};
+use crate::sandbox::{SandboxError, capacity::Capacity, conversation::Loss, users::ReservedUser};
 
 /// How often one removal is tried: engines fail it for a moment when a container is just ending.
 const REMOVAL_TRIES: u32 = 5;
+
+/// How long the engine may take over a removal before the container takes a slot out.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long after all of these it is tried again: at first, and at most.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many removals may go on behind the backs of the jobs that are done. Each takes the engine
 /// tens of milliseconds, and a worker that ends jobs faster than that waits for places here.
@@ -51,13 +58,16 @@ pub(super) struct Removals {
     places: Arc<Semaphore>,
     /// Whether containers get a moment to end by themselves before they are ended.
     may_end_first: bool,
+    /// The places that containers have, whether they run or can't be ended.
+    pub(super) capacity: Arc<Capacity>,
 }
 
 impl Removals {
-    pub(super) fn new(isolation: Isolation) -> Self {
+    pub(super) fn new(isolation: Isolation, slots: usize) -> Self {
         let places = Arc::new(Semaphore::new(REMOVALS_AT_A_TIME));
         let may_end_first = isolation == Isolation::GVisor;
-        Self { tasks: TaskTracker::new(), places, may_end_first }
+        let capacity = Capacity::new(slots);
+        Self { tasks: TaskTracker::new(), places, may_end_first, capacity }
     }
 }
 
@@ -205,6 +215,7 @@ impl Drop for Container {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
             let held = (self.user.take(), self.place.take());
             let (is_answered, may_end_first) = (self.is_answered, self.removals.may_end_first);
+            let capacity = Arc::clone(&self.removals.capacity);
             self.removals.tasks.spawn(async move {
                 if !is_answered {
                     wait_until_made(&docker, &id).await;
@@ -212,11 +223,35 @@ impl Drop for Container {
                 if may_end_first {
                     wait_until_ended(&docker, &id).await;
                 }
-                remove(&docker, &id).await;
-                drop(held);
+                if !remove(&docker, &id).await && is_stuck(&docker, &id).await {
+                    // Nothing that closes waits for this: it may never end.
+                    tokio::spawn(outlast(docker, id, capacity, held));
+                }
             });
         }
     }
+}
+
+/// Whether the engine is there, knows the container and can't remove it. If the engine is away, so are its
+/// containers' ends.
+async fn is_stuck(docker: &Docker, id: &str) -> bool {
+    let inspect = docker.inspect_container(id, None::<InspectContainerOptions>);
+    matches!(unless_gone("inspecting a container", inspect).await, Ok(Some(_)))
+}
+
+/// Goes on with a container that the engine can't remove, and takes a slot out for it until it is gone. What it `held` is nobody
+/// else's until then.
+async fn outlast<T>(docker: Docker, id: String, capacity: Arc<Capacity>, held: T) {
+    let lose_it_at = Instant::now() + GONE_WITHIN;
+    let (mut lost, mut pause) = (None, REMOVAL_PAUSE);
+    while let Err(error) = try_to_remove(&docker, &id).await {
+        if lost.is_none() && Instant::now() >= lose_it_at {
+            lost = Some(capacity.lose(format!("container {id}: {error}")));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_REMOVAL_PAUSE);
+    }
+    drop((held, lost));
 }
 
 /// Waits for a container's own end, for a moment.

@@ -85,7 +85,7 @@ impl Engine {
     pub(super) fn new(docker: Docker, config: DockerConfig, policy: Policy) -> Self {
         // Other workers of the same engine count too; they begin somewhere else.
         let made = AtomicU32::new(uuid::Uuid::now_v7().as_fields().0 ^ std::process::id());
-        let removals = Removals::new(isolation_of(&config.runtime));
+        let removals = Removals::new(isolation_of(&config.runtime), config.slots);
         Self { docker, config, policy, removals, made }
     }
 

@@ -30,6 +30,7 @@ use self::{
 };
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
+    capacity::Capacity,
     conversation::{self, Broken, Heard, Loss, Talk},
     policy::Policy,
     wait_for_cleanups,
@@ -68,6 +69,8 @@ pub struct DockerConfig {
     pub apparmor_profile: Option<String>,
     /// How many containers may wait for jobs.
     pub pool_size: usize,
+    /// How many programs run at a time.
+    pub slots: usize,
 }
 
 /// Runs programs in containers of a Docker engine.
@@ -204,7 +207,9 @@ async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxErr
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-        let served = self.serve(plan, watcher, Instant::now()).await;
+        let begun = Instant::now();
+        let _place = self.engine.removals.capacity.enter().await?;
+        let served = self.serve(plan, watcher, begun).await;
         if served.is_err() {
             self.pool.distrust();
         }
@@ -227,6 +232,10 @@ impl Sandbox for DockerSandbox {
     async fn close(&self) {
         self.pool.close();
         wait_for_cleanups(&self.engine.removals.tasks).await;
+    }
+
+    fn capacity(&self) -> Option<&Arc<Capacity>> {
+        Some(&self.engine.removals.capacity)
     }
 }
 

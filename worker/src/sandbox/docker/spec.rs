@@ -164,6 +164,7 @@ mod tests {
             allow_outdated: false,
             apparmor_profile: Some("sandfleet-sandbox".into()),
             pool_size: 0,
+            slots: 64,
         }
     }
 

@@ -6,7 +6,7 @@ use sandfleet_common::Limits;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
-use super::{Shared, slot::Slot};
+use super::{Shared, cgroup::MemoryEvents, slot::Slot};
 use crate::sandbox::{Plan, SandboxError};
 
 /// A slot in use. Dropped before the job's end, it ends the container in the background.
@@ -36,14 +36,18 @@ impl Lease {
         self.slot.as_mut().ok_or_else(|| SandboxError::failed("using a slot", "it is gone"))
     }
 
-    /// Ends the container and the use; gives back the slot's kills for want of memory, ever.
-    pub(super) async fn end(mut self) -> Result<u64, SandboxError> {
+    /// Ends the container and the use.
+    pub(super) async fn end(mut self) -> Result<Ended, SandboxError> {
         let cleared = self.slot()?.clear(true).await;
-        let kills = self.slot()?.memory_kills();
+        let memory_events = self.slot()?.memory_events();
+        let mut ended = Ended { memory_events, cleared: Ok(()) };
         if let Some(slot) = self.slot.take() {
-            put_away(&self.shared, slot, cleared, &self.limits).await?;
+            match cleared {
+                Ok(()) => put_away(&self.shared, slot, &self.limits).await,
+                Err(error) => ended.cleared = Err(give_up(slot, error)),
+            }
         }
-        Ok(kills)
+        Ok(ended)
     }
 
     /// Ends the use of a container whose processes are gone but for the first, which is about to go:
@@ -63,9 +67,9 @@ impl Lease {
         let (shared, limits, turn) =
             (Arc::clone(&self.shared), self.limits.clone(), self.turn.take());
         Some(async move {
-            let cleared = slot.clear(kill).await;
-            if let Err(error) = put_away(&shared, slot, cleared, &limits).await {
-                warn!(%error, "a container could not be ended in order");
+            match slot.clear(kill).await {
+                Ok(()) => put_away(&shared, slot, &limits).await,
+                Err(error) => _ = give_up(slot, error),
             }
             drop(turn);
         })
@@ -81,29 +85,29 @@ impl Drop for Lease {
     }
 }
 
-/// Puts a slot back that was `cleared`, if it is fit for another program like that which had `limits`.
-async fn put_away(
-    shared: &Arc<Shared>,
-    mut slot: Slot,
-    cleared: Result<(), SandboxError>,
-    limits: &Limits,
-) -> Result<(), SandboxError> {
-    let ready = match cleared {
-        Ok(()) if slot.is_worn() => Ok(()),
-        Ok(()) => slot.launch_ahead(limits, &shared.policy).await,
-        Err(error) => Err(error),
-    };
-    let Err(error) = ready else {
-        shared.put_back(slot);
-        return Ok(());
-    };
-    // Dropping the slot kills its launcher and all that is in its group, and waits for that.
-    shared.cleanups.spawn_blocking(move || drop(slot));
-    match error {
-        SandboxError::Barrier { .. } => Err(error),
-        SandboxError::Failed { .. } => {
-            warn!(%error, "a slot is given up");
-            Ok(())
-        }
+/// What is known of a slot once its container was ended.
+pub(super) struct Ended {
+    /// What happened in it for want of memory, ever.
+    pub(super) memory_events: MemoryEvents,
+    /// Whether the container is gone, with all that was in it.
+    pub(super) cleared: Result<(), SandboxError>,
+}
+
+/// Puts a slot back that is cleared, for another program like that which had `limits`. That the next
+/// container can't be started is the next job's business: the one that has ended has its result.
+async fn put_away(shared: &Arc<Shared>, mut slot: Slot, limits: &Limits) {
+    if !slot.is_worn()
+        && let Err(error) = slot.launch_ahead(limits, &shared.policy).await
+    {
+        give_up(slot, error);
+        return;
     }
+    shared.put_back(slot);
+}
+
+/// Dropping the slot kills its launcher and all that is in its group.
+fn give_up(slot: Slot, error: SandboxError) -> SandboxError {
+    warn!(%error, "a slot is given up");
+    drop(slot);
+    error
 }

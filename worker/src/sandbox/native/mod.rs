@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod channel;
+mod disposal;
 mod filter;
 mod launcher;
 mod lease;
@@ -28,7 +29,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::{
-    cgroup::{Hierarchy, SlotGroup, Territory},
+    cgroup::{Hierarchy, MemoryEvents, SlotGroup, Territory},
+    disposal::Disposal,
     launcher::Launcher,
     lease::Lease,
     slot::Slot,
@@ -37,12 +39,13 @@ use self::{
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    capacity::Capacity,
     conversation::{self, Broken, Carrier, Heard, Loss, Talk},
     policy::Policy,
     users::ReservedUser,
     wait_for_cleanups,
 };
-use crate::catalogue::WarmStart;
+use crate::{catalogue::WarmStart, host::limits::Need};
 
 /// The barrier that is the host's alone to give.
 pub(crate) use cgroup::BARRIER as CGROUPS;
@@ -69,6 +72,8 @@ pub struct NativeConfig {
     pub cpus: f64,
     /// Interpreters that may be started ahead.
     pub warm: Vec<WarmStart>,
+    /// How many programs run at a time.
+    pub slots: usize,
 }
 
 /// Runs programs in containers of its own making.
@@ -90,6 +95,8 @@ struct Shared {
     turns: Arc<Semaphore>,
     /// Ends of containers that go on when the jobs' futures are gone.
     cleanups: TaskTracker,
+    /// The places that programs run in.
+    capacity: Arc<Capacity>,
     /// Slots that have a job.
     leased: AtomicUsize,
     made: AtomicUsize,
@@ -121,7 +128,9 @@ impl NativeSandbox {
         let is_root = rustix::process::geteuid().is_root();
         let can_be_warm = is_root && sandfleet_agent::landlock_version().is_some();
         let nursery = Nursery::new(if can_be_warm { config.warm.clone() } else { Vec::new() });
+        let slots = if is_root { config.slots } else { 1 };
         let shared = Shared {
+            capacity: Capacity::new(slots),
             config,
             nursery,
             policy,
@@ -177,8 +186,9 @@ impl Shared {
             Some(zygote) => zygote.copy().await,
             None => Launcher::start(),
         };
-        let launcher =
-            launcher.map_err(|error| SandboxError::failed("starting a launcher", error))?;
+        let launcher = launcher.map_err(|error| {
+            SandboxError::failed_for("starting a launcher", Need::Process, error)
+        })?;
         let user = match rustix::process::geteuid().is_root() {
             true => ReservedUser::reserve(self.config.user_base, 0)?,
             false => ReservedUser::own(),
@@ -186,7 +196,9 @@ impl Shared {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let group = SlotGroup::make(&self.territory, number, self.config.cpus)?;
         let settings = self.policy.network_settings();
-        Slot::make(launcher, zygote, group, user, &self.filter, settings).await
+        let disposal =
+            Disposal { capacity: Arc::clone(&self.capacity), cleanups: self.cleanups.clone() };
+        Slot::make(launcher, zygote, group, user, &self.filter, settings, disposal).await
     }
 
     /// A slot for the program of `plan`.
@@ -218,7 +230,6 @@ impl Shared {
                 return Some(slot);
             }
             warn!("a container that waited is gone; its slot is given up");
-            self.cleanups.spawn_blocking(move || drop(slot));
         }
     }
 
@@ -234,16 +245,21 @@ impl Shared {
     fn put_back(&self, slot: Slot) {
         let mut idle = self.lock();
         idle.push(slot);
-        let worn: Vec<Slot> = idle.extract_if(.., |slot| slot.is_worn()).collect();
-        drop(idle);
-        if !worn.is_empty() {
-            self.cleanups.spawn_blocking(move || drop(worn));
-        }
+        idle.retain(|slot| !slot.is_worn());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
         // The list is only pushed to and popped from: a panic elsewhere can't leave it torn.
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Why a container may be gone in whose group this happened for want of memory, before and after it.
+fn loss_between(before: MemoryEvents, after: MemoryEvents) -> Loss {
+    match (after.kills > before.kills, after.limit_hits > before.limit_hits) {
+        (false, _) => Loss::Unexplained,
+        (true, true) => Loss::OutOfMemory,
+        (true, false) => Loss::HostOutOfMemory,
     }
 }
 
@@ -263,6 +279,7 @@ impl Sandbox for NativeSandbox {
         let begun = Instant::now();
         let (shared, policy) = (&self.shared, &self.shared.policy);
         loop {
+            let _place = shared.capacity.enter().await?;
             let turn = Arc::clone(&shared.turns).acquire_owned().await.ok();
             let mut lease = Lease::take(shared, plan, turn).await?;
             let warm = lease.slot()?.is_warm();
@@ -275,10 +292,17 @@ impl Sandbox for NativeSandbox {
             let held = conversation::hold(from, to, &talk, &mut heard).await;
             drop(running.stream);
             let mut loss = Loss::Unexplained;
+            let risen_peak = lease.slot()?.risen_peak();
             if held.is_ok() {
                 lease.leave().await;
-            } else if lease.end().await? > running.memory_kills_before {
-                loss = Loss::OutOfMemory;
+            } else {
+                let silent = matches!(held, Err(Broken::Overdue));
+                let ended = lease.end().await?;
+                if let (true, Err(error)) = (silent, ended.cleared) {
+                    // Neither its end nor being killed ended it: that is no program's doing.
+                    return Err(error);
+                }
+                loss = loss_between(running.memory_events_before, ended.memory_events);
             }
             let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
             if running.was_waiting && is_lost && heard.started.is_none() {
@@ -289,8 +313,8 @@ impl Sandbox for NativeSandbox {
             let mut outcome = conversation::conclude(held, heard, begun, loss)?;
             if let End::Seen(ended) = &mut outcome.end {
                 // What the slot's group held before the container is not the program's.
-                let before = running.memory_before.unwrap_or(0);
-                ended.memory_peak_bytes = ended.memory_peak_bytes.saturating_sub(before);
+                let own = |peak: u64| peak.saturating_sub(running.memory_before);
+                ended.memory_peak_bytes = risen_peak.max(ended.memory_peak_bytes).map(own);
             }
             outcome.warm = warm;
             return Ok(outcome);
@@ -315,9 +339,12 @@ impl Sandbox for NativeSandbox {
 
     async fn close(&self) {
         self.shared.nursery.close();
-        wait_for_cleanups(&self.shared.cleanups).await;
         let slots = std::mem::take(&mut *self.shared.lock());
-        // Taking a group away waits for the kernel, for a moment.
-        let _ = tokio::task::spawn_blocking(move || drop(slots)).await;
+        drop(slots);
+        wait_for_cleanups(&self.shared.cleanups).await;
+    }
+
+    fn capacity(&self) -> Option<&Arc<Capacity>> {
+        Some(&self.shared.capacity)
     }
 }

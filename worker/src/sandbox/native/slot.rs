@@ -14,8 +14,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{cgroup::SlotGroup, launcher::Launcher, zygote::Zygote};
-use crate::sandbox::{SandboxError, policy::Policy, users::ReservedUser};
+use super::{
+    cgroup::{MemoryEvents, SlotGroup},
+    disposal::{Disposal, Premises, processes_in},
+    launcher::Launcher,
+    zygote::Zygote,
+};
+use crate::{
+    host::processes,
+    sandbox::{SandboxError, policy::Policy, users::ReservedUser},
+};
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -36,6 +44,7 @@ pub(crate) struct Slot {
     // First, so that it is dropped first: its end empties the group.
     launcher: Launcher,
     group: SlotGroup,
+    _premises: Premises,
     /// What the launcher is a copy of.
     zygote: Option<Arc<Zygote>>,
     /// Whether a container is in the slot.
@@ -44,7 +53,6 @@ pub(crate) struct Slot {
     waiting: Option<Waiting>,
     /// How many programs ran here.
     programs: u64,
-    _user: ReservedUser,
 }
 
 /// A container that was started ahead. Like every other it serves one program.
@@ -66,10 +74,10 @@ impl Waiting {
 pub(crate) struct Running {
     /// The stream to its agent.
     pub(crate) stream: UnixStream,
-    /// Memory that was in use before it, in bytes; `None` where it can't be told apart.
-    pub(crate) memory_before: Option<u64>,
-    /// Kills for want of memory before it.
-    pub(crate) memory_kills_before: u64,
+    /// Memory that was in use before it, in bytes.
+    pub(crate) memory_before: u64,
+    /// What had happened for want of memory before it.
+    pub(crate) memory_events_before: MemoryEvents,
     /// Whether it was started ahead.
     pub(crate) was_waiting: bool,
 }
@@ -83,7 +91,11 @@ impl Slot {
         user: ReservedUser,
         filter: &[u8],
         settings: Vec<(String, String)>,
+        disposal: Disposal,
     ) -> Result<Self, SandboxError> {
+        let user_id = user.id;
+        // From here on, whatever fails, they are disposed of.
+        let premises = Premises::new(group.directories(), user, disposal);
         let process = launcher
             .process()
             .ok_or_else(|| SandboxError::failed("starting a launcher", "gone"))?;
@@ -91,15 +103,15 @@ impl Slot {
         let counters =
             group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
         let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
-        let prepare = Command::Prepare { user: user.id, filter: filter.to_vec(), settings };
+        let prepare = Command::Prepare { user: user_id, filter: filter.to_vec(), settings };
         let mut slot = Self {
             launcher,
             group,
+            _premises: premises,
             zygote,
             occupied: false,
             waiting: None,
             programs: 0,
-            _user: user,
         };
         let ready = async {
             slot.launcher.send(&prepare, &descriptors).await?;
@@ -114,7 +126,10 @@ impl Slot {
                 return Err(SandboxError::failed("preparing a slot", format!("{other:?}")));
             }
             Ok(Err(error)) => return Err(SandboxError::failed("preparing a slot", error)),
-            Err(_) => return Err(SandboxError::failed("preparing a slot", "no answer in 10 s")),
+            Err(_) => {
+                let reason = format!("no answer in 10 s: {}", slot.processes());
+                return Err(SandboxError::failed("preparing a slot", reason));
+            }
         }
         if slot.is_warm() {
             slot.group.settle();
@@ -152,14 +167,14 @@ impl Slot {
             self.clear(true).await?;
         }
         let memory_before = self.group.apply(limits, policy)?;
-        let memory_kills_before = self.group.memory_kills();
+        let memory_events_before = self.group.memory_events();
         let was_waiting = waiting.is_some();
         let stream = match waiting {
             Some(waiting) => waiting.stream,
             None => self.start(limits.scratch_bytes, policy).await?,
         };
         self.programs += 1;
-        Ok(Running { stream, memory_before, memory_kills_before, was_waiting })
+        Ok(Running { stream, memory_before, memory_events_before, was_waiting })
     }
 
     /// How good the slot is for a program with so much scratch space: best if a container waits in it
@@ -229,7 +244,10 @@ impl Slot {
                 return Err(SandboxError::failed("ending a container", "prepared instead"));
             }
             Ok(Err(error)) => return Err(failed(error)),
-            Err(_) => return Err(SandboxError::failed("ending a container", "not gone in 10 s")),
+            Err(_) => {
+                let reason = format!("not gone in 10 s: {}", self.processes());
+                return Err(SandboxError::failed("ending a container", reason));
+            }
         }
         let left = self.group.processes();
         if left.iter().any(|process| Some(*process) != self.launcher.process()) {
@@ -259,8 +277,21 @@ impl Slot {
         })
     }
 
-    /// Kills for want of memory in this slot, ever.
-    pub(crate) fn memory_kills(&self) -> u64 {
-        self.group.memory_kills()
+    /// The processes in the slot, for one line.
+    pub(crate) fn processes(&self) -> String {
+        let group = self.group.directories();
+        let found: Vec<_> = group.iter().take(1).flat_map(|group| processes_in(group)).collect();
+        processes::listed(&found)
+    }
+
+    /// What happened for want of memory in this slot, ever.
+    pub(crate) fn memory_events(&self) -> MemoryEvents {
+        self.group.memory_events()
+    }
+
+    /// The most memory in use since the program was launched, where this kernel keeps no peak that its
+    /// agent could read and tells it all the same.
+    pub(crate) fn risen_peak(&self) -> Option<u64> {
+        self.group.risen_peak()
     }
 }

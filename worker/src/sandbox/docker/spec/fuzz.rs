@@ -58,6 +58,7 @@ fn config(cpus: f64) -> DockerConfig {
         allow_outdated: false,
         apparmor_profile: None,
         pool_size: 0,
+        slots: 64,
     }
 }
 

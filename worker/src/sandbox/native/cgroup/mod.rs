@@ -14,10 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use slot_group::SlotGroup;
-pub(crate) use territory::Territory;
+pub(crate) use slot_group::{MemoryEvents, SlotGroup};
+pub(crate) use territory::{FIRST_TRIES, Territory, remove_once, remove_within};
 
-use crate::sandbox::SandboxError;
+use crate::{
+    host::limits::{self, Need},
+    sandbox::SandboxError,
+};
 
 /// What doctor calls it.
 pub(crate) const BARRIER: &str = "control groups";
@@ -147,6 +150,14 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn missing(reason: String) -> SandboxError {
+    let number = limits::error_number(&reason);
+    if let Some(limit) = number.and_then(|number| limits::reached(Need::ControlGroup, number)) {
+        return SandboxError::Barrier {
+            barrier: BARRIER,
+            reason: format!("the barrier \"{BARRIER}\" can't be put up: {reason}: {limit}"),
+            fix: limit.fix.into(),
+        };
+    }
     let scope = match rustix::process::geteuid().is_root() {
         true => {
             "run in a scope of your own (systemd-run --scope -p Delegate=yes sandfleet …) or, as a \

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, File},
@@ -10,14 +12,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sandfleet_agent::launch::CHARGE_BYTES;
 use sandfleet_common::Limits;
 
-use super::{Hierarchy, Territory, missing, territory::remove_tree, write};
+use super::{Hierarchy, Territory, missing, write};
 use crate::sandbox::{SandboxError, policy::Policy};
 
 const PERIOD_US: u64 = 100_000;
+/// Version 1: the limit, and the peak of memory and swap together, which has the same limit.
+const LIMIT: &str = "memory.limit_in_bytes";
+const PEAK: &str = "memory.max_usage_in_bytes";
+const SWAP_PEAK: &str = "memory.memsw.max_usage_in_bytes";
 /// The launcher and the agent share the program's group.
 const OVERHEAD_PROCESSES: u64 = 2;
+
+/// What happened in a group for want of memory, ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MemoryEvents {
+    /// Processes that were killed, because of the group's limit or the host's.
+    pub(crate) kills: u64,
+    /// How often the group's own limit was reached; on version 1, whether it was since the last
+    /// [`apply`](SlotGroup::apply).
+    pub(crate) limit_hits: u64,
+}
+
+/// A peak that can't be started anew. It tells a job's only where that is higher than all before it.
+#[derive(Debug)]
+struct LastingPeak {
+    file: PathBuf,
+    seen: u64,
+}
 
 /// The control group of one slot.
 #[derive(Debug)]
@@ -29,6 +53,8 @@ pub(crate) struct SlotGroup {
     cpuacct: PathBuf,
     /// Open for writing too: version 2 resets the peak for the very descriptor that asks.
     peak: File,
+    /// Version 2 before Linux 6.12: the highest use of memory in all of the group's life.
+    lasting_peak: Option<LastingPeak>,
     applied: Option<(u64, u64)>,
     /// What a launcher holds that is a copy of an interpreter.
     launcher_bytes: u64,
@@ -61,39 +87,43 @@ impl SlotGroup {
             _ => write(&cpu, "cpu.cfs_period_us", &PERIOD_US.to_string())
                 .and_then(|()| write(&cpu, "cpu.cfs_quota_us", &quota.to_string())),
         };
-        let peak = if version == 2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
-        // A peak that can't be started anew would be the slot's and not the job's: then none is
-        // read at all, and the agent goes by what the kernel says of its children.
-        let open = |file: &str| {
-            let mut peak = File::options().read(true).write(true).open(memory.join(file))?;
-            peak.write_all(reset_word(version).as_bytes()).map(|()| peak)
-        };
-        let peak = limit_cpu()
-            .and_then(|()| open(peak).or_else(|_| File::open("/dev/null")))
-            .map_err(|error| missing(error.to_string()))?;
-        Ok(Self { version, memory, pids, cpu, cpuacct, peak, applied: None, launcher_bytes: 0 })
+        limit_cpu().map_err(|error| missing(error.to_string()))?;
+        let (peak, lasting_peak) =
+            open_peak(&memory, version).map_err(|error| missing(error.to_string()))?;
+        Ok(Self {
+            version,
+            memory,
+            pids,
+            cpu,
+            cpuacct,
+            peak,
+            lasting_peak,
+            applied: None,
+            launcher_bytes: 0,
+        })
+    }
+
+    /// Its directories, one in each hierarchy; it doesn't remove them itself.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        let mut directories = vec![self.memory.clone()];
+        if self.version == 1 {
+            directories.extend([&self.pids, &self.cpu, &self.cpuacct].map(PathBuf::clone));
+        }
+        directories
     }
 
     /// Puts the launcher in.
     pub(crate) fn add(&self, process: u32) -> Result<(), SandboxError> {
-        let mut groups = vec![&self.memory];
-        if self.version == 1 {
-            groups.extend([&self.pids, &self.cpu, &self.cpuacct]);
-        }
-        for group in groups {
-            write(group, "cgroup.procs", &process.to_string())
+        for group in self.directories() {
+            write(&group, "cgroup.procs", &process.to_string())
                 .map_err(|error| missing(error.to_string()))?;
         }
         Ok(())
     }
 
     /// Sets the next job's limits and starts its peak from here; gives back the memory in use
-    /// now, which isn't the job's, or `None` where this kernel can't start a peak anew.
-    pub(crate) fn apply(
-        &mut self,
-        limits: &Limits,
-        policy: &Policy,
-    ) -> Result<Option<u64>, SandboxError> {
+    /// now, which isn't the job's.
+    pub(crate) fn apply(&mut self, limits: &Limits, policy: &Policy) -> Result<u64, SandboxError> {
         let overhead = policy.overhead_bytes.saturating_add(self.launcher_bytes);
         let memory = limits.memory_bytes.saturating_add(overhead);
         let processes = limits.processes.saturating_add(OVERHEAD_PROCESSES);
@@ -102,8 +132,31 @@ impl SlotGroup {
                 .map_err(|error| SandboxError::failed("setting a container's limits", error))?;
             self.applied = Some((memory, processes));
         }
-        let restarted = (&self.peak).write_all(reset_word(self.version).as_bytes()).is_ok();
-        Ok(restarted.then(|| self.memory_used()))
+        match &mut self.lasting_peak {
+            Some(peak) => peak.seen = number(&peak.file),
+            None => (&self.peak)
+                .write_all(reset_word(self.version).as_bytes())
+                .and_then(|()| self.forget_swap_peak())
+                .map_err(|error| SandboxError::failed("starting a container's peak anew", error))?,
+        }
+        Ok(self.memory_used())
+    }
+
+    fn forget_swap_peak(&self) -> io::Result<()> {
+        let path = self.memory.join(SWAP_PEAK);
+        match File::options().write(true).open(path) {
+            Ok(mut peak) => peak.write_all(reset_word(1).as_bytes()),
+            // Of version 2 there is none, nor where version 1 doesn't count swap.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The highest use of memory since the last [`apply`](Self::apply), where this kernel's peak can't
+    /// be started anew and tells it all the same.
+    pub(crate) fn risen_peak(&self) -> Option<u64> {
+        let LastingPeak { file, seen } = self.lasting_peak.as_ref()?;
+        Some(number(file)).filter(|now| now > seen)
     }
 
     /// All memory in use, with what the kernel keeps for the group and may take back.
@@ -146,25 +199,46 @@ impl SlotGroup {
 
     /// The descriptors that the agent counts by, in the order that it expects.
     pub(crate) fn counters(&self) -> io::Result<Vec<OwnedFd>> {
-        let (cpu, events) = match self.version {
-            2 => (self.cpuacct.join("cpu.stat"), self.memory.join("memory.events")),
-            _ => (self.cpuacct.join("cpuacct.usage"), self.memory.join("memory.oom_control")),
+        let (cpu, used, events) = match self.version {
+            2 => ("cpu.stat", "memory.current", "memory.events"),
+            _ => ("cpuacct.usage", "memory.usage_in_bytes", "memory.oom_control"),
         };
+        let [limit, swap_peak] =
+            [LIMIT, SWAP_PEAK].map(|name| match File::open(self.memory.join(name)) {
+                // Version 2 has neither, and version 1 not the second where it doesn't count swap.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => File::open("/dev/null"),
+                opened => opened,
+            });
         Ok(vec![
-            File::open(cpu)?.into(),
+            File::open(self.cpuacct.join(cpu))?.into(),
             self.peak.as_fd().try_clone_to_owned()?,
-            File::open(events)?.into(),
+            File::open(self.memory.join(used))?.into(),
+            File::open(self.memory.join(events))?.into(),
+            limit?.into(),
+            swap_peak?.into(),
             File::open(self.pids.join("pids.events"))?.into(),
         ])
     }
 
-    /// How many processes were killed here for want of memory, ever.
-    pub(crate) fn memory_kills(&self) -> u64 {
+    /// What happened here for want of memory, ever.
+    pub(crate) fn memory_events(&self) -> MemoryEvents {
         let file = if self.version == 2 { "memory.events" } else { "memory.oom_control" };
         let text = fs::read_to_string(self.memory.join(file)).unwrap_or_default();
-        text.lines()
-            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-            .unwrap_or(0)
+        let field = |name: &str| {
+            let value =
+                |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+            text.lines().find_map(value).unwrap_or(0)
+        };
+        let limit_hits = match self.version {
+            2 => field("oom"),
+            // At a kill because of the limit, less than the largest charge was left of it.
+            _ => {
+                let peak = [PEAK, SWAP_PEAK].map(|name| number(&self.memory.join(name)));
+                let highest = peak[0].max(peak[1]).saturating_add(CHARGE_BYTES);
+                u64::from(highest >= number(&self.memory.join(LIMIT)))
+            }
+        };
+        MemoryEvents { kills: field("oom_kill"), limit_hits }
     }
 
     /// Memory that can't be taken back by just dropping it: of processes and of files in memory.
@@ -194,23 +268,24 @@ impl SlotGroup {
     }
 }
 
+/// The peak to be started anew for each job; where this kernel can't do that, nothing, and the peak of
+/// the group's whole life, if there is one.
+fn open_peak(memory: &Path, version: u32) -> io::Result<(File, Option<LastingPeak>)> {
+    let name = if version == 2 { "memory.peak" } else { PEAK };
+    let path = memory.join(name);
+    let open = || {
+        let mut peak = File::options().read(true).write(true).open(&path)?;
+        peak.write_all(reset_word(version).as_bytes()).map(|()| peak)
+    };
+    match open() {
+        Ok(peak) => Ok((peak, None)),
+        Err(_) => Ok((File::open("/dev/null")?, Some(LastingPeak { file: path, seen: 0 }))),
+    }
+}
+
 /// What is written to a peak to start it anew.
 fn reset_word(version: u32) -> &'static str {
     if version == 2 { "reset" } else { "0" }
-}
-
-impl Drop for SlotGroup {
-    fn drop(&mut self) {
-        let mut groups = vec![&self.memory];
-        if self.version == 1 {
-            groups.extend([&self.pids, &self.cpu, &self.cpuacct]);
-        }
-        for group in groups {
-            if group.exists() {
-                remove_tree(group);
-            }
-        }
-    }
 }
 
 /// Swap that no group counts would be memory beyond every limit.

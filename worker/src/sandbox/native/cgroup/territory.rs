@@ -90,6 +90,8 @@ impl Territory {
                 // waits for the lock then sees that it is gone, and makes another.
                 if abandoned && remove_tree(&entry.path()) {
                     reaped += 1;
+                } else if abandoned {
+                    say_what_is_left(&entry.path());
                 }
                 drop(directory);
             }
@@ -102,37 +104,61 @@ impl Drop for Territory {
     fn drop(&mut self) {
         for place in self.hierarchy.places() {
             // What still holds a process here is reaped by the next worker.
-            remove_tree(&place.join(&self.name));
+            let path = place.join(&self.name);
+            if !remove_tree(&path) {
+                say_what_is_left(&path);
+            }
         }
     }
 }
 
-/// Kills what is in a group and below, and removes it; says whether it is gone. The kernel takes
-/// a moment to let a dead process leave its group.
+/// For how long a removal is tried at first, in steps of 5 ms: the kernel takes a moment to let a dead
+/// process leave its group.
+pub(crate) const FIRST_TRIES: u32 = 200;
+
+/// Kills what is in a group and below, and removes it; says whether it is gone.
 pub(super) fn remove_tree(path: &Path) -> bool {
-    for _ in 0..200 {
-        let groups = walk(path);
-        // Version 2 kills all of a group and below at once, and nobody else whatever forks or ends
-        // meanwhile; kernels before 5.14 don't.
-        let unkilled = if write(path, "cgroup.kill", "1").is_ok() { &[][..] } else { &groups[..] };
-        for group in unkilled {
-            let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-            for pid in processes.lines().filter_map(|line| line.parse().ok()) {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            }
-        }
-        for group in groups.iter().rev() {
-            let _ = fs::remove_dir(group);
-        }
-        if !path.exists() {
+    remove_within(std::slice::from_ref(&path.to_owned()), FIRST_TRIES)
+}
+
+/// As [`remove_tree`], of several groups, in so many tries.
+pub(crate) fn remove_within(groups: &[PathBuf], tries: u32) -> bool {
+    for _ in 0..tries {
+        let removed = groups.iter().map(|group| remove_once(group));
+        if removed.fold(true, |all, removed| all && removed) {
             return true;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    tracing::warn!(path = %path.display(), "a control group could not be removed; something in it can't be killed");
     false
+}
+
+/// Kills what is in a group and below, and removes what is empty by now; says whether all is gone.
+pub(crate) fn remove_once(path: &Path) -> bool {
+    if !path.exists() {
+        return true;
+    }
+    let groups = walk(path);
+    // Version 2 kills all of a group and below at once, and nobody else whatever forks or ends
+    // meanwhile; kernels before 5.14 don't.
+    let unkilled = if write(path, "cgroup.kill", "1").is_ok() { &[][..] } else { &groups[..] };
+    for group in unkilled {
+        let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in processes.lines().filter_map(|line| line.parse().ok()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+    for group in groups.iter().rev() {
+        let _ = fs::remove_dir(group);
+    }
+    !path.exists()
+}
+
+fn say_what_is_left(path: &Path) {
+    let path = path.display();
+    tracing::warn!(%path, "a control group could not be removed; something in it can't be killed");
 }
 
 /// A group and all below it, from the top.

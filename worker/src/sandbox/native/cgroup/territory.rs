@@ -124,8 +124,9 @@ pub(super) fn remove_tree(path: &Path) -> bool {
 /// As [`remove_tree`], of several groups, in so many tries.
 pub(crate) fn remove_within(groups: &[PathBuf], tries: u32) -> bool {
     for _ in 0..tries {
-        let removed = groups.iter().map(|group| remove_once(group));
-        if removed.fold(true, |all, removed| all && removed) {
+        // Each of them, whatever became of the one before.
+        let left = groups.iter().filter(|group| !remove_once(group)).count();
+        if left == 0 {
             return true;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -20,13 +20,16 @@ use crate::{
     config::{Backend, QueueSettings, Settings, StoreSettings},
     finaliser::Finaliser,
     hooks::Hooks,
-    host::memory::{self, HostMemory},
+    host::{
+        gate::GatedQueue,
+        memory::{self, HostMemory},
+    },
     listener::Rules,
     metrics::{Metrics, MetricsHooks},
     peers::Peers,
     pipeline::{Pipeline, Terms},
     presence::keep_announcing,
-    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, GatedQueue, Queue},
+    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
     sandbox::{
         Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},

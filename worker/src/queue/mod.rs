@@ -2,7 +2,6 @@
 
 mod amqp;
 mod counted;
-mod gated;
 mod later;
 mod memory;
 pub mod settle;
@@ -11,7 +10,6 @@ use async_trait::async_trait;
 
 pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 pub use counted::CountedQueue;
-pub use gated::GatedQueue;
 pub use later::waited;
 pub use memory::{MemoryQueue, SetAside};
 

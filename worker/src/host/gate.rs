@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Delivery, Queue};
-use crate::host::memory::{HostMemory, LOOK_INTERVAL};
+use super::memory::{HostMemory, LOOK_INTERVAL};
+use crate::queue::{Delivery, Queue};
 
 /// Gives a worker its deliveries while there is memory for them.
 pub struct GatedQueue {
@@ -61,12 +61,10 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::{
-        super::{
-            MemoryQueue,
-            settle::{Settlement, settle},
-        },
-        *,
+    use super::*;
+    use crate::queue::{
+        MemoryQueue,
+        settle::{Settlement, settle},
     };
 
     #[tokio::test]

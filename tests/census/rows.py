@@ -68,7 +68,7 @@ ROWS = [
     Row("TCP never accepted", "tcp_backlog"),
     Row("TCP never accepted, with data", "tcp_backlog", 4 << 20),
     Row("TCP never accepted, with data, closed", "tcp_backlog", 100_000, 1),
-    Row("TCP TIME_WAIT", "tcp_time_wait"),
+    Row("TCP TIME_WAIT", "tcp_time_wait", 60),
     # options of sockets
     Row("socket filter", "socket_filter", refused=True),
     Row("reuseport filter", "reuseport_filter", refused=True),

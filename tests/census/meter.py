@@ -22,7 +22,7 @@ from host import counted_mib, memory_info, settled, shared, used_of_shared
 from jobs import Worker, makers_job, plain_job
 from rows import BY_NAME, NULL
 
-LONGEST_SECONDS = 420
+LONGEST_SECONDS = 240
 ENOUGH_MIB = 200      # that nothing counts: three times the bound, and more would only take longer
 LEAST_FREE_MIB = 250  # of the machine, or its kernel ends what it likes
 
@@ -112,6 +112,7 @@ class Watch:
         if self.second is None:
             self.second = run_second(self.worker)
         signal_makers(signal.SIGUSR1)
+        signal_makers(signal.SIGTERM)  # those that still make some
 
 
 def seconds_to_free(memory):

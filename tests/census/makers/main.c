@@ -106,6 +106,7 @@ int main(int count, char **words) {
         if (child == 0) {
             signal(SIGTERM, end);
             maker->make();
+            signal(SIGTERM, SIG_IGN); /* it says once how many */
             printf("%d: %ld %s\n", self, made, why);
             close(making[1]);
             alarm(hold);

@@ -85,7 +85,7 @@ ROWS = [
     Row("System V semaphores", "sem"),
     Row("System V semaphores, undo", "sem_undo"),
     Row("System V messages", "msg"),
-    Row("System V messages, empty", "msg", 1),
+    Row("System V messages, small", "msg", 1, processes=8),
     Row("POSIX message queue", "mq"),
     # processes
     Row("thread", "thread", processes=1),

@@ -48,12 +48,13 @@ static void make_msg(void) {
 }
 
 static void make_mq(void) {
+    struct mq_attr little = {.mq_maxmsg = 10, .mq_msgsize = first ? first : 512};
     for (long number = 0;; number++) {
         char name[40];
         snprintf(name, sizeof name, "queue%d_%ld", self, number);
-        int queue = syscall(SYS_mq_open, name, O_CREAT | O_RDWR | O_NONBLOCK, 0600, 0);
+        int queue = syscall(SYS_mq_open, name, O_CREAT | O_RDWR | O_NONBLOCK, 0600, &little);
         if (!keep(queue)) return;
-        while (!syscall(SYS_mq_timedsend, queue, bytes, 8192, 0, 0)) {
+        while (!syscall(SYS_mq_timedsend, queue, bytes, little.mq_msgsize, 0, 0)) {
         }
     }
 }

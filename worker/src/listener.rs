@@ -118,6 +118,11 @@ impl Rules {
             return false;
         }
         let host = authority.host();
+        // What stands beside the host and the port belongs to neither: `[::1]evil`.
+        let port = authority.port().map_or_else(String::new, |port| format!(":{}", port.as_str()));
+        if authority.as_str() != format!("{host}{port}") {
+            return false;
+        }
         let address = host.trim_start_matches('[').trim_end_matches(']');
         address.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")

@@ -301,6 +301,9 @@ async fn headers_go_where_their_message_goes() {
     let jobs = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString("00-ab-cd-01".into()));
+    // Copies for the queue that it is in: published again with it, a message would never be settled.
+    let copies = vec![AMQPValue::LongString(jobs.as_str().into())];
+    headers.insert("CC".into(), AMQPValue::FieldArray(copies.into()));
     let sent = channel.basic_publish(
         "".into(),
         jobs.as_str().into(),
@@ -324,6 +327,8 @@ async fn headers_go_where_their_message_goes() {
     let trace = AMQPValue::LongString("00-ab-cd-01".into());
     assert_eq!(headers.inner().get("traceparent"), Some(&trace), "{headers:?}");
     assert!(!headers.inner().contains_key("x-death"), "{headers:?}");
+    assert!(!headers.inner().contains_key("CC"), "{headers:?}");
+    assert_eq!(ready(&services, Priority::Interactive).await, Some(0), "no copy came back");
 }
 
 #[tokio::test]

@@ -203,7 +203,8 @@ fn an_order_without_one_of_its_fields_is_refused() {
     };
     let names = |value: &Value| value.as_object().expect("fields").keys().cloned().collect();
     let (fields, bounds): (Vec<String>, Vec<String>) = (names(&whole), names(&whole["bounds"]));
-    assert!(fields.len() == 5 && bounds.len() == 13, "{fields:?} {bounds:?}");
+    // So that taking names away from what is serialised can't make this pass.
+    assert!(fields.len() >= 5 && bounds.len() >= 14, "{fields:?} {bounds:?}");
     for name in fields {
         let mut order = whole.clone();
         order.as_object_mut().expect("fields").remove(&name);

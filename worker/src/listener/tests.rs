@@ -211,6 +211,7 @@ async fn only_its_own_host_names_and_origin_are_answered() {
         ("GET / HTTP/1.1", "Host: 127.0.0.1.attacker.example", 421),
         ("GET / HTTP/1.1", "Host: 127.0.0.1@attacker.example", 421),
         ("GET / HTTP/1.1", "Host: attacker.example@127.0.0.1", 421),
+        ("GET / HTTP/1.1", "Host: [::1]attacker.example", 421),
         ("GET / HTTP/1.0", "Host: attacker.example", 421),
         ("GET / HTTP/1.1", "Host: ", 421),
         ("GET http://attacker.example/ HTTP/1.1", "Host: 127.0.0.1", 421),

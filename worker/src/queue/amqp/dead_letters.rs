@@ -25,7 +25,7 @@ use tracing::warn;
 
 use super::{
     AmqpConfig, Delivery, Receipt, TIMEOUT,
-    receipt::{REASON_HEADER, put_off, put_off_once_more},
+    receipt::{REASON_HEADER, carried, put_off, put_off_once_more},
     supervisor::why,
 };
 
@@ -254,7 +254,7 @@ impl Receipt for LetterReceipt {
     }
 
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        let (exchange, mut headers) = put_off_once_more(&self.prefix, self.headers.clone());
+        let (exchange, mut headers) = put_off_once_more(&self.prefix, carried(&self.headers));
         let Death { reason, queue, .. } = &self.death;
         for (name, value) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
             headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
@@ -264,7 +264,9 @@ impl Receipt for LetterReceipt {
     }
 
     async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        let mut headers = self.headers.clone();
+        let mut headers = carried(&self.headers);
+        let queue = AMQPValue::LongString(self.death.queue.as_str().into());
+        headers.insert(QUEUE_HEADER.into(), queue);
         let reason: String = reason.chars().take(256).collect();
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
         let queue = names::unreadable_queue(&self.prefix);

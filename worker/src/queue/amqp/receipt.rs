@@ -29,6 +29,13 @@ const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
 const BROKERS: &str = "x-";
 /// How those begin that are ours.
 const OURS: &str = "x-sandfleet-";
+/// Headers by which a publisher has the broker deliver copies elsewhere (RabbitMQ's sender-selected
+/// distribution). Published again they would route again, with the worker's rights, and a message that
+/// names its own queue would multiply for ever.
+const ROUTING: [&str; 2] = ["CC", "BCC"];
+/// What a message may carry on in headers of its own, names and values together. All headers travel in
+/// one frame: what just fits into it when it arrives must not grow past it when something is added.
+const MAX_CARRIED_BYTES: usize = 4096;
 /// How long the socket may take to swallow a few bytes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -98,13 +105,13 @@ impl Receipt for AmqpReceipt {
     }
 
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        let (exchange, headers) = put_off_once_more(&self.prefix, own(&self.headers));
+        let (exchange, headers) = put_off_once_more(&self.prefix, carried(&self.headers));
         let queue = self.source.queue.clone();
         self.move_to(exchange, queue, headers, body).await
     }
 
     async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        let mut headers = own(&self.headers);
+        let mut headers = carried(&self.headers);
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(shortened(reason).into()));
         let queue = names::unreadable_queue(&self.prefix);
         self.move_to(String::new(), queue, headers, body).await
@@ -115,7 +122,7 @@ impl Receipt for AmqpReceipt {
         // To the end of its queue as a new message: returned, it would be the first again, and
         // only so many returns are granted to it.
         let queue = self.source.queue.clone();
-        let headers = own(&self.headers);
+        let headers = carried(&self.headers);
         self.move_to(String::new(), queue, headers, body).await
     }
 }
@@ -133,15 +140,34 @@ impl Drop for AmqpReceipt {
     }
 }
 
-/// The headers that a message keeps when it is published again: not those that the broker sets anew.
-fn own(headers: &FieldTable) -> FieldTable {
-    let mut own = FieldTable::default();
+/// The headers that a message keeps when it is published again: plain values of its own within
+/// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route.
+pub(super) fn carried(headers: &FieldTable) -> FieldTable {
+    let mut carried = FieldTable::default();
+    let mut left = MAX_CARRIED_BYTES;
     for (name, value) in headers.inner() {
-        if !name.as_str().starts_with(BROKERS) || name.as_str().starts_with(OURS) {
-            own.insert(name.clone(), value.clone());
+        let key = name.as_str();
+        let is_brokers = key.starts_with(BROKERS) && !key.starts_with(OURS);
+        if is_brokers || ROUTING.iter().any(|routing| key.eq_ignore_ascii_case(routing)) {
+            continue;
         }
+        let Some(bytes) = plain_bytes(value) else { continue };
+        let Some(rest) = left.checked_sub(key.len() + bytes) else { continue };
+        left = rest;
+        carried.insert(name.clone(), value.clone());
     }
-    own
+    carried
+}
+
+/// How long a header's value is; nothing for tables, arrays and what holds bytes, which no client of ours
+/// sends.
+fn plain_bytes(value: &AMQPValue) -> Option<usize> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.as_bytes().len()),
+        AMQPValue::ShortString(text) => Some(text.as_str().len()),
+        AMQPValue::FieldTable(_) | AMQPValue::FieldArray(_) | AMQPValue::ByteArray(_) => None,
+        _ => Some(16),
+    }
 }
 
 /// How often a message with these headers was put off.
@@ -171,6 +197,30 @@ fn shortened(reason: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_published_again_routes_nowhere_else_and_fits_into_a_frame() {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut headers = FieldTable::default();
+        for routing in ["CC", "BCC", "cc"] {
+            headers.insert(routing.into(), text("sandfleet.jobs.container.interactive"));
+        }
+        headers.insert("x-death".into(), text("the broker's"));
+        headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
+        headers.insert("long".into(), text(&"x".repeat(MAX_CARRIED_BYTES)));
+        headers.insert("traceparent".into(), text("00-1-2-00"));
+        headers.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(3));
+        let kept = carried(&headers);
+        let names: Vec<&str> = kept.inner().keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["traceparent", PUT_OFF_HEADER]);
+
+        let mut many = FieldTable::default();
+        for number in 0..2000 {
+            many.insert(format!("header-{number}").into(), text(&"x".repeat(100)));
+        }
+        let kept: usize = carried(&many).inner().keys().map(|name| name.as_str().len() + 100).sum();
+        assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
+    }
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {

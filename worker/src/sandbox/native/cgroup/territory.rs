@@ -112,9 +112,9 @@ impl Drop for Territory {
     }
 }
 
-/// For how long a removal is tried at first, in steps of 5 ms: the kernel takes a moment to let a dead
-/// process leave its group.
-pub(crate) const FIRST_TRIES: u32 = 200;
+/// For how long a removal is tried at first, in steps of 5 ms: ten seconds. The kernel takes a moment to let a
+/// dead process leave its group, and longer on a busy host, where it has much memory to free.
+pub(crate) const FIRST_TRIES: u32 = 2000;
 
 /// Kills what is in a group and below, and removes it; says whether it is gone.
 pub(super) fn remove_tree(path: &Path) -> bool {

@@ -74,7 +74,10 @@ class Watch:
         return time.monotonic() - self.begun
 
     def sample(self):
-        now, counted = memory_info(), counted_mib() - self.counted
+        # Counted before and after, since what a job leaves at its end is freed while this is read.
+        counted = counted_mib()
+        now = memory_info()
+        counted = max(counted, counted_mib()) - self.counted
         drop = self.memory["MemAvailable"] - now["MemAvailable"]
         self.most_drop = max(self.most_drop, drop)
         self.most_counted = max(self.most_counted, counted)

@@ -22,7 +22,7 @@ def fault(row, figures, null):
     if figures["ended_by_meter"]:
         found.append("it had to be ended, or the machine would have had no memory left")
     if figures["freed_seconds"] is None:
-        found.append("a minute after its end the memory hasn't come back")
+        found.append(f"a minute after its end {figures['left_mib']:.0f} MiB haven't come back")
     # Of a job that its own limit ended there is no time in which another could run.
     if second := figures["second"]:
         if second["outcome"] != "accepted":
@@ -39,7 +39,9 @@ def control_fault(row, bounded, without, null):
     if not bounded or not null:
         return "there is no run with barriers to compare with"
     if row.refused:
-        return "" if without["made"] else f"they can't be made without barriers either: {without['stops']}"
+        # What this kernel doesn't have is shown on another.
+        absent = without["stops"].keys() <= {"ENOPROTOOPT", "ENOSYS"}
+        return "" if without["made"] or absent else f"they can't be made without barriers either: {without['stops']}"
     differs = (
         without["ended_by_meter"]
         or beyond(without, null) > max(BOUND_MIB, 1.25 * beyond(bounded, null))

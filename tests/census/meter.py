@@ -158,7 +158,8 @@ def measure(row, worker, options, end_at):
         "limits_hit": [hit["limit"] for hit in result.get("limits_hit") or []],
         "cpu_seconds": round((usage.get("cpu_time_ms") or 0) / 1000, 1), "calibration_us": calibration,
         "peak_mib": round((usage.get("memory_peak_bytes") or 0) / (1 << 20)),
-        "freed_seconds": freed, "shared": watch.most_shared, "second": watch.second, "ended_by_meter": watch.ended_by_meter,
+        "freed_seconds": freed,
+        "left_mib": round(watch.memory["MemAvailable"] - memory_info()["MemAvailable"], 1), "shared": watch.most_shared, "second": watch.second, "ended_by_meter": watch.ended_by_meter,
     }
 
 

@@ -17,9 +17,8 @@ held = bytearray(150 << 20)
 for at in range(0, len(held), 4096): held[at] = 1
 time.sleep(200)
 """
-# Until somebody is ended, which it won't be: the kernel spares it.
+# Until somebody is ended, which it won't be: the kernel spares it, as its parent.
 TAKER = """import time
-open("/proc/self/oom_score_adj", "w").write("-1000")
 taken = []
 while not any("oom_kill " in line and int(line.split()[1]) for line in open("/proc/vmstat")):
     taken.append(bytearray(b"x") * (8 << 20))
@@ -32,8 +31,13 @@ def main():
     limits = ["--limit", "wall_time_ms=300000", "--limit", f"memory_bytes={256 << 20}"]
     job = subprocess.Popen([WORKER, "run", "--json", *limits, str(program)], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    Path("/proc/self/oom_score_adj").write_text("-1000")  # the job's own is as it was
     while counted_mib() < 150 and job.poll() is None:
         time.sleep(0.5)
+    if job.poll() is not None:
+        out, errors = job.communicate()
+        print(f"check FAILED: the neighbour didn't run: {out[-300:]} {errors[-300:]}", flush=True)
+        return
     subprocess.run([sys.executable, "-c", TAKER], check=False)
     out, errors = job.communicate()
     result = json.loads(out)

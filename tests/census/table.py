@@ -45,7 +45,7 @@ def cells(row, figures):
         f"{row['most_counted_mib']:.0f}",
         uncounted(row, figures),
         unbounded(row, figures),
-        "more than 60" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}",
+        f"{row['left_mib']:.0f} MiB left after 60" if row["freed_seconds"] is None else f"{row['freed_seconds']:.0f}",
         ", ".join(f"{name} {percent:.0f} %" for name, percent in row["shared"].items()),
         "" if not second else second["outcome"] + f" in {second['seconds']:.0f} s",
     ]

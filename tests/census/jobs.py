@@ -15,10 +15,11 @@ REFUSED_PROCESSES = 4
 START = 'chmod +x census\nexec ./census "$@"\n'
 
 
-def makers_job(row, limits):
+def makers_job(row, limits, most_processes=None):
     """A job that makes the objects of a row."""
     limits = LIMITS[limits] | {"wall_time_ms": TIME_MS, "cpu_time_ms": TIME_MS}
     processes = row.processes or (REFUSED_PROCESSES if row.refused else limits["processes"] - 6)
+    processes = min(processes, most_processes or processes)
     program = base64.b64encode(Path(__file__).with_name("census").read_bytes()).decode()
     return {"language": "bash", "code": START, "limits": limits,
             "files": [{"name": "census", "content": program, "encoding": "base64"}],

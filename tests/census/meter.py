@@ -2,7 +2,8 @@
 """What tests/census/run runs inside the machine, as root: for each row a job that makes as many objects as it may, and
 what that costs the host beyond what is counted for the job. A line `row {…}` for each, as JSON.
 
-  meter.py [--limits caps|defaults] [--sandbox native|docker] [--worker PROGRAM] [--end-at ROW=MIB]… ROW…
+  meter.py [--limits caps|defaults] [--sandbox native|docker] [--worker PROGRAM] [--processes MOST]
+      [--end-at ROW=MIB]… ROW…
 
 The meter ends a job that takes so much of the host that the machine would die, more uncounted than anybody needs to see,
 or as much as --end-at says."""
@@ -138,7 +139,7 @@ def measure(row, worker, options, end_at):
         Path("/proc/sys/vm/nr_hugepages").write_text("64")
     try:
         calibration = calibrate()
-        watch = Watch(worker, makers_job(row, options.limits))
+        watch = Watch(worker, makers_job(row, options.limits, options.processes))
         result = watch.until_end(end_at)
         freed = seconds_to_free(watch.memory)
     finally:
@@ -169,6 +170,7 @@ def main():
     parser.add_argument("--sandbox", default="native")
     parser.add_argument("--worker", default="/usr/local/bin/sandfleet")
     parser.add_argument("--end-at", action="append", default=[])
+    parser.add_argument("--processes", type=int)
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
     end_at = {row: int(mib) for row, mib in (word.rsplit("=", 1) for word in options.end_at)}

@@ -1,7 +1,5 @@
 //! The digest of a payload, as every client has to compute it.
 
-use std::{fs, time::Duration};
-
 use proptest::{collection::vec, prelude::*};
 use sandfleet_common::{Job, JobId, encode, payload_digest};
 use serde::Deserialize;
@@ -96,37 +94,4 @@ fn order_and_spaces_change_nothing_and_every_value_counts() {
             prop_assert_ne!(wrapped(&one), wrapped(&other));
         }
     });
-}
-
-/// How long this thread has been on a processor.
-fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds = stat.split(' ').next().and_then(|text| text.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("a number"))
-}
-
-/// A measurement: `cargo test --release -p sandfleet-common --test digest -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, for a release build"]
-fn what_a_digest_costs() {
-    for (bytes, rounds) in [(1 << 10, 20_000), (64 << 10, 2_000), (8 << 20, 20)] {
-        let message = encode(&Job::new("python", "print('abc')\n".repeat(bytes / 14)));
-        for (what, each) in [
-            ("digest", Box::new(|| payload_digest(&message)) as Box<dyn Fn() -> String>),
-            (
-                "decode",
-                Box::new(|| {
-                    let job = sandfleet_common::decode_job(&message, usize::MAX).expect("valid");
-                    job.language
-                }),
-            ),
-        ] {
-            let begun = cpu_time();
-            for _ in 0..rounds {
-                std::hint::black_box(each());
-            }
-            let each = (cpu_time() - begun) / rounds;
-            println!("{what} of {} bytes: {each:?} of CPU time", message.len());
-        }
-    }
 }

@@ -1,19 +1,16 @@
 //! Puts the parts together: what the stages need of each other meets only here.
 
+mod admin_port;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
-use tokio::{
-    net::TcpListener,
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{
-    admin::{self, Component},
     admission::Admission,
     catalogue::{Catalogue, WarmStart},
     company::Company,
@@ -24,7 +21,6 @@ use crate::{
         gate::GatedQueue,
         memory::{self, HostMemory},
     },
-    listener::Rules,
     metrics::{Metrics, MetricsHooks},
     peers::Peers,
     pipeline::{Pipeline, Terms},
@@ -299,7 +295,8 @@ pub async fn work(
     let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
     let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
     let shutdown = Shutdown::default();
-    let admin = serve_admin(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
+    let admin =
+        admin_port::serve(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
     let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
     let finaliser = Finaliser {
@@ -374,70 +371,6 @@ async fn after(time: Option<Duration>) {
         Some(time) => sleep(time).await,
         None => std::future::pending().await,
     }
-}
-
-type Parts<'a> = (&'a Arc<dyn Queue>, &'a Arc<dyn Store>, &'a Arc<dyn Sandbox>);
-
-async fn serve_admin(
-    settings: &Settings,
-    metrics: &Arc<Metrics>,
-    (queue, store, sandbox): Parts<'_>,
-    shutdown: &Shutdown,
-) -> Result<Option<JoinHandle<()>>, WorkError> {
-    let Some(address) = settings.admin.address else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        WorkError::Unavailable(format!(
-            "admin.address {address}: {error}; name another, or switch it off with \"off\""
-        ))
-    })?;
-    let (queue, store, sandbox) = (Arc::clone(queue), Arc::clone(store), Arc::clone(sandbox));
-    fn said<E: ToString>(check: Result<(), E>) -> Result<Option<String>, String> {
-        check.map(|()| None).map_err(|error| error.to_string())
-    }
-    let components = vec![
-        Component::new("broker", move || {
-            let queue = Arc::clone(&queue);
-            async move { queue.check().await }
-        }),
-        Component::new("store", move || {
-            let store = Arc::clone(&store);
-            async move { said(store.check().await) }
-        }),
-        Component::new("memory", {
-            let (sandbox, metrics) = (Arc::clone(&sandbox), Arc::clone(metrics));
-            move || {
-                let checked = sandbox.host_memory().map_or(Ok(()), |memory| {
-                    metrics.set_host_memory_kills(memory.kills());
-                    memory.check()
-                });
-                async move { said(checked) }
-            }
-        }),
-        Component::new("sandbox", {
-            let metrics = Arc::clone(metrics);
-            move || {
-                let (sandbox, metrics) = (Arc::clone(&sandbox), Arc::clone(&metrics));
-                async move {
-                    let capacity = sandbox.capacity();
-                    metrics.set_slots_stuck(capacity.map_or(0, |capacity| capacity.lost()));
-                    sandbox.check().await.map_err(|error| error.to_string())?;
-                    Ok(sandbox.capacity().and_then(|capacity| capacity.losses()))
-                }
-            }
-        }),
-    ];
-    let token = match &settings.admin.token_file {
-        None => None,
-        Some(file) => Some(admin::Token::read(file).map_err(WorkError::Unavailable)?),
-    };
-    let rules = Rules { hosts: settings.admin.hosts.0.clone(), ..Rules::default() };
-    let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
-    Ok(Some(tokio::spawn(async move {
-        let stop = async move { shutdown.aborted().await };
-        admin::serve(listener, metrics, components, token, rules, stop).await;
-    })))
 }
 
 /// Looks for leftovers at the start and from time to time.

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use lapin::{
     Acker, Connection,
     message::Delivery as Message,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
@@ -25,7 +25,7 @@ use tracing::warn;
 
 use super::{
     AmqpConfig, Delivery, Receipt, TIMEOUT,
-    receipt::{REASON_HEADER, carried, put_off, put_off_once_more},
+    receipt::{REASON_HEADER, REQUEUE, carried, move_to, put_off, put_off_once_more, sent},
     supervisor::why,
 };
 
@@ -208,15 +208,6 @@ struct LetterReceipt {
 }
 
 impl LetterReceipt {
-    async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
-        match time::timeout(TIMEOUT, sending).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err("the channel it came over is gone".into()),
-            Ok(Err(error)) => Err(why(&error)),
-            Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
-        }
-    }
-
     /// Publishes the letter elsewhere and settles it here.
     async fn move_to(
         self: Box<Self>,
@@ -227,25 +218,18 @@ impl LetterReceipt {
     ) -> Result<(), String> {
         let id = self.id.clone();
         let message = sandfleet_sdk::Message { exchange, routing_key, id, headers, body };
-        // First there and only then gone from here: twice is better than never.
-        if let Err(error) = self.publisher.publish(message).await {
-            let reason = why(&error);
-            self.requeue(Vec::new()).await?;
-            return Err(reason);
-        }
-        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+        move_to(&self.publisher, &self.acker, message).await
     }
 }
 
 #[async_trait]
 impl Receipt for LetterReceipt {
     async fn ack(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
-        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+        sent(self.acker.ack(BasicAckOptions::default())).await
     }
 
     async fn requeue(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
-        let back = BasicNackOptions { multiple: false, requeue: true };
-        Self::sent(self.acker.nack(back)).await
+        sent(self.acker.nack(REQUEUE)).await
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {

@@ -31,7 +31,7 @@ const BROKERS: &str = "x-";
 const OURS: &str = "x-sandfleet-";
 /// Headers by which a publisher has the broker deliver copies elsewhere (RabbitMQ's sender-selected
 /// distribution). Published again they would route again, with the worker's rights, and a message that
-/// names its own queue would multiply for ever.
+/// names its own queue would multiply without end.
 const ROUTING: [&str; 2] = ["CC", "BCC"];
 /// What a message may carry on in headers of its own, names and values together. All headers travel in
 /// one frame: what just fits into it when it arrives must not grow past it when something is added.
@@ -39,7 +39,7 @@ const MAX_CARRIED_BYTES: usize = 4096;
 /// How long the socket may take to swallow a few bytes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
+pub(super) const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
 
 pub(super) struct AmqpReceipt {
     pub(super) acker: Acker,
@@ -72,36 +72,46 @@ impl AmqpReceipt {
         body: Vec<u8>,
     ) -> Result<(), String> {
         let message = Message { exchange, routing_key, id: self.id.clone(), headers, body };
-        // First there and only then gone from here: twice is better than never.
-        match self.publisher.publish(message).await {
-            Ok(()) => Self::sent(self.acker.ack(BasicAckOptions::default())).await,
-            Err(error) => {
-                let reason = why(&error);
-                Self::sent(self.acker.nack(REQUEUE)).await?;
-                Err(reason)
-            }
+        move_to(&self.publisher, &self.acker, message).await
+    }
+}
+
+/// Publishes a message elsewhere and settles it where it came from.
+pub(super) async fn move_to(
+    publisher: &Publisher,
+    acker: &Acker,
+    message: Message,
+) -> Result<(), String> {
+    // First there and only then gone from here: twice is better than never.
+    match publisher.publish(message).await {
+        Ok(()) => sent(acker.ack(BasicAckOptions::default())).await,
+        Err(error) => {
+            let reason = why(&error);
+            sent(acker.nack(REQUEUE)).await?;
+            Err(reason)
         }
     }
+}
 
-    async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
-        match time::timeout(TIMEOUT, sending).await {
-            Ok(Ok(true)) => Ok(()),
-            // The library's way to say that the channel was gone before.
-            Ok(Ok(false)) => Err("the channel it came over is gone".into()),
-            Ok(Err(error)) => Err(why(&error)),
-            Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
-        }
+/// Waits until a settlement is on its way.
+pub(super) async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
+    match time::timeout(TIMEOUT, sending).await {
+        Ok(Ok(true)) => Ok(()),
+        // The library's way to say that the channel was gone before.
+        Ok(Ok(false)) => Err("the channel it came over is gone".into()),
+        Ok(Err(error)) => Err(why(&error)),
+        Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
     }
 }
 
 #[async_trait]
 impl Receipt for AmqpReceipt {
     async fn ack(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
-        Self::sent(self.acker.ack(BasicAckOptions::default())).await
+        sent(self.acker.ack(BasicAckOptions::default())).await
     }
 
     async fn requeue(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
-        Self::sent(self.acker.nack(REQUEUE)).await
+        sent(self.acker.nack(REQUEUE)).await
     }
 
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {

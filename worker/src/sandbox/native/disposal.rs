@@ -65,8 +65,11 @@ impl Drop for Premises {
 async fn dispose(groups: Vec<PathBuf>, user: Option<ReservedUser>, capacity: Arc<Capacity>) {
     let groups = Arc::new(groups);
     let first = Arc::clone(&groups);
-    if tokio::task::spawn_blocking(move || remove_all(&first)).await.unwrap_or(false) {
-        return;
+    match tokio::task::spawn_blocking(move || remove_all(&first)).await {
+        Ok(true) => return,
+        Ok(false) => {}
+        // The runtime is shutting down: the process's next start reaps what is left.
+        Err(_) => return,
     }
     let lost = capacity.lose(describe(&groups));
     // Nothing that closes waits for this: it may never end.

@@ -88,7 +88,8 @@ struct Shared {
     filter: Vec<u8>,
     territory: Territory,
     hierarchy: Hierarchy,
-    idle: Mutex<Vec<Slot>>,
+    /// None once the sandbox is closed: a slot that comes back then goes the way of the others.
+    idle: Mutex<Option<Vec<Slot>>>,
     nursery: Nursery,
     /// How many containers may run at a time. Without root all of them would be the same user,
     /// and so neighbours that can use up each other's kernel quotas: then there is one.
@@ -137,7 +138,7 @@ impl NativeSandbox {
             filter,
             territory,
             hierarchy,
-            idle: Mutex::default(),
+            idle: Mutex::new(Some(Vec::new())),
             turns: Arc::new(Semaphore::new(if is_root { Semaphore::MAX_PERMITS } else { 1 })),
             cleanups: TaskTracker::new(),
             leased: AtomicUsize::new(0),
@@ -235,6 +236,7 @@ impl Shared {
 
     fn best_idle_slot(&self, zygote: Option<&Arc<Zygote>>, scratch_bytes: u64) -> Option<Slot> {
         let mut idle = self.lock();
+        let idle = idle.as_mut()?;
         // Of those that are as good as each other the one that is idle for longest: its container is
         // the likeliest to be there already.
         let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
@@ -243,12 +245,13 @@ impl Shared {
     }
 
     fn put_back(&self, slot: Slot) {
-        let mut idle = self.lock();
-        idle.push(slot);
-        idle.retain(|slot| !slot.is_worn());
+        if let Some(idle) = &mut *self.lock() {
+            idle.push(slot);
+            idle.retain(|slot| !slot.is_worn());
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Slot>>> {
         // The list is only pushed to and popped from: a panic elsewhere can't leave it torn.
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -339,7 +342,7 @@ impl Sandbox for NativeSandbox {
 
     async fn close(&self) {
         self.shared.nursery.close();
-        let slots = std::mem::take(&mut *self.shared.lock());
+        let slots = self.shared.lock().take();
         drop(slots);
         wait_for_cleanups(&self.shared.cleanups).await;
     }

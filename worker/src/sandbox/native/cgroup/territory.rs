@@ -76,7 +76,7 @@ impl Territory {
 
     /// Removes what workers that are gone have left; gives back how many groups those were.
     pub(crate) fn reap(hierarchy: &Hierarchy) -> io::Result<usize> {
-        let mut reaped = 0;
+        let (mut abandoned, mut locks) = (Vec::new(), Vec::new());
         for place in hierarchy.places() {
             for entry in fs::read_dir(place)? {
                 let entry = entry?;
@@ -85,30 +85,26 @@ impl Territory {
                     continue;
                 }
                 let Ok(directory) = File::open(entry.path()) else { continue };
-                let abandoned = flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
-                // The lock is held until the group is gone: a worker that has made it just now and
-                // waits for the lock then sees that it is gone, and makes another.
-                if abandoned && remove_tree(&entry.path()) {
-                    reaped += 1;
-                } else if abandoned {
-                    say_what_is_left(&entry.path());
+                if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                    abandoned.push(entry.path());
+                    locks.push(directory);
                 }
-                drop(directory);
             }
         }
-        Ok(reaped)
+        remove_all(&abandoned);
+        // The locks are held until the groups are gone: a worker that has made one just now and waits
+        // for its lock then sees that it is gone, and makes another.
+        drop(locks);
+        Ok(abandoned.iter().filter(|group| !group.exists()).count())
     }
 }
 
 impl Drop for Territory {
     fn drop(&mut self) {
-        for place in self.hierarchy.places() {
-            // What still holds a process here is reaped by the next worker.
-            let path = place.join(&self.name);
-            if !remove_tree(&path) {
-                say_what_is_left(&path);
-            }
-        }
+        // What still holds a process here is reaped by the next worker.
+        let groups: Vec<_> =
+            self.hierarchy.places().into_iter().map(|place| place.join(&self.name)).collect();
+        remove_all(&groups);
     }
 }
 
@@ -116,12 +112,19 @@ impl Drop for Territory {
 /// dead process leave its group, and longer on a busy host, where it has much memory to free.
 pub(crate) const FIRST_TRIES: u32 = 2000;
 
-/// Kills what is in a group and below, and removes it; says whether it is gone.
-pub(super) fn remove_tree(path: &Path) -> bool {
-    remove_within(std::slice::from_ref(&path.to_owned()), FIRST_TRIES)
+/// Kills what is in these groups and below, and removes them, within one deadline for all of them: what
+/// can't be killed is in a group of every hierarchy of version 1. Logs what is left.
+fn remove_all(groups: &[PathBuf]) {
+    if remove_within(groups, FIRST_TRIES) {
+        return;
+    }
+    for path in groups.iter().filter(|group| group.exists()) {
+        let path = path.display();
+        tracing::warn!(%path, "a control group could not be removed; something in it can't be killed");
+    }
 }
 
-/// As [`remove_tree`], of several groups, in so many tries.
+/// Kills what is in these groups and below, and removes them, in so many tries; says whether all are gone.
 pub(crate) fn remove_within(groups: &[PathBuf], tries: u32) -> bool {
     for _ in 0..tries {
         // Each of them, whatever became of the one before.
@@ -155,11 +158,6 @@ pub(crate) fn remove_once(path: &Path) -> bool {
         let _ = fs::remove_dir(group);
     }
     !path.exists()
-}
-
-fn say_what_is_left(path: &Path) {
-    let path = path.display();
-    tracing::warn!(%path, "a control group could not be removed; something in it can't be killed");
 }
 
 /// A group and all below it, from the top.

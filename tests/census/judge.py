@@ -13,13 +13,13 @@ def fault(row, figures, null):
         return "the machine died"
     found = []
     excess = beyond(figures, null)
-    if excess > max(BOUND_MIB, 1.25 * row.known_mib):
+    if excess > BOUND_MIB and not row.known:
         found.append(f"{excess:.0f} MiB of the host that nothing counts")
     if row.refused and figures["made"]:
         found.append(f"{figures['made']} could be made")
     if figures["outcome"] in ("none", "error"):
         found.append(f"no verdict: {figures['outcome']}, {figures['message']}")
-    if figures["ended_by_meter"]:
+    if figures["ended_by_meter"] and not row.known:
         found.append("it had to be ended, or the machine would have had no memory left")
     if figures["freed_seconds"] is None:
         found.append(f"a minute after its end {figures['left_mib']:.0f} MiB haven't come back")

@@ -151,7 +151,7 @@ def measure(row, worker, options, end_at):
     worst = {"uncounted_mib": 0, "drop_mib": 0, "counted_mib": 0, "slab_mib": 0, "after_seconds": 0} | (
         watch.worst if "drop_mib" in watch.worst else {})
     return {key: round(value, 1) for key, value in worst.items()} | {
-        "row": row.name, "limits": options.limits, "sandbox": options.sandbox, "worker": Path(options.worker).name,
+        "row": row.name, "kernel": os.uname().release, "limits": options.limits, "sandbox": options.sandbox, "worker": Path(options.worker).name,
         "made": made, "object_bytes": round(watch.most_drop * (1 << 20) / made) if made else None,
         "most_counted_mib": round(watch.most_counted, 1),
         "stops": dict(Counter(why for _, why in lines).most_common(4)),
@@ -160,7 +160,8 @@ def measure(row, worker, options, end_at):
         "cpu_seconds": round((usage.get("cpu_time_ms") or 0) / 1000, 1), "calibration_us": calibration,
         "peak_mib": round((usage.get("memory_peak_bytes") or 0) / (1 << 20)),
         "freed_seconds": freed,
-        "left_mib": round(watch.memory["MemAvailable"] - memory_info()["MemAvailable"], 1), "shared": watch.most_shared, "second": watch.second, "ended_by_meter": watch.ended_by_meter,
+        "left_mib": round(watch.memory["MemAvailable"] - memory_info()["MemAvailable"], 1),
+        "shared": watch.most_shared, "second": watch.second, "ended_by_meter": watch.ended_by_meter,
     }
 
 

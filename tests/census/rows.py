@@ -17,8 +17,8 @@ class Row:
     processes: int | None = None
     # Whether the calls that make them are refused: then there are none of them at all.
     refused: bool = False
-    # How far beyond the bound it goes, where nothing can bound it: said in docs/threat-model.md.
-    known_mib: int = 0
+    # Whether it goes beyond the bound and nothing was found that bounds it: docs/threat-model.md has the figures.
+    known: bool = False
     # For what the host has none of unless it is set up, such as huge pages.
     before: str = ""
 
@@ -40,8 +40,8 @@ ROWS = [
     Row("fasync", "fasync"),
     Row("open file of /proc", "proc_open"),
     Row("pseudo terminal", "pty"),
-    Row("POSIX record lock", "posix_lock"),
-    Row("OFD record lock", "ofd_lock"),
+    Row("POSIX record lock", "posix_lock", known=True),
+    Row("OFD record lock", "ofd_lock", known=True),
     Row("flock", "flock"),
     Row("lease", "lease", refused=True),
     Row("negative dentry", "negative", 4000),
@@ -64,10 +64,13 @@ ROWS = [
     Row("UDP corked by MSG_MORE", "udp_cork", refused=True),
     Row("UDP corked by the option", "udp_cork", 0, 1, refused=True),
     Row("UDP error queue", "udp_error"),
+    Row("UDP queue of times", "udp_timestamp"),
+    Row("UDP queued, port lost", "udp_forgotten"),
     Row("TCP queued", "tcp_queued"),
     Row("TCP never accepted", "tcp_backlog"),
     Row("TCP never accepted, with data", "tcp_backlog", 4 << 20),
     Row("TCP never accepted, with data, closed", "tcp_backlog", 100_000, 1),
+    Row("TCP never accepted, with data, reset", "tcp_backlog", 100_000, 2),
     Row("TCP TIME_WAIT", "tcp_time_wait", 60),
     # options of sockets
     Row("socket filter", "socket_filter", refused=True),
@@ -97,7 +100,7 @@ ROWS = [
     Row("Landlock rule set", "landlock"),
     Row("Landlock rule", "landlock_rule"),
     # mappings
-    Row("mapping", "vma", processes=40),
+    Row("mapping", "vma", processes=40, known=True),
     Row("name of a mapping", "vma_name", processes=40, refused=True),
     Row("page table", "pagetable"),
     Row("huge page, mapped", "hugetlb", refused=True, before="huge pages"),

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -166,6 +167,51 @@ static void make_udp_error(void) {
     }
 }
 
+/* A socket that sends to itself by a port that the kernel chose, which it can lose again. */
+static int udp_to_itself(void) {
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(9)};
+    socklen_t size = sizeof address;
+    int end = socket(AF_INET, SOCK_DGRAM, 0);
+    if (end < 0 || connect(end, (void *)&address, size) || getsockname(end, (void *)&address, &size)) return -1;
+    return connect(end, (void *)&address, size) ? -1 : end;
+}
+
+/* Datagrams in sockets that have lost their port since. */
+static void make_udp_forgotten(void) {
+    static const struct sockaddr nothing = {.sa_family = AF_UNSPEC};
+    for (;;) {
+        int end = udp_to_itself();
+        if (end < 0) return stop();
+        setsockopt(end, SOL_SOCKET, SO_RCVBUF, &biggest, sizeof biggest);
+        for (int datagram = 0; datagram < 8; datagram++)
+            if (send(end, bytes, 60000, MSG_DONTWAIT) > 0) made++;
+        if (connect(end, &nothing, sizeof nothing)) return stop();
+    }
+}
+
+/* Copies of what was sent, queued with the time at which that was, which is asked for with each message. */
+static void make_udp_timestamp(void) {
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(9)};
+    struct iovec data = {bytes, 1000};
+    char control[CMSG_SPACE(sizeof(uint32_t))];
+    struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &data, .msg_iovlen = 1,
+                             .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SO_TIMESTAMPING;
+    header->cmsg_len = CMSG_LEN(sizeof(uint32_t));
+    *(uint32_t *)CMSG_DATA(header) = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_SOFTWARE;
+    for (;;) {
+        int end = socket(AF_INET, SOCK_DGRAM, 0);
+        if (end < 0) return stop();
+        setsockopt(end, SOL_SOCKET, SO_RCVBUF, &biggest, sizeof biggest);
+        for (int datagram = 0; datagram < 300; datagram++)
+            if (sendmsg(end, &message, MSG_DONTWAIT) > 0) made++;
+    }
+}
+
 /* Until the connection takes no more; counts kibibytes. */
 static void fill(int end) {
     fcntl(end, F_SETFL, O_NONBLOCK);
@@ -193,7 +239,7 @@ static void make_tcp_queued(void) {
 }
 
 /* Connections that nothing accepts: as many bytes as the first number sent into each, and the client's end closed when
- * the second is 1. Other addresses of the loopback network give more ports than one has. */
+ * the second is 1, by a reset when it is 2. Other addresses of the loopback network give more ports than one has. */
 static void make_tcp_backlog(void) {
     struct sockaddr_in address;
     for (int listeners = 0; listeners < (second ? 32 : 1); listeners++) {
@@ -216,6 +262,7 @@ static void make_tcp_backlog(void) {
                 if (more > 0) written += more;
                 else if (errno != EAGAIN || poll(&writable, 1, 5) != 1) break;
             }
+            if (second == 2) setsockopt(end, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
             if (second) close(end);
             made++;
         }
@@ -249,6 +296,8 @@ const struct maker socket_makers[] = {
     {"udp_small", make_udp_small},
     {"udp_cork", make_udp_cork},
     {"udp_error", make_udp_error},
+    {"udp_forgotten", make_udp_forgotten},
+    {"udp_timestamp", make_udp_timestamp},
     {"tcp_queued", make_tcp_queued},
     {"tcp_backlog", make_tcp_backlog},
     {"tcp_time_wait", make_tcp_time_wait},

@@ -24,7 +24,7 @@ use sandfleet_worker::{
 use tokio::sync::Notify;
 
 /// Two, so that programs with two processes can be told from those with one.
-const CPUS: f64 = 2.0;
+pub(crate) const CPUS: f64 = 2.0;
 
 /// Tries `claim` on a native sandbox, of which nothing may be left afterwards.
 pub(crate) async fn native(claim: impl AsyncFnOnce(&dyn Sandbox)) {

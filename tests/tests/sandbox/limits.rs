@@ -4,7 +4,7 @@ use sandfleet_common::{LimitName, Verdict};
 use sandfleet_tests::soon;
 use sandfleet_worker::sandbox::Sandbox;
 
-use crate::bench::{host_processes_with, marker, python, run, stdout_of};
+use crate::bench::{CPUS, host_processes_with, marker, python, run, stdout_of};
 
 pub(crate) async fn a_program_that_ignores_everything_ends_at_the_wall_limit(
     sandbox: &dyn Sandbox,
@@ -56,6 +56,30 @@ pub(crate) async fn cpu_time_is_that_of_all_processes(sandbox: &dyn Sandbox) {
     assert!(result.message.contains("cpu_time_ms = 1000"), "{}", result.message);
     let cpu_time_ms = result.usage.expect("it ran").cpu_time_ms;
     assert!((1000..2500).contains(&cpu_time_ms), "{cpu_time_ms} ms");
+}
+
+pub(crate) async fn cpu_time_is_no_more_than_the_processors_give(sandbox: &dyn Sandbox) {
+    // Two processors, and eight processes that want them: those that wait use nothing.
+    let mut job = python(
+        "
+        import os, time
+        end = time.monotonic() + 1
+        for _ in range(8):
+            if os.fork() == 0:
+                while time.monotonic() < end:
+                    pass
+                os._exit(0)
+        for _ in range(8):
+            os.wait()
+        ",
+    );
+    job.limits.cpu_time_ms = Some(6000);
+    let result = run(sandbox, &job).await;
+    assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:#?}");
+    let usage = result.usage.expect("it ran");
+    // A tenth of a second is the kernel's period, and a thread may be beyond it by a tick.
+    let most = (usage.wall_time_ms as f64 * CPUS * 1.1) as u64 + 200;
+    assert!(usage.cpu_time_ms <= most, "{} ms in {} ms", usage.cpu_time_ms, usage.wall_time_ms);
 }
 
 pub(crate) async fn processes_beyond_the_limit_are_refused_and_flagged(sandbox: &dyn Sandbox) {

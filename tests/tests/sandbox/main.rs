@@ -75,6 +75,7 @@ suite! {
             artifacts_come_back_from_a_program_that_was_ended;
         limits:
             cpu_time_is_that_of_all_processes
+            cpu_time_is_no_more_than_the_processors_give
             a_full_scratch_space_refuses_more
             open_files_are_bounded
             no_limit_can_be_raised_from_inside;

@@ -14,7 +14,7 @@ use crate::{
     seal::Key,
 };
 
-fn bounds() -> Bounds {
+pub(crate) fn bounds() -> Bounds {
     Bounds {
         wall_time_ms: 1,
         cpu_time_ms: 1,
@@ -22,6 +22,7 @@ fn bounds() -> Bounds {
         processes: 1,
         socket_bytes: 1,
         own_kernel: false,
+        cpu_quota_ms: 1000,
         output_bytes: 1,
         output_kill_bytes: 1,
         stderr_tail_bytes: 1,

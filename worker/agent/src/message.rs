@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::seal::Key;
 
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
-pub const AGENT_PROTOCOL: u32 = 3;
+pub const AGENT_PROTOCOL: u32 = 4;
 
 /// What the agent says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub struct Bounds {
     pub socket_bytes: u64,
     /// Whether the container has a kernel of its own, which tells of nothing but this container.
     pub own_kernel: bool,
+    /// CPU time that the host grants the container, in milliseconds a second.
+    pub cpu_quota_ms: u64,
     /// Bytes passed on of each stream.
     pub output_bytes: u64,
     /// Bytes of both streams together at which the program is ended.

@@ -2,7 +2,7 @@
 //! nothing but this container, so that what it says of all memory and all processes is said of
 //! the program. On a shared kernel the same files would tell of the host.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::system::{Sysinfo, sysinfo};
 
@@ -20,9 +20,9 @@ pub(crate) fn is_witness(bounds: &Bounds, counted: &Reading) -> bool {
     bounds.own_kernel && counted.memory_kills.is_none()
 }
 
-/// Which bound the program is beyond now. Such a kernel refuses neither memory nor processes on its
+/// Which bound the program is beyond now that it runs for `wall_time`. Such a kernel refuses neither memory nor processes on its
 /// own, so it is ended.
-pub(crate) fn exceeded(bounds: &Bounds) -> Option<Cause> {
+pub(crate) fn exceeded(bounds: &Bounds, wall_time: Duration) -> Option<Cause> {
     // One system call for both. Whoever forks without end makes every call of PID 1 wait for its
     // turn, so that a look into each process would come too late.
     let now = sysinfo();
@@ -32,7 +32,16 @@ pub(crate) fn exceeded(bounds: &Bounds) -> Option<Cause> {
     if threads(&now) > bounds.processes {
         return Some(Cause::Processes);
     }
-    (cpu_time_us() >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
+    let used = granted_us(cpu_time_us(), bounds, wall_time);
+    (used >= bounds.cpu_time_ms.saturating_mul(1000)).then_some(Cause::CpuTime)
+}
+
+/// What a program can have had of the CPU time that such a kernel `counted` in `wall_time`. It counts a
+/// thread that is ready to run as one that runs, so that eight of them on one processor seem to use eight
+/// seconds a second; more than the host grants none of them has had.
+pub(crate) fn granted_us(counted_us: u64, bounds: &Bounds, wall_time: Duration) -> u64 {
+    let most = wall_time.as_micros().saturating_mul(bounds.cpu_quota_ms.into()) / 1000;
+    counted_us.min(u64::try_from(most).unwrap_or(u64::MAX))
 }
 
 /// What is not free, in bytes.
@@ -75,6 +84,16 @@ fn ticks(line: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_that_wait_for_a_processor_use_no_more_than_the_container_is_granted() {
+        let bounds = |cpu_quota_ms| Bounds { cpu_quota_ms, ..crate::fuzz::bounds() };
+        let second = Duration::from_secs(1);
+        assert_eq!(granted_us(8_000_000, &bounds(1000), second), 1_000_000);
+        assert_eq!(granted_us(8_000_000, &bounds(2500), second * 2), 5_000_000);
+        assert_eq!(granted_us(300_000, &bounds(1000), second), 300_000, "one that mostly sleeps");
+        assert_eq!(granted_us(7, &bounds(u64::MAX), Duration::MAX), 7);
+    }
 
     #[test]
     fn a_name_can_not_forge_the_times() {

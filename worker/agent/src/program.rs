@@ -237,7 +237,9 @@ impl Program {
                     {
                         break cause;
                     }
-                    if asks_own_kernel && let Some(cause) = own_kernel::exceeded(bounds) {
+                    if asks_own_kernel
+                        && let Some(cause) = own_kernel::exceeded(bounds, now - self.started)
+                    {
                         break cause;
                     }
                 }
@@ -260,8 +262,14 @@ impl Program {
             exit_code: status.and_then(|status| status.exit_status()),
             signal: status.and_then(|status| status.terminating_signal()),
             wall_time_us: wall_time.as_micros() as u64,
-            cpu_time_us: since(before.cpu_time_us, after.cpu_time_us)
-                .unwrap_or_else(system::children_cpu_time_us),
+            cpu_time_us: since(before.cpu_time_us, after.cpu_time_us).unwrap_or_else(|| {
+                match system::children_cpu_time_us() {
+                    counted if bounds.own_kernel => {
+                        own_kernel::granted_us(counted, bounds, wall_time)
+                    }
+                    counted => counted,
+                }
+            }),
             // gVisor counts for nobody, so there it is that of the largest process.
             memory_peak_bytes: counters
                 .memory_peak_bytes(largest_process)

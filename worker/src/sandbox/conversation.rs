@@ -48,6 +48,8 @@ pub(crate) struct Talk<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) policy: &'a Policy,
     pub(crate) isolation: Isolation,
+    /// How many processors the container is granted.
+    pub(crate) cpus: f64,
     pub(crate) watcher: &'a Watcher<'a>,
     pub(crate) carrier: &'a dyn Carrier,
 }

@@ -118,12 +118,13 @@ impl Policy {
         self.network_settings.iter().map(owned).collect()
     }
 
-    /// What the agent holds a program with `limits` to.
+    /// What the agent holds a program with `limits` to, on so many `cpus`.
     pub fn bounds(
         &self,
         limits: &Limits,
         overflow: OutputOverflow,
         isolation: Isolation,
+        cpus: f64,
     ) -> Bounds {
         let Limits {
             wall_time_ms,
@@ -142,6 +143,7 @@ impl Policy {
             processes,
             socket_bytes: self.socket_bytes,
             own_kernel: isolation == Isolation::GVisor,
+            cpu_quota_ms: (cpus * 1000.0).ceil() as u64,
             output_bytes,
             output_kill_bytes: self.output_kill_bytes(limits, overflow),
             stderr_tail_bytes: self.stderr_tail_bytes,

@@ -188,7 +188,14 @@ fn held(said: &[Said]) -> (Result<(), Broken>, Heard, Shown) {
     let held = RUNTIME.block_on(async {
         let start_by = Deadline::now() + START_DEADLINE;
         let (plan, isolation) = (&plan(), Isolation::Container);
-        let talk = Talk { plan, policy: &POLICY, isolation, watcher: &watcher, carrier: &Reliable };
+        let talk = Talk {
+            plan,
+            policy: &POLICY,
+            isolation,
+            cpus: 1.0,
+            watcher: &watcher,
+            carrier: &Reliable,
+        };
         hear(bytes.as_slice(), KEY, &talk, &mut heard, start_by).await
     });
     (held, heard, shown.into_inner().expect("nobody panicked with it"))

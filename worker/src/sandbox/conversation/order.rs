@@ -20,8 +20,8 @@ pub(super) async fn hand_over(
     start_by: Deadline,
 ) -> Result<Key, Broken> {
     let key = generate_key()?;
-    let Talk { plan, policy, isolation, .. } = *talk;
-    let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation);
+    let Talk { plan, policy, isolation, cpus, .. } = *talk;
+    let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation, cpus);
     let order = encode_order(plan, key.clone(), bounds)?;
     let send = async {
         to.write_all(&order).await?;

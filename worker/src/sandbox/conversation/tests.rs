@@ -62,7 +62,7 @@ fn words() -> Vec<u8> {
 }
 
 fn talk<'a>(plan: &'a Plan, policy: &'a Policy, carrier: &'a Road) -> Talk<'a> {
-    Talk { plan, policy, isolation: Isolation::Container, watcher: &|_, _| {}, carrier }
+    Talk { plan, policy, isolation: Isolation::Container, cpus: 1.0, watcher: &|_, _| {}, carrier }
 }
 
 /// The first `count` bytes of those words come in time; the program's time is over at once.

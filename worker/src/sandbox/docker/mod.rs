@@ -141,7 +141,8 @@ impl DockerSandbox {
             let (from, to) = (&mut running.from, &mut running.to);
             let isolation = self.description.isolation;
             let policy = &self.engine.policy;
-            let talk = Talk { plan, policy, isolation, watcher, carrier: &*self.engine };
+            let cpus = self.engine.config.cpus;
+            let talk = Talk { plan, policy, isolation, cpus, watcher, carrier: &*self.engine };
             let held = conversation::hold(from, to, &talk, &mut heard).await;
             let Running { container, from, to } = running;
             // Whoever hears nobody any more ends.

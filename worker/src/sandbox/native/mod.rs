@@ -291,7 +291,8 @@ impl Sandbox for NativeSandbox {
             let mut heard = Heard::default();
             let (from, to) = running.stream.split();
             let isolation = self.description.isolation;
-            let talk = Talk { plan, policy, isolation, watcher, carrier: &Kernel };
+            let cpus = shared.config.cpus;
+            let talk = Talk { plan, policy, isolation, cpus, watcher, carrier: &Kernel };
             let held = conversation::hold(from, to, &talk, &mut heard).await;
             drop(running.stream);
             let mut loss = Loss::Unexplained;

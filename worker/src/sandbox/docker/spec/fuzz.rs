@@ -122,12 +122,13 @@ proptest! {
             let policy = &*POLICY;
             let body = lower(policy, &config(cpus), Shape::of(limits), 200_000, 0);
             assert_everything_is_limited(&body.host_config.expect("there is one"), limits)?;
-            let bounds = policy.bounds(limits, OutputOverflow::Kill, Isolation::Container);
+            let bounds = policy.bounds(limits, OutputOverflow::Kill, Isolation::Container, cpus);
             // All ones is what kernels call no limit.
             let limited = |number: u64| number > 0 && number <= i64::MAX as u64;
             for number in [
                 bounds.wall_time_ms,
                 bounds.cpu_time_ms,
+                bounds.cpu_quota_ms,
                 bounds.output_bytes,
                 bounds.output_kill_bytes,
                 bounds.file_size_bytes,

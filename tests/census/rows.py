@@ -100,7 +100,8 @@ ROWS = [
     Row("Landlock rule set", "landlock"),
     Row("Landlock rule", "landlock_rule"),
     # mappings
-    Row("mapping", "vma", processes=40, known=True),
+    Row("mapping", "vma"),
+    Row("mapping, with gaps", "vma", 1),
     Row("name of a mapping", "vma_name", processes=40, refused=True),
     Row("page table", "pagetable"),
     Row("huge page, mapped", "hugetlb", refused=True, before="huge pages"),

@@ -6,9 +6,10 @@
 #include <sys/prctl.h>
 #include <sys/shm.h>
 
-static void *map(long number) {
+static void *map(long number, void *where) {
     int protection = PROT_READ | (number & 1 ? PROT_WRITE : 0); /* neighbours that don't become one */
-    void *memory = mmap(0, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (where ? MAP_FIXED_NOREPLACE : 0);
+    void *memory = mmap(where, 4096, protection, flags, -1, 0);
     if (memory == MAP_FAILED) {
         stop();
         return 0;
@@ -16,13 +17,14 @@ static void *map(long number) {
     return memory;
 }
 
+/* With gaps between them when the first number is 1: those take places in the kernel's tree, too. */
 static void make_vma(void) {
-    while (map(made)) made++;
+    while (map(made, first ? (char *)(1L << 44) + made * 8192 : 0)) made++;
 }
 
 static void make_vma_name(void) {
     void *memory;
-    while ((memory = map(made))) {
+    while ((memory = map(made, 0))) {
         char name[80];
         snprintf(name, sizeof name, "%d_%ld_%060d", self, made, 0);
         if (prctl(0x53564d41, 0, memory, 4096, name)) return stop(); /* PR_SET_VMA, PR_SET_VMA_ANON_NAME */

@@ -21,6 +21,7 @@ pub(crate) fn bounds() -> Bounds {
         memory_bytes: 1,
         processes: 1,
         socket_bytes: 1,
+        mappings: 1,
         own_kernel: false,
         cpu_quota_ms: 1000,
         output_bytes: 1,

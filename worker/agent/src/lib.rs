@@ -25,6 +25,7 @@ mod counters;
 mod fuzz;
 mod landlock;
 mod looks;
+mod mappings;
 mod namespace;
 mod output;
 mod own_kernel;

@@ -47,6 +47,8 @@ pub struct Bounds {
     pub processes: u64,
     /// What all TCP and UDP sockets together can hold, in bytes, on a kernel that counts it nowhere.
     pub socket_bytes: u64,
+    /// Mappings of all processes together, on a kernel that counts a part of their memory nowhere.
+    pub mappings: u64,
     /// Whether the container has a kernel of its own, which tells of nothing but this container.
     pub own_kernel: bool,
     /// CPU time that the host grants the container, in milliseconds a second.
@@ -96,6 +98,8 @@ pub enum Cause {
     Processes,
     /// Its TCP and UDP sockets together could hold more than `socket_bytes`.
     Sockets,
+    /// Its processes together had more than `mappings` mappings.
+    Mappings,
     /// It wrote into the stream from the worker, which ends with the order.
     Tampering,
 }

@@ -2,12 +2,13 @@
 //! nothing but this container, so that what it says of all memory and all processes is said of
 //! the program. On a shared kernel the same files would tell of the host.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::system::{Sysinfo, sysinfo};
 
 use crate::{
     counters::Reading,
+    mappings::processes,
     message::{Bounds, Cause},
     system,
 };
@@ -54,21 +55,10 @@ fn threads(now: &Sysinfo) -> u64 {
     u64::from(now.procs).saturating_sub(1)
 }
 
-/// Directories of /proc that are processes, but for the agent.
-fn programs() -> impl Iterator<Item = PathBuf> {
-    let is_program = |name: &str| name.parse().is_ok_and(|pid: u32| pid > 1);
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(move |entry| entry.file_name().to_str().is_some_and(is_program))
-        .map(|entry| entry.path())
-}
-
 /// CPU time of all processes, those that have ended too, in microseconds.
 fn cpu_time_us() -> u64 {
-    let living =
-        programs().filter_map(|directory| ticks(&fs::read_to_string(directory.join("stat")).ok()?));
+    let living = processes(Path::new("/proc"))
+        .filter_map(|directory| ticks(&fs::read_to_string(directory.join("stat")).ok()?));
     living.sum::<u64>() * TICK_US + system::children_cpu_time_us()
 }
 

@@ -21,6 +21,7 @@ use crate::{
     counters::{Counters, Reading},
     frame::{Kind, Sender},
     looks::{self, Looks},
+    mappings::Mappings,
     message::{Bounds, Cause, Ended, Order},
     output::{self, Output},
     own_kernel,
@@ -183,7 +184,7 @@ impl Program {
         let mut buffer = output::buffer();
         let mut status = None;
         let mut refusals = Refusals::default();
-        let mut sockets = Sockets::default();
+        let (mut sockets, mut mappings) = (Sockets::default(), Mappings::default());
         // One that waited for its call may have ended before its signal was waited for.
         reap(self.pid, &mut status)?;
 
@@ -233,7 +234,8 @@ impl Program {
                         break cause;
                     }
                     if !bounds.own_kernel
-                        && let Some(cause) = sockets.exceeded(bounds)
+                        && let Some(cause) =
+                            sockets.exceeded(bounds).or_else(|| mappings.exceeded(bounds))
                     {
                         break cause;
                     }
@@ -243,7 +245,8 @@ impl Program {
                         break cause;
                     }
                 }
-                looks.plan(now, cpu_left(&before, &reading, bounds), sockets.are_many());
+                let quickly = sockets.are_many() || mappings.are_many();
+                looks.plan(now, cpu_left(&before, &reading, bounds), quickly);
             }
         };
 

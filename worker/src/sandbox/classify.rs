@@ -61,6 +61,7 @@ pub fn classify(
         Cause::Output => (Verdict::OutputLimitExceeded, too_much_output(output_kill_bytes)),
         Cause::Processes => (Verdict::RuntimeError, too_many_processes(limits)),
         Cause::Sockets => (Verdict::MemoryLimitExceeded, too_many_sockets(policy)),
+        Cause::Mappings => (Verdict::MemoryLimitExceeded, too_many_mappings(policy)),
         Cause::Tampering => (Verdict::SecurityViolation, tampered()),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
@@ -145,6 +146,14 @@ fn too_many_sockets(policy: &Policy) -> String {
         policy.socket_bytes,
         TCP_BYTES >> 10,
         UDP_BYTES >> 10
+    )
+}
+
+fn too_many_mappings(policy: &Policy) -> String {
+    format!(
+        "had more than {} memory mappings in all its processes, or hid how many, and the kernel keeps \
+         them in memory that no limit counts; map larger pieces or start fewer processes",
+        policy.mappings
     )
 }
 
@@ -272,6 +281,7 @@ mod tests {
             ("output", ended(|e| e.cause = Cause::Output), OutputLimitExceeded),
             ("processes", ended(|e| e.cause = Cause::Processes), RuntimeError),
             ("sockets", ended(|e| e.cause = Cause::Sockets), MemoryLimitExceeded),
+            ("mappings", ended(|e| e.cause = Cause::Mappings), MemoryLimitExceeded),
             ("words to the agent", ended(|e| e.cause = Cause::Tampering), SecurityViolation),
             ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
             (

@@ -46,6 +46,8 @@ pub struct Policy {
     /// What all TCP and UDP sockets can hold together: kernel memory that control groups don't count,
     /// or not before a connection is accepted.
     pub socket_bytes: u64,
+    /// Mappings of all processes together: kernel memory that control groups count in part.
+    pub mappings: u64,
 }
 
 impl Policy {
@@ -73,6 +75,8 @@ impl Policy {
             ],
             // Less than the 64 MiB that a job may take uncounted: more are made until the agent looks again.
             socket_bytes: 48 << 20,
+            // What four processes may have, by the kernel's default. More come until the agent looks again.
+            mappings: 1 << 18,
         }
     }
 
@@ -100,10 +104,11 @@ impl Policy {
             overhead_bytes,
             network_settings,
             socket_bytes,
+            mappings,
         } = self;
         let system_calls = system_calls.canonical();
         format!(
-            "artifact_count={artifact_count}\ncapabilities={capabilities}\nnetwork={network}\n\
+            "artifact_count={artifact_count}\ncapabilities={capabilities}\nmappings={mappings}\nnetwork={network}\n\
              network_settings={network_settings:?}\nnew_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
              overhead_bytes={overhead_bytes}\nscratch_inodes={scratch_inodes}\n\
              shared_ipc={shared_ipc}\nsocket_bytes={socket_bytes}\nstack_bytes={stack_bytes}\n\
@@ -142,6 +147,7 @@ impl Policy {
             memory_bytes: memory_bytes.saturating_add(self.overhead_bytes),
             processes,
             socket_bytes: self.socket_bytes,
+            mappings: self.mappings,
             own_kernel: isolation == Isolation::GVisor,
             cpu_quota_ms: (cpus * 1000.0).ceil() as u64,
             output_bytes,
@@ -191,6 +197,7 @@ mod tests {
             |policy| policy.overhead_bytes += 1,
             |policy| policy.network_settings = &[("net.core.somaxconn", "129")],
             |policy| policy.socket_bytes += 1,
+            |policy| policy.mappings += 1,
         ];
         let hash = |change: &fn(&mut Policy)| {
             let mut policy = Policy::strict();

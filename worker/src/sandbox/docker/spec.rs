@@ -70,6 +70,7 @@ pub(super) fn lower(
         overhead_bytes,
         network_settings,
         socket_bytes: _, // the agent, by Policy::bounds
+        mappings: _,     // the agent, by Policy::bounds
     } = policy;
     let memory = signed(shape.memory_bytes.saturating_add(*overhead_bytes));
     // A tmpfs of size 0 has no end.

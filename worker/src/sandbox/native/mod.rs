@@ -172,6 +172,7 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             overhead_bytes: _,    // SlotGroup
             network_settings: _,  // the launch command
             socket_bytes: _,      // Policy::bounds
+            mappings: _,          // Policy::bounds
         } => Ok(()),
         _ => Err(SandboxError::failed(
             "lowering the policy",

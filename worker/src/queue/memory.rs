@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use sandfleet_common::PrintableText;
 use sandfleet_sdk::LATER;
 use tokio::{sync::Notify, time::sleep};
 
@@ -156,8 +157,12 @@ impl Receipt for MemoryReceipt {
         Ok(())
     }
 
-    async fn set_aside(mut self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
-        let set_aside = SetAside { body, reason: reason.to_owned() };
+    async fn set_aside(
+        mut self: Box<Self>,
+        body: Vec<u8>,
+        reason: &PrintableText,
+    ) -> Result<(), String> {
+        let set_aside = SetAside { body, reason: reason.to_string() };
         self.settle(|state| state.unreadable.push(set_aside));
         Ok(())
     }

@@ -7,6 +7,7 @@ mod memory;
 pub mod settle;
 
 use async_trait::async_trait;
+use sandfleet_common::PrintableText;
 
 pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 pub use counted::CountedQueue;
@@ -51,5 +52,9 @@ pub(in crate::queue) trait Receipt: Send + Sync {
     /// The job comes back to its queue after a while.
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The message goes to the queue of unreadable messages with `reason` beside it.
-    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String>;
+    async fn set_aside(
+        self: Box<Self>,
+        body: Vec<u8>,
+        reason: &PrintableText,
+    ) -> Result<(), String>;
 }

@@ -247,12 +247,15 @@ impl Receipt for LetterReceipt {
         self.move_to(exchange, queue, headers, body).await
     }
 
-    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+    async fn set_aside(
+        self: Box<Self>,
+        body: Vec<u8>,
+        reason: &PrintableText,
+    ) -> Result<(), String> {
         let mut headers = carried(&self.headers);
         let queue = AMQPValue::LongString(self.death.queue.as_str().into());
         headers.insert(QUEUE_HEADER.into(), queue);
-        let reason: String = reason.chars().take(256).collect();
-        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
         let queue = names::unreadable_queue(&self.prefix);
         self.move_to(String::new(), queue, headers, body).await
     }

@@ -8,7 +8,7 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions},
     types::{AMQPValue, FieldTable},
 };
-use sandfleet_common::names;
+use sandfleet_common::{PrintableText, names};
 use sandfleet_sdk::{Message, Publisher};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
@@ -21,8 +21,6 @@ use super::{
 
 /// The header of a dead letter that says why it is one.
 pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
-/// Headers travel in one frame, and a reason may quote what it is about.
-const MAX_REASON_BYTES: usize = 1024;
 /// The header that says how often a message was put off.
 const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
 /// How the names of headers begin that are the broker's.
@@ -120,9 +118,13 @@ impl Receipt for AmqpReceipt {
         self.move_to(exchange, queue, headers, body).await
     }
 
-    async fn set_aside(self: Box<Self>, body: Vec<u8>, reason: &str) -> Result<(), String> {
+    async fn set_aside(
+        self: Box<Self>,
+        body: Vec<u8>,
+        reason: &PrintableText,
+    ) -> Result<(), String> {
         let mut headers = carried(&self.headers);
-        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(shortened(reason).into()));
+        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
         let queue = names::unreadable_queue(&self.prefix);
         self.move_to(String::new(), queue, headers, body).await
     }
@@ -196,14 +198,6 @@ pub(super) fn put_off_once_more(prefix: &str, mut headers: FieldTable) -> (Strin
     (names::later_queue(prefix, later::step(before)), headers)
 }
 
-fn shortened(reason: &str) -> &str {
-    let mut end = reason.len().min(MAX_REASON_BYTES);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,12 +224,5 @@ mod tests {
         }
         let kept: usize = carried(&many).inner().keys().map(|name| name.as_str().len() + 100).sum();
         assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
-        let long = "ä".repeat(MAX_REASON_BYTES);
-        assert_eq!(shortened(&format!("x{long}")).len(), MAX_REASON_BYTES - 1);
     }
 }

@@ -3,20 +3,22 @@
 //! A client may send slowly, read slowly, or open connections and say nothing; a web page may make its
 //! reader's browser ask (DNS rebinding, requests across origins). None of that may take descriptors or
 //! memory without bound, or keep others from an answer. So connections are few: where one more comes, the
-//! oldest that isn't being answered goes.
+//! oldest that isn't being answered goes. But each has [`TURN`] to ask before it may have to go, since
+//! clients that connect faster than that would otherwise end each other's, and everybody's, before one is
+//! answered. Meanwhile the next ones wait in the kernel's queue, first come, first served.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     convert::Infallible,
     future::Future,
     net::IpAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -40,7 +42,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 
@@ -48,6 +50,11 @@ use tracing::debug;
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// The pause after the system refused a connection, for lack of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a new connection is kept from having to make room. Who comes last waits for at most this for
+/// each time that the kernel's queue (1024) holds as many as may be open: 0.4 s for 256.
+const TURN: Duration = Duration::from_millis(100);
+/// How soon it is looked again whether one that was being answered is idle now.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
@@ -172,7 +179,7 @@ pub async fn serve(
     let mut open = Open::default();
     let mut tasks = JoinSet::new();
     let mut stop = pin!(stop);
-    loop {
+    'serving: loop {
         let stream = tokio::select! {
             () = &mut stop => break,
             Some(_) = tasks.join_next() => continue,
@@ -185,13 +192,17 @@ pub async fn serve(
                 }
             },
         };
-        if !open.make_room(shared.rules.connections) {
-            // All are being answered, which doesn't take long.
-            continue;
+        while let Err(wait) = open.make_room(shared.rules.connections) {
+            tokio::select! {
+                () = &mut stop => break 'serving,
+                // One has ended.
+                Some(_) = tasks.join_next() => {}
+                () = sleep(wait) => {}
+            }
         }
-        let is_busy = Arc::new(AtomicBool::new(false));
-        let connection = keep(stream, Arc::clone(&shared), Arc::clone(&is_busy), stopped.clone());
-        open.add(tasks.spawn(connection), is_busy);
+        let activity = Arc::new(Activity::default());
+        let connection = keep(stream, Arc::clone(&shared), Arc::clone(&activity), stopped.clone());
+        open.add(tasks.spawn(connection), activity);
     }
     drop(listener);
     stopping.send_replace(true);
@@ -202,31 +213,47 @@ pub async fn serve(
 
 /// The connections that are open, the oldest first.
 #[derive(Default)]
-struct Open {
-    connections: BTreeMap<u64, (AbortHandle, Arc<AtomicBool>)>,
-    last: u64,
+struct Open(VecDeque<Connection>);
+
+struct Connection {
+    task: AbortHandle,
+    activity: Arc<Activity>,
+}
+
+/// What a connection is at.
+#[derive(Default)]
+struct Activity {
+    /// When it was first read from: not when it was taken, which may be long before on a busy host.
+    since: OnceLock<Instant>,
+    /// Whether it is being answered.
+    is_busy: AtomicBool,
 }
 
 impl Open {
-    /// Closes the oldest that isn't being answered if there are `most`; whether one more may come.
-    fn make_room(&mut self, most: usize) -> bool {
-        self.connections.retain(|_, (task, _)| !task.is_finished());
-        if self.connections.len() < most {
-            return true;
+    /// Closes the oldest that isn't being answered if there are `most`.
+    ///
+    /// # Errors
+    /// How long it takes until there may be one that has had its turn.
+    fn make_room(&mut self, most: usize) -> Result<(), Duration> {
+        self.0.retain(|it| !it.task.is_finished());
+        if self.0.len() < most {
+            return Ok(());
         }
-        let idle = |(_, is_busy): &(_, Arc<AtomicBool>)| !is_busy.load(Ordering::SeqCst);
-        let Some((&oldest, _)) = self.connections.iter().find(|(_, it)| idle(it)) else {
-            return false;
-        };
-        if let Some((task, _)) = self.connections.remove(&oldest) {
-            task.abort();
+        let idle = self.0.iter().position(|it| !it.activity.is_busy.load(Ordering::SeqCst));
+        let Some(oldest) = idle else { return Err(LOOK_AGAIN) };
+        let Some(since) = self.0[oldest].activity.since.get() else { return Err(LOOK_AGAIN) };
+        let left = TURN.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return Err(left);
         }
-        true
+        if let Some(connection) = self.0.remove(oldest) {
+            connection.task.abort();
+        }
+        Ok(())
     }
 
-    fn add(&mut self, task: AbortHandle, is_busy: Arc<AtomicBool>) {
-        self.last += 1;
-        self.connections.insert(self.last, (task, is_busy));
+    fn add(&mut self, task: AbortHandle, activity: Arc<Activity>) {
+        self.0.push_back(Connection { task, activity });
     }
 }
 
@@ -239,19 +266,20 @@ struct Shared {
 async fn keep(
     stream: TcpStream,
     shared: Arc<Shared>,
-    is_busy: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let rules = &shared.rules;
+    activity.since.get_or_init(Instant::now);
     let asked = AtomicU32::new(0);
     let service = service_fn(|request| {
         let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 >= rules.requests;
-        let (shared, is_busy) = (Arc::clone(&shared), Arc::clone(&is_busy));
+        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         async move {
-            is_busy.store(true, Ordering::SeqCst);
+            activity.is_busy.store(true, Ordering::SeqCst);
             let (mut response, is_refused) = shared.answer(request).await;
             // From here on it depends on the client how long it takes.
-            is_busy.store(false, Ordering::SeqCst);
+            activity.is_busy.store(false, Ordering::SeqCst);
             if is_last || is_refused {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

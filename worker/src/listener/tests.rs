@@ -133,6 +133,57 @@ async fn a_thousand_half_open_connections_take_few_descriptors_and_keep_nobody_w
     is_served(running.address).await;
 }
 
+/// What clients do that loop: each begins again as soon as it was closed or answered.
+const LOOPS: [&str; 3] =
+    ["", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"];
+
+#[test]
+fn a_probe_is_answered_within_a_second_while_a_thousand_clients_loop() {
+    // The server, the clients and the probe have threads of their own, as they have processes.
+    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let clients =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (server, clients) = (server.unwrap(), clients.unwrap());
+    let running = server.block_on(start(Rules::default()));
+    let address = running.address;
+    for n in 0..1000 {
+        clients.spawn(async move {
+            loop {
+                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                // A reset at the end, so that no port is held for a minute.
+                let _ = stream.set_zero_linger();
+                if stream.write_all(LOOPS[n % LOOPS.len()].as_bytes()).await.is_ok() {
+                    // The answer, or the end.
+                    let _ = stream.read(&mut [0; 1024]).await;
+                }
+            }
+        });
+    }
+    // Once as many are open as may be.
+    let since = Instant::now();
+    while descriptors(address) < Rules::default().connections {
+        assert!(since.elapsed() < Duration::from_secs(20), "{}", descriptors(address));
+        std::thread::yield_now();
+    }
+    for _ in 0..5 {
+        let since = Instant::now();
+        probe(address);
+        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    }
+    clients.shutdown_background();
+    server.shutdown_background();
+}
+
+fn probe(address: SocketAddr) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nfine"), "{answer:?}");
+}
+
 #[tokio::test]
 async fn an_answer_that_is_read_halfway_is_cut() {
     let rules = Rules { lifetime: SHORT, request_time: SHORT, ..Rules::default() };

@@ -53,7 +53,15 @@ async fn a_bad_line_of_a_batch_is_named_and_the_others_run() {
     let numbers: Vec<&str> =
         complaints.iter().filter_map(|line| Some(line.split_once(':')?.0)).collect();
     assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5"], "{complaints:#?}");
-    assert!(complaints[2].contains("first"), "{}", complaints[2]);
+    let parts = [
+        "\"not json\" begins no JSON object; write one job a line",
+        "\"[1]\" begins no JSON object",
+        "job_id first was there before; give each line an id of its own",
+        "job_id \"a/b\": job id is not",
+    ];
+    for (said, part) in complaints.iter().zip(parts) {
+        assert!(said.contains(part), "{said}");
+    }
     let results: Vec<JobResult> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert_eq!(results.len(), 4, "{results:#?}");

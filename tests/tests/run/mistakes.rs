@@ -9,7 +9,9 @@ async fn a_mistake_is_one_clear_line() {
     let (installation, programs) = (Installation::fresh(), Programs::new());
     let script = programs.write("it.py", "print('never')");
     let odd = programs.write("it.odd", "");
-    let cases: [(&[&str], &str); 14] = [
+    let directory = script.strip_suffix("/it.py").expect("a file in a directory");
+    let is_directory = format!("{directory}: is a directory; name a file");
+    let cases: [(&[&str], &str); 18] = [
         (&["run", "/nowhere/it.py"], "/nowhere/it.py: No such file"),
         (&["run", &odd], "--language"),
         (&["run", &script, "--language", "cobol"], "--language: \"cobol\" is not offered"),
@@ -24,6 +26,10 @@ async fn a_mistake_is_one_clear_line() {
         (&["run", &script, "--env", "A B=1"], "\"A B\" is no variable name"),
         (&["run", &script, "--stdin", "/nowhere/in"], "/nowhere/in: No such file"),
         (&["run", "--batch", "/nowhere/jobs"], "/nowhere/jobs: No such file"),
+        (&["run", directory, "--language", "python"], &is_directory),
+        (&["run", &script, "--file", directory], &is_directory),
+        (&["run", &script, "--stdin", directory], &is_directory),
+        (&["run", "--batch", directory], &is_directory),
     ];
     for (arguments, part) in cases {
         let ran = installation.run(arguments).await;

@@ -5,6 +5,7 @@
 //! directory, and the kernel follows no link on the way.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     path::Path,
@@ -17,7 +18,8 @@ use rustix::{
     },
     io::Errno,
 };
-use sandfleet_common::{Artifact, JobResult, PrintableText, validate_file_name};
+use sandfleet_common::{Artifact, JobResult, PrintableText, hexadecimal, validate_file_name};
+use sha2::{Digest, Sha256};
 
 use super::exit::{Exit, Failure};
 
@@ -26,20 +28,32 @@ const RESOLVE: ResolveFlags =
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Writes the artifacts below `directory`, which is made if it isn't there. A file of the same name is
-/// replaced; anything else in its place is refused.
+/// replaced; anything else in its place is refused. Nothing is saved of a result whose artifacts aren't as
+/// a worker made them.
 pub(super) fn save(result: &JobResult, directory: &Path) -> Result<(), Failure> {
     let shown = directory.display();
+    let refused = |artifact: &Artifact, why: Refusal| {
+        let name = PrintableText::new(&artifact.name);
+        let text = format!("artifact {name} is not saved in {shown}: {}", why.sentence);
+        why.exit.with(text)
+    };
+    let mut contents = BTreeMap::new();
+    for artifact in &result.artifacts {
+        let content = verified(artifact).map_err(|why| refused(artifact, why))?;
+        if contents.insert(artifact.name.as_str(), content).is_some() {
+            let why = "the result has two of this name; a worker makes no such result, so run the job \
+                       again";
+            return Err(refused(artifact, Refusal::invalid(why.into())));
+        }
+    }
     std::fs::create_dir_all(directory)
         .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
     // The directory itself is the user's choice, whatever links lead to it.
     let top = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
     for artifact in &result.artifacts {
-        save_one(&top, artifact).map_err(|why| {
-            let name = PrintableText::new(&artifact.name);
-            let text = format!("artifact {name} is not saved in {shown}: {}", why.sentence);
-            why.exit.with(text)
-        })?;
+        let content = &contents[artifact.name.as_str()];
+        save_one(&top, &artifact.name, content).map_err(|why| refused(artifact, why))?;
     }
     Ok(())
 }
@@ -58,27 +72,45 @@ impl Refusal {
         Self { exit: Exit::Usage, sentence }
     }
 
+    fn invalid(sentence: String) -> Self {
+        Self { exit: Exit::Internal, sentence }
+    }
+
     fn failed(action: &str, error: Errno) -> Self {
         Self { exit: Exit::Internal, sentence: format!("{action}: {}", io::Error::from(error)) }
     }
 }
 
-fn save_one(top: &OwnedFd, artifact: &Artifact) -> Result<(), Refusal> {
-    let invalid = |sentence| Refusal { exit: Exit::Internal, sentence };
-    validate_file_name(&artifact.name).map_err(invalid)?;
-    let content = artifact.encoding.decode(&artifact.content).map_err(invalid)?;
-    let (parents, name) = match artifact.name.rsplit_once('/') {
+/// The bytes of an artifact whose name, size and hash are right.
+fn verified(artifact: &Artifact) -> Result<Vec<u8>, Refusal> {
+    validate_file_name(&artifact.name).map_err(Refusal::invalid)?;
+    let content = artifact.encoding.decode(&artifact.content).map_err(Refusal::invalid)?;
+    let sha256 = hexadecimal(&Sha256::digest(&content));
+    if content.len() as u64 != artifact.size_bytes || sha256 != artifact.sha256 {
+        return Err(Refusal::invalid(format!(
+            "{} bytes with SHA-256 {sha256} came, and the result says {} bytes with {}; it was changed \
+             in the store, so run the job again",
+            content.len(),
+            artifact.size_bytes,
+            PrintableText::new(&artifact.sha256)
+        )));
+    }
+    Ok(content)
+}
+
+fn save_one(top: &OwnedFd, path: &str, content: &[u8]) -> Result<(), Refusal> {
+    let (parents, name) = match path.rsplit_once('/') {
         Some((parents, name)) => (Some(parents), name),
-        None => (None, artifact.name.as_str()),
+        None => (None, path),
     };
     let mut parent =
-        top.as_fd().try_clone_to_owned().map_err(|error| invalid(error.to_string()))?;
-    let mut path = String::new();
+        top.as_fd().try_clone_to_owned().map_err(|error| Refusal::invalid(error.to_string()))?;
+    let mut so_far = String::new();
     for component in parents.into_iter().flat_map(|parents| parents.split('/')) {
-        path = if path.is_empty() { component.into() } else { format!("{path}/{component}") };
-        parent = descend(&parent, component, &path)?;
+        so_far = if so_far.is_empty() { component.into() } else { format!("{so_far}/{component}") };
+        parent = descend(&parent, component, &so_far)?;
     }
-    replace(&parent, name, &artifact.name, &content)
+    replace(&parent, name, path, content)
 }
 
 /// Opens the directory `component` in `parent`, and makes it if it isn't there.
@@ -166,7 +198,7 @@ mod tests {
         Artifact {
             name: name.into(),
             size_bytes: 3,
-            sha256: String::new(),
+            sha256: hexadecimal(&Sha256::digest("new")),
             content_type: String::new(),
             content: "new".into(),
             encoding: Encoding::Utf8,
@@ -280,6 +312,25 @@ mod tests {
         let place = Place::new();
         for name in ["../precious/file", "/etc/x", "a/../../precious/file", "", ".", "a//b"] {
             place.refuses(name, ["is not saved", "use a relative path"]);
+        }
+    }
+
+    #[test]
+    fn an_artifact_that_is_not_as_it_was_made_is_refused_with_all_others() {
+        let changes: [(&str, fn(&mut Artifact)); 4] = [
+            ("it was changed", |it| it.content = "old".into()),
+            ("it was changed", |it| it.sha256 = String::new()),
+            ("4 bytes with", |it| it.size_bytes = 4),
+            ("two of this name", |it| it.name = "first".into()),
+        ];
+        for (part, change) in changes {
+            let place = Place::new();
+            let mut result = result(&["first", "changed"]);
+            change(&mut result.artifacts[1]);
+            let said = save(&result, &place.out("")).expect_err(part).error.to_string();
+            assert!(said.contains(part) && said.contains("run the job again"), "{said}");
+            assert!(!place.out("first").exists(), "nothing is saved");
+            place.is_untouched();
         }
     }
 

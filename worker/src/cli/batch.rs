@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     exit::{Exit, Failure},
-    input::{Line, next_line},
+    input::{self, Line, next_line},
     run::refuse,
     terminal,
 };
@@ -35,7 +35,7 @@ pub(super) async fn run(
     backend: Backend,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let input = open(path).await?;
+    let input = open(path)?;
     let slots = settings.worker.slots;
     let sandbox = app::open_sandbox(backend, settings).await.map_err(refuse)?;
     let (ends, mut ended) = mpsc::unbounded_channel();
@@ -148,14 +148,11 @@ async fn write_results(
 
 type Input = Box<dyn AsyncBufRead + Send + Unpin>;
 
-async fn open(path: &Path) -> Result<Input, Failure> {
+fn open(path: &Path) -> Result<Input, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufReader::new(tokio::io::stdin())));
     }
-    let file = tokio::fs::File::open(path)
-        .await
-        .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
-    Ok(Box::new(BufReader::new(file)))
+    Ok(Box::new(BufReader::new(tokio::fs::File::from_std(input::open(path)?))))
 }
 
 /// Puts every line into the queue as there is room.
@@ -166,6 +163,8 @@ async fn feed(
     room: &Semaphore,
     progress: &ProgressBar,
 ) -> Result<Fed, Failure> {
+    // For as long as the batch goes on, since a second line with an id would have a second result: about
+    // 100 bytes for each id that the input names. An id that is made here is no other's.
     let mut seen = HashSet::new();
     let mut fed = Fed::default();
     let mut number = 0;
@@ -180,9 +179,14 @@ async fn feed(
                 Err(format!("{length} bytes long; the limit is jobs.max_bytes = {max_bytes}"))
             }
         };
-        let identified = identified.and_then(|(id, body)| match seen.insert(id.clone()) {
-            true => Ok(body),
-            false => Err(format!("job_id {id} was there before")),
+        let identified = identified.and_then(|(id, body)| match id {
+            Some(id) if seen.contains(&id) => Err(format!(
+                "job_id {id} was there before; give each line an id of its own, or none"
+            )),
+            id => {
+                seen.extend(id);
+                Ok(body)
+            }
         });
         match identified {
             Ok(body) => {
@@ -214,25 +218,32 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     String::deserialize(deserializer).map(Some)
 }
 
-/// The id of the job on a line and the job as bytes. A job without an id gets one: on one
+/// What to write instead of a line that is no job.
+const EXAMPLE: &str =
+    r#"write one job a line, such as {"version":1,"language":"python","code":"print(1)"}"#;
+
+/// The id that a line names, and the job on it as bytes. A job without an id gets one: on one
 /// machine there is nobody else who would have to know it.
-fn identify(mut line: Vec<u8>) -> Result<(JobId, Vec<u8>), String> {
-    let Identity { job_id } = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
-    if let Some(text) = job_id {
-        return Ok((text.parse().map_err(|error| format!("job_id: {error}"))?, line));
-    }
-    // Into the text: a value takes many times the memory of the line that it is read from.
+fn identify(mut line: Vec<u8>) -> Result<(Option<JobId>, Vec<u8>), String> {
     let Some(brace) = line.iter().position(|byte| !byte.is_ascii_whitespace()) else {
-        return Err("not a job".into());
+        return Err(format!("empty; {EXAMPLE}"));
     };
     if line[brace] != b'{' {
-        return Err("not an object; write a job".into());
+        let text = String::from_utf8_lossy(&line[brace..]);
+        let begin: String = text.chars().take(20).collect();
+        return Err(format!("{begin:?} begins no JSON object; {EXAMPLE}"));
     }
+    let Identity { job_id } = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    if let Some(text) = job_id {
+        let id = text.parse().map_err(|error| format!("job_id {text:?}: {error}"))?;
+        return Ok((Some(id), line));
+    }
+    // Into the text: a value takes many times the memory of the line that it is read from.
     let id = JobId::generate();
     let is_empty = line[brace + 1..].trim_ascii_start().starts_with(b"}");
     let field = format!("\"job_id\":\"{id}\"{}", if is_empty { "" } else { "," });
     line.splice(brace + 1..brace + 1, field.into_bytes());
-    Ok((id, line))
+    Ok((None, line))
 }
 
 fn progress_bar() -> ProgressBar {

@@ -1,6 +1,6 @@
 //! Reads what a person names, and no more of it than a job may hold.
 
-use std::{io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
@@ -8,10 +8,18 @@ use super::exit::{Exit, Failure};
 
 /// The bytes of the file at `path`.
 pub(super) fn read_file(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Failure> {
-    let shown = path.display();
-    let file = std::fs::File::open(path);
-    let file = file.map_err(|error| Exit::Usage.with(format!("{shown}: {error}")))?;
-    read(file, &shown.to_string(), max_bytes)
+    read(open(path)?, &path.display().to_string(), max_bytes)
+}
+
+/// Opens what a person names as a file.
+pub(super) fn open(path: &Path) -> Result<File, Failure> {
+    let refuse = |why: String| Exit::Usage.with(format!("{}: {why}", path.display()));
+    let failed = |error: std::io::Error| refuse(error.to_string());
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(refuse("is a directory; name a file".into()));
+    }
+    Ok(file)
 }
 
 /// All that `from` has, which is called `name`.

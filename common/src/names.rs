@@ -1,5 +1,8 @@
 //! Names of queues, exchanges, keys and channels: one home, so that producers and workers can't
 //! disagree.
+//!
+//! What follows a prefix in Redis begins with `{` and an id in the keys of jobs, and with a word in all
+//! others: no id, which its submitter chooses, leads to a key that isn't a job's.
 
 use crate::{Isolation, JobId, Priority};
 
@@ -87,12 +90,17 @@ pub fn cancel_channel(prefix: &str) -> String {
 
 /// The Redis key of the index of live workers: a sorted set of their ids by their last heartbeat.
 pub fn workers_key(prefix: &str) -> String {
-    format!("{prefix}:{{workers}}")
+    format!("{prefix}:workers:{{live}}")
 }
 
 /// The Redis key of what a live worker says about itself.
 pub fn worker_key(prefix: &str, worker_id: &str) -> String {
-    format!("{prefix}:{{workers}}:{worker_id}")
+    format!("{prefix}:workers:{{live}}:{worker_id}")
+}
+
+/// The Redis key that is written to see whether the store takes anything.
+pub fn check_key(prefix: &str) -> String {
+    format!("{prefix}:check")
 }
 
 /// The queues of one exchange each in which messages wait before they come back to the queue that is
@@ -109,6 +117,8 @@ pub fn unreadable_queue(prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -134,6 +144,38 @@ mod tests {
             shard_queue("sandfleet", Isolation::Container, Priority::Batch, 7),
             "sandfleet.jobs.container.batch.7"
         );
+    }
+
+    /// Whatever id, tenant and worker somebody chooses, among them the words that the keys are made of.
+    #[test]
+    fn no_job_has_a_key_that_is_not_a_jobs() {
+        let words = [
+            "workers", "live", "tenant", "check", "cancel", "result", "lease", "record", "output",
+            "done", "running", "_", "-", "a",
+        ];
+        let of_jobs: BTreeSet<String> = words
+            .iter()
+            .map(|word| word.parse::<JobId>().expect("a valid id"))
+            .flat_map(|id| {
+                [
+                    result_key("p", &id),
+                    lease_key("p", &id),
+                    record_key("p", &id),
+                    output_key("p", &id),
+                    done_channel("p", &id),
+                ]
+            })
+            .collect();
+        assert_eq!(of_jobs.len(), words.len() * 5);
+        assert!(of_jobs.iter().all(|key| key.starts_with("p:{")));
+        // A worker's name may hold anything.
+        let odd = words.iter().map(|word| format!("}}:{word}"));
+        let odd = odd.chain(words.iter().map(ToString::to_string));
+        let of_none = odd.flat_map(|word| [worker_key("p", &word), tenant_key("p", &word)]);
+        let fixed = [workers_key("p"), check_key("p"), cancel_channel("p")];
+        for key in of_none.chain(fixed) {
+            assert!(!key.starts_with("p:{") && !of_jobs.contains(&key), "{key}");
+        }
     }
 
     #[test]

@@ -329,7 +329,7 @@ impl Services {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{}:*", self.prefix)).arg("COUNT").arg(1000);
-            let (next, keys): (u64, Vec<String>) = scan.query_async(&mut redis).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut redis).await?;
             if !keys.is_empty() {
                 redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
             }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, names};
+use redis::{SetExpiry, SetOptions};
+use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, encode, names};
 use sandfleet_sdk::OutputKind;
 use sandfleet_tests::{OwnRedis, Services, claim, eventually, result, soon};
 use sandfleet_worker::store::{Claimed, Committed, Output, RedisStore, Store};
@@ -59,6 +60,40 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
         let claimed = store.claim(&job, &claim(&owner)).await.expect("claimed");
         assert!(matches!(claimed, Claimed::Run { attempt: 1, .. }), "{claimed:?}");
     }
+}
+
+/// Whoever may write to the store can put anything there.
+#[tokio::test]
+async fn what_is_no_workers_entry_keeps_no_worker_from_being_listed() {
+    let services = Services::fresh();
+    let store = services.store(&services.redis_url);
+    let (ledger, mut redis) = (store.ledger(), services.redis().await);
+    ledger.announce(&worker_info("w")).await.expect("announced");
+    let index = names::workers_key(&services.prefix);
+    let mut forged: Vec<(&[u8], Vec<u8>)> = vec![
+        (b"\xff\xfe", encode(&worker_info("not UTF-8"))),
+        (b"no JSON", b"{".to_vec()),
+        (b"an array", b"[1,2]".to_vec()),
+        (b"of another name", encode(&worker_info("w"))),
+    ];
+    let mut long = worker_info("long");
+    long.languages = vec!["x".repeat(1 << 20)];
+    forged.push((b"long", encode(&long)));
+    let mut pipe = redis::pipe();
+    for (id, info) in forged {
+        pipe.zadd(&index, id, i64::MAX / 1024);
+        let key = [names::worker_key(&services.prefix, "").as_bytes(), id].concat();
+        pipe.set_options(key, info, SetOptions::default().with_expiration(SetExpiry::EX(60)));
+    }
+    pipe.query_async::<()>(&mut redis).await.expect("written");
+    assert_eq!(ledger.workers().await.expect("listed"), [worker_info("w")]);
+
+    let mut pipe = redis::pipe();
+    for n in 0..20_000 {
+        pipe.zadd(&index, format!("forged-{n}"), n);
+    }
+    pipe.query_async::<()>(&mut redis).await.expect("written");
+    assert_eq!(ledger.workers().await.expect("listed"), [worker_info("w")]);
 }
 
 #[tokio::test]

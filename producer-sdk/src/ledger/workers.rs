@@ -1,6 +1,6 @@
 //! Who is there to run jobs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sandfleet_common::{WorkerInfo, encode, names};
 
@@ -9,6 +9,9 @@ use crate::Error;
 
 /// How often a worker says that it lives; it is believed for three times as long.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How many workers are read at most, and how much of what each says.
+const MOST_WORKERS: usize = 10_000;
+const MOST_INFO_BYTES: usize = 16 << 10;
 
 impl Ledger {
     /// Says that a worker lives.
@@ -43,37 +46,46 @@ impl Ledger {
             .map_err(|source| self.failed("write down that a worker is gone".into(), source))
     }
 
-    /// The workers that live, by their ids.
+    /// The workers that live, by their ids; of more than 10,000 those that were heard of last. An entry
+    /// that is no worker's is passed over, as whoever may write to the store can make one.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
         let failed = |source| self.failed("list the workers".into(), source);
         let index = &names::workers_key(&self.prefix);
-        let mut ids: Vec<String> = self
+        let ids: Vec<Vec<u8>> = self
             .link
             .run(|mut connection| async move {
-                let mut list = redis::cmd("ZRANGE");
-                list.arg(index).arg(0).arg(-1).query_async(&mut connection).await
+                let mut list = redis::cmd("ZREVRANGE");
+                list.arg(index).arg(0).arg(MOST_WORKERS - 1).query_async(&mut connection).await
             })
             .await
             .map_err(failed)?;
+        let ids: BTreeSet<String> =
+            ids.into_iter().filter_map(|id| String::from_utf8(id).ok()).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        ids.sort();
-        let keys: Vec<_> = ids.iter().map(|id| names::worker_key(&self.prefix, id)).collect();
-        let keys = &keys;
-        let infos: Vec<Option<Vec<u8>>> = self
+        let mut read = redis::pipe();
+        for id in &ids {
+            // A longer one is cut, and no JSON then.
+            read.cmd("GETRANGE")
+                .arg(names::worker_key(&self.prefix, id))
+                .arg(0)
+                .arg(MOST_INFO_BYTES - 1);
+        }
+        let read = &read;
+        let infos: Vec<Vec<u8>> = self
             .link
-            .run(|mut connection| async move {
-                redis::cmd("MGET").arg(keys).query_async(&mut connection).await
-            })
+            .run(|mut connection| async move { read.query_async(&mut connection).await })
             .await
             .map_err(failed)?;
         // Those that died since they were last heard of have no key, and a newer version's may be
         // unreadable.
-        let readable = |json: Vec<u8>| serde_json::from_slice(&json).ok();
-        Ok(infos.into_iter().flatten().filter_map(readable).collect())
+        let readable = |(id, json): (&String, Vec<u8>)| {
+            serde_json::from_slice(&json).ok().filter(|info: &WorkerInfo| info.worker_id == *id)
+        };
+        Ok(ids.iter().zip(infos).filter_map(readable).collect())
     }
 }

@@ -334,7 +334,7 @@ impl Store for RedisStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         // A write tells what a ping doesn't: a replica, full memory, a disk that can't be saved to.
-        let key = &format!("{}:check", self.prefix);
+        let key = &names::check_key(&self.prefix);
         self.link
             .run(|mut connection| async move {
                 redis::cmd("SET")

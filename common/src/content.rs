@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a `content` string stands for bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
 pub enum Encoding {
     /// The string's UTF-8 bytes are the content.
     #[default]

@@ -21,17 +21,26 @@ const OF_THE_MESSAGE: [&str; 2] = ["job_id", "queued_at"];
 ///
 /// The value is written while it is read, so that memory stays in proportion to the message.
 pub fn payload_digest(message: &[u8]) -> String {
-    match canonical_payload(message) {
+    match canonical(message, &OF_THE_MESSAGE) {
         Some(text) => hexadecimal(&Sha256::digest(&text)),
-        None => hexadecimal(&Sha256::digest(message)),
+        None => bytes_digest(message),
     }
 }
 
-/// The text that is hashed; nothing for what is no JSON value.
-fn canonical_payload(message: &[u8]) -> Option<Vec<u8>> {
+/// The digest of a message that shares its payload with no other.
+pub(crate) fn bytes_digest(message: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(message))
+}
+
+/// The payload of a message and its id, in the form that is hashed; nothing for what is no JSON value.
+pub(crate) fn canonical_message(message: &[u8]) -> Option<Vec<u8>> {
+    canonical(message, &["queued_at"])
+}
+
+fn canonical(message: &[u8], left_out: &[&str]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(message.len());
     let mut json = serde_json::Deserializer::from_slice(message);
-    Canonical { text: &mut text, left_out: &OF_THE_MESSAGE }.deserialize(&mut json).ok()?;
+    Canonical { text: &mut text, left_out }.deserialize(&mut json).ok()?;
     json.end().ok()?;
     Some(text)
 }

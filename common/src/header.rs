@@ -26,7 +26,8 @@ fn header(bytes: &[u8]) -> Option<Header> {
 }
 
 #[derive(Deserialize)]
-struct Header {
+#[serde(remote = "Self")]
+pub(crate) struct Header {
     version: Option<Scalar>,
     job_id: Option<Scalar>,
 }

@@ -18,7 +18,7 @@ pub const PROTOCOL_MINOR: u32 = 1;
 
 /// One program to run. Build it with [`Job::new`] and set what you need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Job {
     /// Always [`PROTOCOL_VERSION`].
     pub version: u32,
@@ -94,7 +94,7 @@ pub struct Job {
 
 /// A file that the program finds in its working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct InputFile {
     /// A relative path of normal components.
     pub name: String,
@@ -107,7 +107,7 @@ pub struct InputFile {
 
 /// What happens to output beyond `output_bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
 pub enum OutputOverflow {
     /// It is read and thrown away, and the result says so.
     #[default]
@@ -118,7 +118,7 @@ pub enum OutputOverflow {
 
 /// What a program may reach over the network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct NetworkPolicy {
     /// Off, or a list.
     #[serde(rename = "type")]
@@ -130,7 +130,7 @@ pub struct NetworkPolicy {
 
 /// The kinds of [`NetworkPolicy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
 pub enum NetworkKind {
     /// An empty network namespace.
     #[default]
@@ -143,7 +143,7 @@ pub enum NetworkKind {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
 pub enum Isolation {
     /// Namespaces, cgroups and a system call filter on the host's kernel.
     #[default]
@@ -158,7 +158,7 @@ pub enum Isolation {
 
 /// Which queue a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
 pub enum Priority {
     /// Somebody is waiting for it.
     #[default]

@@ -14,9 +14,11 @@ mod limits;
 mod metadata;
 pub mod names;
 mod needs;
+mod owner;
 mod printable;
 mod result;
 mod state;
+mod strict;
 mod verdict;
 mod wire;
 mod worker;
@@ -30,6 +32,7 @@ pub use job::{
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
 pub use needs::{Needs, Outline};
+pub use owner::Owner;
 pub use printable::{PrintableText, is_printable, printable_line, write_printable};
 pub use result::{
     Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
@@ -38,3 +41,10 @@ pub use state::{JobState, QueuedJob, RunningJob};
 pub use verdict::{Status, Verdict};
 pub use wire::{DecodeError, decode_job, encode, validate_file_name};
 pub use worker::WorkerInfo;
+
+strict::strict!(
+    Job, InputFile, OutputOverflow, NetworkPolicy, NetworkKind, Isolation, Priority, Encoding, Limits,
+    LimitsRequest, LimitName, JobResult, RunOutput, Artifact, LimitHit, Usage, Timing, SandboxReport,
+    SecurityEvent, Status, Verdict, WorkerInfo;
+    reads header::Header, needs::Fields
+);

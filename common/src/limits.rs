@@ -8,13 +8,13 @@ macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, from $min:expr, to $max:expr, $variant:ident;)+) => {
         /// The limits a job runs under, all of them set. Units are in the names.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(remote = "Self", deny_unknown_fields)]
         pub struct Limits { $($(#[doc = $doc])+ pub $name: u64,)+ }
 
         /// The limits a job asks for; what is absent takes the worker's default. Asking for more
         /// than the worker's cap gives the cap.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(remote = "Self", deny_unknown_fields)]
         pub struct LimitsRequest {
             $($(#[doc = $doc])+ #[serde(default, skip_serializing_if = "Option::is_none")]
             pub $name: Option<u64>,)+
@@ -22,7 +22,7 @@ macro_rules! limits {
 
         /// The name of one limit.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+        #[serde(remote = "Self", rename_all = "snake_case")]
         pub enum LimitName { $($(#[doc = $doc])+ $variant,)+ }
 
         impl LimitName {

@@ -37,7 +37,8 @@ pub struct Outline {
 }
 
 #[derive(Deserialize)]
-struct Fields {
+#[serde(remote = "Self")]
+pub(crate) struct Fields {
     version: Option<Scalar>,
     language: Option<Scalar>,
     isolation: Option<Scalar>,

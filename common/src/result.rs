@@ -10,6 +10,7 @@ use crate::{Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status
 
 /// Everything that is known about a job that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct JobResult {
     /// The job.
     pub job_id: JobId,
@@ -68,6 +69,7 @@ pub struct JobResult {
 
 /// What a program printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct RunOutput {
     /// The first `output_bytes` of stdout.
     pub stdout: String,
@@ -83,6 +85,7 @@ pub struct RunOutput {
 
 /// A file brought back from the working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Artifact {
     /// The path relative to the working directory.
     pub name: String,
@@ -100,6 +103,7 @@ pub struct Artifact {
 
 /// A limit that refused the program something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct LimitHit {
     /// The limit.
     pub limit: LimitName,
@@ -109,6 +113,7 @@ pub struct LimitHit {
 
 /// What a program used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Usage {
     /// CPU time of all its processes, in milliseconds.
     pub cpu_time_ms: u64,
@@ -121,6 +126,7 @@ pub struct Usage {
 
 /// Where a job's time went, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Timing {
     /// Waiting in the queue.
     pub queue_ms: u64,
@@ -134,6 +140,7 @@ pub struct Timing {
 
 /// What a job ran under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct SandboxReport {
     /// `native` or `docker`.
     pub backend: String,
@@ -160,6 +167,7 @@ pub struct SandboxReport {
 
 /// Something that no honest program does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct SecurityEvent {
     /// The rule that saw it.
     pub rule: PrintableText,

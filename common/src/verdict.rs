@@ -8,6 +8,7 @@ macro_rules! names {
     ($(#[doc = $doc:literal])+ $type:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $text:literal,)+ }) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(remote = "Self")]
         pub enum $type { $($(#[doc = $vdoc])+ #[serde(rename = $text)] $variant,)+ }
 
         impl $type {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Job, JobId, LimitName, Needs, Outline, PROTOCOL_VERSION, PrintableText,
+    digest::{bytes_digest, canonical_message, payload_digest},
     header::{other_version, readable_id},
     metadata,
 };
@@ -33,6 +34,10 @@ pub struct DecodeError {
     pub job_id: Option<JobId>,
     /// Which field is wrong, and how.
     pub message: PrintableText,
+    /// Which job the message can speak for: the digest of its payload if that is at fault, as it then is
+    /// in every message with this payload. If only the spelling of this message is, the digest of its
+    /// bytes, so that it never speaks for a valid job with the same payload.
+    pub payload: String,
     /// What a worker has to offer that may take the job all the same: one that is newer or takes longer
     /// jobs. Nothing if none can.
     pub elsewhere: Option<Needs>,
@@ -46,11 +51,27 @@ const UNKNOWN: [&str; 2] = ["unknown field `", "unknown variant `"];
 /// # Errors
 /// [`DecodeError`] with the id if one can be read, and a message that names the field.
 pub fn decode_job(bytes: &[u8], max_bytes: usize) -> Result<Job, DecodeError> {
-    let refuse = |message: String, elsewhere: Option<Needs>| DecodeError {
-        job_id: readable_id(bytes),
-        message: message.into(),
-        elsewhere,
-    };
+    read_job(bytes, max_bytes).map_err(|fault| {
+        // Read once more, as any client may have spelt this payload. What is said of that is said of
+        // the job; what is only said of these bytes must not be.
+        let spelt_well = canonical_message(bytes).map(|text| read_job(&text, max_bytes));
+        let (Fault { message, elsewhere }, payload) = match spelt_well {
+            Some(Err(of_payload)) => (of_payload, payload_digest(bytes)),
+            Some(Ok(_)) | None => (fault, bytes_digest(bytes)),
+        };
+        DecodeError { job_id: readable_id(bytes), message, payload, elsewhere }
+    })
+}
+
+/// Why bytes are no valid job.
+struct Fault {
+    message: PrintableText,
+    elsewhere: Option<Needs>,
+}
+
+fn read_job(bytes: &[u8], max_bytes: usize) -> Result<Job, Fault> {
+    let refuse =
+        |message: String, elsewhere: Option<Needs>| Fault { message: message.into(), elsewhere };
     if bytes.len() > max_bytes {
         let message =
             format!("job is {} bytes long; the limit is {max_bytes} (max_job_bytes)", bytes.len());
@@ -74,11 +95,7 @@ pub fn decode_job(bytes: &[u8], max_bytes: usize) -> Result<Job, DecodeError> {
         refuse(message, if is_unknown { newer() } else { None })
     })?;
     json.end().map_err(|error| refuse(format!("after the job: {error}"), None))?;
-    job.validate().map_err(|message| DecodeError {
-        job_id: Some(job.job_id.clone()),
-        message,
-        elsewhere: of_a_later_version(),
-    })?;
+    job.validate().map_err(|message| Fault { message, elsewhere: of_a_later_version() })?;
     Ok(job)
 }
 

@@ -7,6 +7,7 @@ use crate::{Isolation, Needs, Priority};
 
 /// A live worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct WorkerInfo {
     /// Its name in results.
     pub worker_id: String,

@@ -1,7 +1,8 @@
 //! Whether a job may run here, and exactly as what.
 
 use sandfleet_common::{
-    DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline, decode_job,
+    DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline,
+    decode_job, payload_digest,
 };
 
 use crate::{catalogue::Catalogue, sandbox::Plan};
@@ -42,6 +43,7 @@ impl Admission {
             Err(Refused { message, elsewhere }) => Err(DecodeError {
                 job_id: Some(job.job_id),
                 message: message.into(),
+                payload: payload_digest(body),
                 elsewhere: if elsewhere { Outline::of(body).needs() } else { None },
             }),
         }

@@ -67,13 +67,15 @@ impl Finaliser {
     async fn answer(&self, delivery: Delivery, death: &Death) {
         let now = Timestamp::now();
         // However long it is: workers refuse what is too long, and that needs a result too.
-        let (job_id, accounting, keep) = match decode_job(&delivery.body, usize::MAX) {
+        let (job_id, payload, accounting, keep) = match decode_job(&delivery.body, usize::MAX) {
             Ok(job) => {
                 let accounting = Accounting::of(&self.worker_id, &job, now);
-                (job.job_id, accounting, job.result_ttl_ms.map(Duration::from_millis))
+                let payload = payload_digest(&delivery.body);
+                (job.job_id, payload, accounting, job.result_ttl_ms.map(Duration::from_millis))
             }
-            Err(DecodeError { job_id: Some(job_id), .. }) => {
-                (job_id.clone(), Accounting::unread(&self.worker_id, job_id, now), None)
+            Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
+                let accounting = Accounting::unread(&self.worker_id, job_id.clone(), now);
+                (job_id, payload, accounting, None)
             }
             Err(DecodeError { job_id: None, message, .. }) => {
                 self.hooks.dead_lettered(&message);
@@ -81,7 +83,6 @@ impl Finaliser {
             }
         };
         let keep = keep.unwrap_or(self.result_ttl).min(self.result_ttl);
-        let payload = payload_digest(&delivery.body);
         let settlement = self.conclude(&job_id, &payload, accounting, keep, death).await;
         settle(delivery, settlement).await;
     }

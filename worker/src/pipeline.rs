@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, Job, JobId, JobResult, Verdict, payload_digest};
+use sandfleet_common::{DecodeError, Job, JobId, JobResult, Owner, Verdict, payload_digest};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinSet,
@@ -126,8 +126,8 @@ impl Pipeline {
                 self.hooks.dead_lettered(&message);
                 return Settlement::Unreadable(message);
             }
-            Err(DecodeError { job_id: Some(job_id), message, elsewhere }) => {
-                let refusal = Refusal { job_id, message, elsewhere };
+            Err(DecodeError { job_id: Some(job_id), message, payload, elsewhere }) => {
+                let refusal = Refusal { job_id, message, payload, elsewhere };
                 return self.turn_away(delivery, refusal, started_at).await;
             }
         };
@@ -312,7 +312,7 @@ impl Pipeline {
     /// A claim of a message with this payload, to run its job.
     fn new_claim(&self, payload: String) -> Claim {
         Claim {
-            owner: format!("{}/{}", self.terms.worker_id, JobId::generate()),
+            owner: Owner::new(&self.terms.worker_id).to_string(),
             lease: self.terms.lease,
             max_attempts: self.terms.max_attempts,
             ttl: None,

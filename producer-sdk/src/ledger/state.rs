@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Isolation, JobId, JobResult, JobState, PrintableText, Priority, QueuedJob, RunningJob, Status,
+    Isolation, JobId, JobResult, JobState, Owner, PrintableText, Priority, QueuedJob, RunningJob,
+    Status,
 };
 use serde_json::Value;
 
@@ -69,8 +70,7 @@ impl Ledger {
             }
             (None, Some(status), _) => JobState::Forgotten(status),
             (None, None, Some(owner)) => JobState::Running(RunningJob {
-                // The rest tells its deliveries apart.
-                worker_id: owner.split('/').next().unwrap_or_default().to_owned(),
+                worker_id: Owner::parse(&owner).worker_id,
                 attempt: record.queued.attempts,
                 started_at: record.started_at,
                 cancelled: record.cancelled,

@@ -2,12 +2,17 @@
 //! job is, the job's result is its own. These are the rows of the twin table in docs/protocol.md.
 
 use lapin::{BasicProperties, options::BasicPublishOptions};
-use sandfleet_common::{Isolation, Job, JobResult, Priority, Status, encode, names};
+use sandfleet_common::{
+    Isolation, Job, JobResult, Priority, Status, encode, names, payload_digest,
+};
 use sandfleet_sdk::{Broker, Client, Error, QueueLimits, Tls, Topology};
 use sandfleet_tests::{DEADLINE, FleetWorker, Installation, Services, eventually};
 use serde_json::json;
 
 use crate::{result_of, running, sleeper, stdout};
+
+/// The longest job of these fleets, in bytes.
+const MAX_BYTES: usize = 64 << 10;
 
 struct Fleet {
     services: Services,
@@ -20,6 +25,7 @@ impl Fleet {
     async fn start() -> Self {
         let services = Services::fresh();
         let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "2");
+        let installation = installation.set("JOBS_MAX_BYTES", &MAX_BYTES.to_string());
         let client = services.client().await;
         Self { services, client, installation, workers: Vec::new() }
     }
@@ -80,6 +86,32 @@ fn invalid(job: &Job) -> Vec<u8> {
     json!({ "version": 1, "job_id": job.job_id, "language": ["python"] }).to_string().into_bytes()
 }
 
+/// The payload of `job` as no valid message spells it: each has the digest of the valid one, and a fault.
+const MISSPELT: [(&str, fn(&str) -> String); 5] = [
+    ("a float for an integer", |job| job.replace("\"version\":1,", "\"version\":1.0,")),
+    ("an exponent", |job| job.replace("\"version\":1,", "\"version\":1e0,")),
+    ("a member twice", |job| job.replace("\"limits\":{},", "\"limits\":{},\"limits\":{},")),
+    ("no time", |job| job.replace("\"version\":1,", "\"version\":1,\"queued_at\":\"soon\",")),
+    ("too much white space", |job| format!("{}{job}", " ".repeat(MAX_BYTES))),
+];
+
+fn misspelt(job: &Job, spell: fn(&str) -> String) -> Vec<u8> {
+    let job = Job { queued_at: None, ..job.clone() };
+    let text = String::from_utf8(encode(&job)).expect("JSON is text");
+    let misspelt = spell(&text);
+    assert_ne!(misspelt, text);
+    assert_eq!(payload_digest(misspelt.as_bytes()), payload_digest(text.as_bytes()));
+    misspelt.into_bytes()
+}
+
+async fn a_misspelling_changes_nothing(number: usize) {
+    let (_, spell) = MISSPELT[number];
+    every_state(async |services: &Services, job: &Job| {
+        push(services, &misspelt(job, spell)).await;
+    })
+    .await;
+}
+
 fn other_code(job: &Job) -> Job {
     let mut twin = Job::new("python", "print('twin')");
     twin.job_id = job.job_id.clone();
@@ -89,6 +121,54 @@ fn other_code(job: &Job) -> Job {
 #[tokio::test]
 async fn an_invalid_twin_changes_nothing() {
     every_state(async |services: &Services, job: &Job| push(services, &invalid(job)).await).await;
+}
+
+#[tokio::test]
+async fn a_float_for_an_integer_of_the_same_payload_changes_nothing() {
+    a_misspelling_changes_nothing(0).await;
+    a_misspelling_changes_nothing(1).await;
+}
+
+#[tokio::test]
+async fn a_doubled_member_of_the_same_payload_changes_nothing() {
+    a_misspelling_changes_nothing(2).await;
+}
+
+#[tokio::test]
+async fn a_bad_time_beside_the_same_payload_changes_nothing() {
+    a_misspelling_changes_nothing(3).await;
+}
+
+#[tokio::test]
+async fn the_same_payload_with_too_much_white_space_changes_nothing() {
+    a_misspelling_changes_nothing(4).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_misspells_the_payload_changes_nothing() {
+    every_state(async |services: &Services, job: &Job| {
+        services.bury(&misspelt(job, MISSPELT[0].1)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_record_a_misspelling_that_comes_first_is_rejected_and_keeps_the_id() {
+    let mut fleet = Fleet::start().await;
+    fleet.start_workers();
+    for (name, spell) in MISSPELT {
+        let job = Job::new("python", "print('late')");
+        push(&fleet.services, &misspelt(&job, spell)).await;
+        let result = result_of(&fleet.client, &job.job_id).await;
+        assert_eq!(result.status, Status::Rejected, "{name}");
+        // The same bytes once more are a copy.
+        push(&fleet.services, &misspelt(&job, spell)).await;
+        push(&fleet.services, &encode(&job)).await;
+        fleet.set_aside().await;
+        unchanged(&fleet, &job, &result).await;
+        let error = fleet.client.submit(&job).await.expect_err("the id is taken");
+        assert!(matches!(error, Error::Conflict { .. }), "{name}: {error}");
+    }
 }
 
 #[tokio::test]

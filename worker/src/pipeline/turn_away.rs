@@ -20,6 +20,8 @@ pub(super) struct Refusal {
     pub(super) job_id: JobId,
     /// Why.
     pub(super) message: PrintableText,
+    /// The payload that it can speak for.
+    pub(super) payload: String,
     /// What a worker has to offer that takes it all the same, if one may.
     pub(super) elsewhere: Option<Needs>,
 }
@@ -32,7 +34,7 @@ impl Pipeline {
         refusal: Refusal,
         started_at: Timestamp,
     ) -> Settlement {
-        let Refusal { job_id, message, elsewhere } = refusal;
+        let Refusal { job_id, message, payload, elsewhere } = refusal;
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {
             match self.insist(|| peers.who_takes(needs)).await {
                 Some(Some(worker)) => {
@@ -45,7 +47,7 @@ impl Pipeline {
         let accounting = Accounting::unread(&self.terms.worker_id, job_id, started_at);
         let result = refuse::rejected(accounting, message);
         let keep = Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
-        self.refuse(result, &payload_digest(&delivery.body), keep).await
+        self.refuse(result, &payload, keep).await
     }
 
     /// Lets a message wait for `worker`, as long as its time isn't over.

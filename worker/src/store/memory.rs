@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sandfleet_common::{
-    Job, JobId, JobResult, JobState, QueuedJob, RunningJob, Status, encode, payload_digest,
+    Job, JobId, JobResult, JobState, Owner, QueuedJob, RunningJob, Status, encode, payload_digest,
 };
 use sandfleet_sdk::{Cancellation, cancelled_result};
 use serde_json::Value;
@@ -267,7 +267,7 @@ impl Store for MemoryStore {
         Ok(match (record.ended, live(&state.leases, job)) {
             (Some(status), _) => JobState::Forgotten(status),
             (None, Some(owner)) => JobState::Running(RunningJob {
-                worker_id: owner.split('/').next().unwrap_or_default().to_owned(),
+                worker_id: Owner::parse(owner).worker_id,
                 attempt: record.queued.attempts,
                 started_at: record.started_at,
                 cancelled: record.cancelled_by.is_some(),

@@ -44,7 +44,7 @@ ROWS = [
     Row("OFD record lock", "ofd_lock", processes=6, known=True),
     Row("flock", "flock"),
     Row("lease", "lease", refused=True),
-    Row("negative dentry", "negative", 4000),
+    Row("negative dentry", "negative", 1000),
     Row("tmpfs inode", "inode"),
     Row("symbolic link", "symlink"),
     Row("extended attribute", "xattr", refused=True),

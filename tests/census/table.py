@@ -38,7 +38,8 @@ def cells(row, figures):
     hardware = row["cpu_seconds"] * figures["hardware_us"] / row["calibration_us"]
     second = row["second"]
     return [
-        f"{row['made']:,}",
+        # A job that PID 1 or the kernel ends doesn't come to say how many it had.
+        f"{row['made']:,}" if row["made"] or row["outcome"] == "accepted" else "",
         f"{row['object_bytes']:,}" if row["made"] and row["drop_mib"] > 8 else "",
         stopped_by(row),
         f"{hardware:.1f}",

@@ -249,6 +249,38 @@ async fn a_message_that_cannot_be_set_aside_goes_back_to_its_queue() {
     assert_eq!(take(&queue).await.body, b"{second");
 }
 
+/// The broker drops it when the message is published again.
+#[tokio::test]
+async fn a_message_that_is_put_off_keeps_its_expiration() {
+    for settlement in [Settlement::Later, Settlement::Postpone] {
+        let services = Services::fresh();
+        let queue = connected(services.queue(&services.amqp_url, 1)).await;
+        let (_connection, channel) = services.channel().await.expect("the broker runs");
+        let name = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
+        let sent = channel.basic_publish(
+            "".into(),
+            name.as_str().into(),
+            BasicPublishOptions::default(),
+            b"{job",
+            BasicProperties::default().with_expiration("1500".into()),
+        );
+        sent.await.expect("sent");
+        let mut deliveries = 0;
+        let put_off = async {
+            loop {
+                settle(take(&queue).await, settlement.clone()).await;
+                deliveries += 1;
+            }
+        };
+        let letter = tokio::select! {
+            letter = eventually("its end", || services.dead_letter()) => letter,
+            () = put_off => unreachable!(),
+        };
+        assert_eq!(letter, (b"{job".to_vec(), "expired".to_owned()), "{settlement:?}");
+        assert!(deliveries > 1, "{settlement:?}: it came back before");
+    }
+}
+
 #[tokio::test]
 async fn the_queue_of_unreadable_messages_drops_its_oldest() {
     const KEPT: u32 = 10_000;

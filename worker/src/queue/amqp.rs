@@ -8,6 +8,7 @@
 //! [`lanes`] has the details.
 
 mod dead_letters;
+mod expiry;
 mod lane;
 mod lanes;
 mod quarantine;
@@ -22,12 +23,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sandfleet_common::{Isolation, Priority};
 use sandfleet_sdk::{Broker, Error, Publisher, QueueLimits, Tls, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,
 };
+use tracing::debug;
 
 pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
@@ -131,6 +134,12 @@ impl Queue for AmqpQueue {
                 let (message, receipt) = self.deliveries.lock().await.recv().await?;
                 // The connection it came over is gone, so the broker gives it to somebody else.
                 if !receipt.is_settleable() {
+                    continue;
+                }
+                if expiry::is_over(&receipt.headers, Timestamp::now()) {
+                    if let Err(error) = receipt.expire(message.data).await {
+                        debug!(%error, "an expired message goes back to its queue");
+                    }
                     continue;
                 }
                 return Some(Delivery {

@@ -31,8 +31,8 @@ use super::{
 
 /// How many are taken and not settled at a time.
 pub const DEAD_LETTERS_AT_A_TIME: u16 = 8;
-/// The header of a letter that was put off that says in which queue it died.
-const QUEUE_HEADER: &str = "x-sandfleet-queue";
+/// The header of a letter that says in which queue it died, if that was no death of the broker's.
+pub(super) const QUEUE_HEADER: &str = "x-sandfleet-queue";
 /// The pause before a lost connection is made again.
 const PAUSE: Duration = Duration::from_secs(2);
 

@@ -15,6 +15,7 @@ use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 use super::{
     super::later,
     Receipt,
+    dead_letters::QUEUE_HEADER,
     lane::Source,
     supervisor::{Session, why},
 };
@@ -59,6 +60,16 @@ impl AmqpReceipt {
     /// Whether the channel it came over still stands.
     pub(super) fn is_settleable(&self) -> bool {
         self.acker.usable()
+    }
+
+    /// Moves the message, whose time is over, to the dead letters.
+    pub(super) async fn expire(self, body: Vec<u8>) -> Result<(), String> {
+        let mut headers = carried(&self.headers);
+        for (name, text) in [(REASON_HEADER, "expired"), (QUEUE_HEADER, &self.source.queue)] {
+            headers.insert(name.into(), AMQPValue::LongString(text.into()));
+        }
+        let exchange = names::dead_exchange(&self.prefix);
+        Box::new(self).move_to(exchange, String::new(), headers, body).await
     }
 
     /// Publishes the message elsewhere and settles it here.
@@ -157,9 +168,13 @@ impl Drop for AmqpReceipt {
 pub(super) fn carried(headers: &FieldTable) -> FieldTable {
     let mut carried = FieldTable::default();
     let mut left = MAX_CARRIED_BYTES;
-    for (name, value) in headers.inner() {
+    // Ours first: however much else there is, how often it was put off and when it expires is kept.
+    let is_ours = |name: &str| name.starts_with(OURS);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        headers.inner().iter().partition(|(name, _)| is_ours(name.as_str()));
+    for (name, value) in ours.into_iter().chain(others) {
         let key = name.as_str();
-        let is_brokers = key.starts_with(BROKERS) && !key.starts_with(OURS);
+        let is_brokers = key.starts_with(BROKERS) && !is_ours(key);
         if is_brokers || ROUTING.iter().any(|routing| key.eq_ignore_ascii_case(routing)) {
             continue;
         }
@@ -224,5 +239,7 @@ mod tests {
         }
         let kept: usize = carried(&many).inner().keys().map(|name| name.as_str().len() + 100).sum();
         assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
+        many.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(7));
+        assert_eq!(put_off(&carried(&many)), 7, "ours is kept first");
     }
 }

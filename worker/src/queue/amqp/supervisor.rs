@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use lapin::{Channel, Connection, message::Delivery};
 use sandfleet_sdk::{Broker, Error, Publisher, Topology};
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AmqpConfig, Receipt,
+    AmqpConfig, Receipt, expiry,
     lane::Source,
     lanes::Lanes,
     quarantine::{Failure, Quarantine},
@@ -193,7 +194,7 @@ impl Supervisor {
         slot: Option<OwnedSemaphorePermit>,
     ) -> AmqpReceipt {
         let id = delivery.properties.message_id().as_ref();
-        let headers = delivery.properties.headers().clone().unwrap_or_default();
+        let headers = expiry::headers(&delivery.properties, Timestamp::now());
         AmqpReceipt {
             acker: delivery.acker.clone(),
             id: id.map(ToString::to_string).unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::{Finding, State, kernels};
 use crate::{
     config::Settings,
     host::{
-        limits::{self, few_namespaces},
+        limits::{self, few_files, few_namespaces},
         memory,
         processes::{self, Process},
     },
@@ -34,10 +34,6 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
         Ok(figures) => Finding::ok(HOST, "memory", figures),
         Err(reason) => bad(reason, "memory", "lower worker.slots or caps.memory_bytes"),
     });
-    findings.push(match memory::record_locks(proc, settings) {
-        Ok(figures) => Finding::ok(HOST, "record locks", figures),
-        Err(reason) => bad(reason, "record locks", "lower caps.cpu_time_ms or worker.slots"),
-    });
     findings.extend(limits::uses(proc).into_iter().map(used));
     let wanted = NAMESPACES_A_SLOT * settings.worker.slots as u64;
     for (sysctl, limit) in few_namespaces(proc, wanted) {
@@ -45,8 +41,19 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
         let detail = format!("{sysctl} is {limit}; {slots} slots may hold {wanted}");
         findings.push(bad(detail, "namespaces", "raise the sysctl, or lower worker.slots"));
     }
+    findings.extend(files(proc, settings));
     findings.extend(kernel(&fs::read_to_string(proc.join("version")).unwrap_or_default()));
     findings
+}
+
+/// Files are the host's: what one job may hold, others can't open.
+fn files(proc: &Path, settings: &Settings) -> Option<Finding> {
+    let (slots, caps) = (settings.worker.slots, &settings.caps);
+    let wanted = caps.processes.saturating_mul(caps.files).saturating_mul(slots as u64);
+    let limit = few_files(proc, wanted)?;
+    let detail = format!("fs.file-max is {limit}; {slots} slots may hold {wanted} open files");
+    let fix = "raise the sysctl, or lower caps.processes, caps.files or worker.slots";
+    Some(bad(detail, "open files of jobs", fix))
 }
 
 fn bad(detail: String, name: &str, fix: &str) -> Finding {
@@ -117,6 +124,7 @@ mod tests {
         set("vmallocinfo", "0x1-0x2 950 bpf_jit_alloc_exec+0x1/0x2 pages=1\n");
         set("sys/net/core/bpf_jit_limit", "1000\n");
         set("sys/user/max_pid_namespaces", "1\n");
+        set("sys/fs/file-nr", "100 0 5000\n");
         set("version", "Linux version 6.18.44 (x)\n");
         let settings = Settings::load(None, Vec::new()).expect("the defaults");
         let findings = examine(proc.path(), &settings, Duration::ZERO).await;
@@ -128,9 +136,9 @@ mod tests {
         for part in [
             "do_seccomp",
             "1 MiB are available",
-            "record locks",
             "950 of 1000",
             "max_pid_namespaces is 1",
+            "fs.file-max is 5000",
             "6.18.44",
         ] {
             assert!(said.iter().any(|detail| detail.contains(part)), "{part}: {said:#?}");

@@ -137,12 +137,6 @@ pub fn uses(proc: &Path) -> Vec<Use> {
         let text = text("loadavg")?;
         text.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
     };
-    let files = || {
-        let text = text("sys/fs/file-nr")?;
-        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        let (opened, free) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        Some((opened.saturating_sub(free), numbers.next()?.ok()?))
-    };
     let of = |what, sysctl, used: Option<u64>, limit: Option<u64>| {
         Some(Use { what, sysctl, used: used?, limit: limit? })
     };
@@ -156,11 +150,26 @@ pub fn uses(proc: &Path) -> Vec<Use> {
         ),
         of("threads", "kernel.threads-max", tasks(), number("sys/kernel/threads-max")),
         of("threads", "kernel.pid_max", tasks(), number("sys/kernel/pid_max")),
-        files().and_then(|(used, limit)| of("open files", "fs.file-max", Some(used), Some(limit))),
+        open_files(proc)
+            .and_then(|(used, limit)| of("open files", "fs.file-max", Some(used), Some(limit))),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// How many files are open on the host, and how many there may be.
+fn open_files(proc: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(proc.join("sys/fs/file-nr")).ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    let (opened, free) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((opened.saturating_sub(free), numbers.next()?.ok()?))
+}
+
+/// How many files the host may have open, where less than `wanted` of that is left.
+pub fn few_files(proc: &Path, wanted: u64) -> Option<u64> {
+    let (used, limit) = open_files(proc)?;
+    (limit.saturating_sub(used) < wanted).then_some(limit)
 }
 
 /// What /proc/vmallocinfo says of compiled filters: kernels name what they are held by differently. It
@@ -254,6 +263,7 @@ mod tests {
                 ("fs.file-max", 90, false),
             ]
         );
+        assert_eq!([few_files(proc.path(), 910), few_files(proc.path(), 911)], [None, Some(1000)]);
         set("sys/user/max_user_namespaces", "10\n");
         set("sys/user/max_net_namespaces", "1000\n");
         set("sys/user/max_inotify_watches", "1\n");

@@ -6,7 +6,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
     os::unix::fs::FileExt,
     path::Path,
+    time::Duration,
 };
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The files of one control group, open for reading. A counter that this host or runtime doesn't
 /// offer is absent, and then nothing is said about it.
@@ -112,9 +115,11 @@ impl Counters {
         }
     }
 
-    /// CPU time of all processes so far, this one too.
+    /// CPU time of all processes so far but this one: what PID 1 has to do, on a host that is short of
+    /// memory for one, is not the program's.
     pub(crate) fn cpu_time_us(&self) -> Option<u64> {
-        read(&self.cpu).and_then(|text| cpu_time_us(&text))
+        let all = read(&self.cpu).and_then(|text| cpu_time_us(&text))?;
+        Some(all.saturating_sub(own_cpu_time_us()))
     }
 
     /// The highest use of memory so far, in bytes. Where the kernel keeps no peak of this job alone it
@@ -145,6 +150,11 @@ impl Counters {
             most.set(most.get().max(used));
         }
     }
+}
+
+fn own_cpu_time_us() -> u64 {
+    let own = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
+    own.as_micros() as u64
 }
 
 fn number(file: &Option<File>) -> Option<u64> {
@@ -203,6 +213,21 @@ mod tests {
             };
             Counters::from_descriptors(files.map(open).into())
         }
+    }
+
+    #[test]
+    fn the_time_of_this_process_is_not_the_programs() {
+        let group = Group::new();
+        while own_cpu_time_us() < 100_000 {
+            std::hint::black_box(0);
+        }
+        let path =
+            group.set("cpu.stat", &format!("usage_usec {}\n", own_cpu_time_us() + 2_000_000));
+        let counters = group.counters(["cpu.stat", "", "", "", "", "", ""]);
+        let counted = counters.cpu_time_us().expect("it is there");
+        assert!((1_900_000..=2_000_000).contains(&counted), "{counted}");
+        fs::write(path, "usage_usec 10\n").expect("written");
+        assert_eq!(counters.cpu_time_us(), Some(0), "counted a little apart");
     }
 
     #[test]

@@ -3,10 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::{
-    thread::sched_getaffinity,
-    time::{ClockId, clock_gettime},
-};
+use rustix::thread::sched_getaffinity;
 
 /// The shortest pause. A limit of CPU time is noticed at most this late, and most programs end before
 /// the first look.
@@ -43,11 +40,9 @@ impl Looks {
     }
 
     /// Whether there is anything to look at: whether others than this process have run since there last
-    /// was, if all together have used `cpu_time_us`, or that is long ago.
+    /// was, if they have used `cpu_time_us`, or that is long ago.
     pub(crate) fn are_worth_it(&mut self, now: Instant, cpu_time_us: Option<u64>) -> bool {
-        let own = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
-        let others = cpu_time_us.map(|all| Duration::from_micros(all).saturating_sub(own));
-        let seen = others.map(|others| (now, others));
+        let seen = cpu_time_us.map(|others| (now, Duration::from_micros(others)));
         let quiet = !self.alone && is_quiet(self.seen, seen);
         if !quiet {
             self.seen = seen;
@@ -79,8 +74,8 @@ fn pause(passed: Duration, cpu_left: Option<Duration>, processors: u32) -> Durat
     cpu_left.map_or(pause, |left| pause.min(left / processors.max(1))).max(SHORTEST)
 }
 
-/// How many processors this process may use. A program may change that of its own user's processes, and this is
-/// one: so it has to be asked before there is a program.
+/// How many processors this process may use, and so the program: which may give some up, but not this
+/// process's.
 pub(crate) fn processors() -> u32 {
     // Where they can't be counted they are many, and a limit of CPU time is looked at often.
     sched_getaffinity(None).map_or(u32::MAX, |processors| processors.count())

@@ -21,6 +21,8 @@ pub(super) struct Group {
     args: Vec<Condition>,
     /// A rule for each of its values.
     one_of: Option<OneOf>,
+    /// Rules that together hold for all values but one.
+    other_than: Option<OtherThan>,
     /// What gVisor does instead: it can only be that it allows them.
     gvisor: Option<Action>,
 }
@@ -44,6 +46,26 @@ struct OneOf {
     values: BTreeMap<String, u32>,
 }
 
+/// An argument of so many bits, the lowest ones, that is any number but one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtherThan {
+    index: u8,
+    value: u32,
+    bits: u8,
+}
+
+impl OtherThan {
+    /// A rule for each bit: it differs in that one, and in none below. So no two hold at once.
+    fn blocks(&self) -> impl Iterator<Item = (u32, u32)> {
+        let Self { value, bits, .. } = *self;
+        (0..bits).map(move |bit| {
+            let mask = u32::MAX >> (31 - bit);
+            (mask, (value ^ 1 << bit) & mask)
+        })
+    }
+}
+
 impl Group {
     /// The rules that it stands for.
     pub(super) fn entries(self) -> Result<Vec<Entry>, ProfileError> {
@@ -55,17 +77,19 @@ impl Group {
             answer: self.answer(),
             gvisor_allows: self.gvisor.is_some(),
         };
-        let Some(OneOf { index, values }) = &self.one_of else {
-            return Ok(vec![entry(self.args.clone())]);
+        let (index, blocks): (u8, Vec<_>) = match (&self.one_of, &self.other_than) {
+            (Some(one), _) => (one.index, blocks(&one.values.values().copied().collect())),
+            (None, Some(other)) => (other.index, other.blocks().collect()),
+            (None, None) => return Ok(vec![entry(self.args.clone())]),
         };
         let condition = |(mask, value): (u32, u32)| Condition {
-            index: *index,
+            index,
             comparison: Comparison::MaskedEqual,
             value: mask.into(),
             value_two: value.into(),
         };
         let one = |block| entry([&self.args[..], &[condition(block)]].concat());
-        Ok(blocks(&values.values().copied().collect()).into_iter().map(one).collect())
+        Ok(blocks.into_iter().map(one).collect())
     }
 
     fn answer(&self) -> Answer {
@@ -91,7 +115,9 @@ impl Group {
             return Err("has another answer for gVisor than to allow what it refuses elsewhere");
         }
         let indices = self.args.iter().map(|condition| condition.index);
-        let indices: Vec<u8> = indices.chain(self.one_of.iter().map(|one| one.index)).collect();
+        let indices = indices.chain(self.one_of.iter().map(|one| one.index));
+        let indices: Vec<u8> =
+            indices.chain(self.other_than.iter().map(|other| other.index)).collect();
         for (place, index) in indices.iter().enumerate() {
             if *index > 5 {
                 return Err("looks at an argument past the sixth");
@@ -103,6 +129,14 @@ impl Group {
         }
         if self.one_of.as_ref().is_some_and(|one| one.values.is_empty()) {
             return Err("is one of no values");
+        }
+        if self.one_of.is_some() && self.other_than.is_some() {
+            return Err("is one of some values and other than one, of which either would do");
+        }
+        if self.other_than.as_ref().is_some_and(|it| {
+            !(1..=32).contains(&it.bits) || it.value.checked_shr(it.bits.into()).unwrap_or(0) != 0
+        }) {
+            return Err("is other than a value that doesn't have so many bits");
         }
         for condition in &self.args {
             let stray = match condition.comparison {

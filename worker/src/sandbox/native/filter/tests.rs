@@ -177,8 +177,8 @@ fn the_program_is_short_and_shallow() {
             .unwrap();
         let length = filter.instructions.len();
         println!("{:?}: {length} instructions, {constant} deep", filter.architecture);
-        assert!(length < 580, "{:?} takes {length} instructions", filter.architecture);
-        assert!(constant <= 11, "{:?} takes {constant} steps", filter.architecture);
+        assert!(length < 640, "{:?} takes {length} instructions", filter.architecture);
+        assert!(constant <= 12, "{:?} takes {constant} steps", filter.architecture);
         assert!(deepest <= 80, "{:?} takes {deepest} steps", filter.architecture);
     }
 }

@@ -1,14 +1,20 @@
 //! How connections to the broker are made, for whoever needs one.
 
+mod header;
+mod screen;
+mod transport;
+
 use std::{future::Future, time::Duration};
 
 use lapin::{
-    Connection, ConnectionProperties, DefaultConnectionBuilder,
+    Connection, ConnectionBuilder, ConnectionProperties,
     tcp::OwnedTLSConfig,
     uri::{AMQPScheme, AMQPUri},
 };
 use tokio::time;
 
+pub use self::header::MALFORMED_HEADER;
+use self::transport::ScreenedReactor;
 use crate::{Error, Tls, config::masked};
 
 /// A dead peer is noticed after two of these. The library's default lets 120 s go by.
@@ -21,8 +27,11 @@ const FRAME_BYTES: u32 = 32 << 10;
 /// A broker, and how long one exchange with it may take.
 #[derive(Clone)]
 pub struct Broker {
+    /// As for a connection without TLS, which the transport speaks.
     uri: AMQPUri,
-    tls: OwnedTLSConfig,
+    /// The host that has to prove itself, and how, if the connection is to have TLS.
+    tls: Option<(String, OwnedTLSConfig)>,
+    frame_max: usize,
     shown: String,
     name: String,
     timeout: Duration,
@@ -43,14 +52,15 @@ impl Broker {
             ),
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max.get_or_insert(FRAME_BYTES);
+        let frame_max = *uri.query.frame_max.get_or_insert(FRAME_BYTES) as usize;
         let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         uri.query.connection_timeout.get_or_insert(milliseconds);
         let tls = match uri.scheme {
-            AMQPScheme::AMQP => OwnedTLSConfig::default(),
-            AMQPScheme::AMQPS => tls.for_amqp()?,
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some((uri.authority.host.clone(), tls.for_amqp()?)),
         };
-        Ok(Self { uri, tls, shown, name: name.into(), timeout })
+        uri.scheme = AMQPScheme::AMQP;
+        Ok(Self { uri, tls, frame_max, shown, name: name.into(), timeout })
     }
 
     /// The broker's URL without the password.
@@ -72,10 +82,10 @@ impl Broker {
         let properties =
             ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let connect = async {
-            let builder = DefaultConnectionBuilder::new()?
+            let runtime = ScreenedReactor::runtime(self.tls.clone(), self.frame_max);
+            let builder = ConnectionBuilder::new_with_runtime(runtime)
                 .with_uri(self.uri.clone())
-                .with_properties(properties)
-                .with_tls_config(self.tls.clone());
+                .with_properties(properties);
             builder.connect().await
         };
         self.answer("connect", connect).await

@@ -44,7 +44,7 @@ mod topology;
 mod wait;
 mod wait_batch;
 
-pub use broker::Broker;
+pub use broker::{Broker, MALFORMED_HEADER};
 pub use client::Client;
 pub use config::{ClientConfig, masked};
 pub use error::Error;

@@ -23,6 +23,11 @@ use crate::{Broker, Error};
 /// worker that dies doesn't cost its other deliveries a count.
 const DELIVERY_LIMIT: i32 = 25;
 
+/// As [`DELIVERY_LIMIT`], for dead letters: only what ends every worker that it is given to gets so far.
+/// Most letters are answered at once; but one may be held while the store is away, and each connection
+/// that is lost meanwhile returns it. So it is more, and what is beyond it is kept for people.
+const LETTER_DELIVERY_LIMIT: i32 = 100;
+
 /// How long a message waits that nobody can take at present, in each of the queues for that.
 pub const LATER: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
@@ -66,11 +71,10 @@ impl Topology {
     pub async fn declare(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
         // A channel of its own: the broker answers a refusal by closing it.
         let channel = broker.answer("open a channel", connection.create_channel()).await?;
-        // Dead letters first, so that there is no moment at which a job queue has nowhere to
-        // put them.
+        // In this order, so that there is no moment at which a queue has nowhere to put what it gives up.
+        self.declare_unreadable(broker, connection).await?;
         self.declare_dead_letters(broker, &channel).await?;
         self.declare_later(broker, &channel).await?;
-        self.declare_unreadable(broker, connection).await?;
         let mut queues = Vec::new();
         for isolation in &self.isolations {
             for priority in Priority::ALL {
@@ -95,7 +99,12 @@ impl Topology {
         let exchange = names::dead_exchange(&self.prefix);
         let queue = names::dead_queue(&self.prefix);
         declare_exchange(broker, channel, &exchange).await?;
-        declare_queue(broker, channel, &queue, quorum()).await?;
+        let mut arguments = quorum();
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(LETTER_DELIVERY_LIMIT));
+        dead_letters_to(&mut arguments, "");
+        let unreadable = names::unreadable_queue(&self.prefix);
+        arguments.insert("x-dead-letter-routing-key".into(), text(&unreadable));
+        declare_queue(broker, channel, &queue, arguments).await?;
         bind(broker, channel, &queue, &exchange).await
     }
 
@@ -106,9 +115,7 @@ impl Topology {
             let name = names::later_queue(&self.prefix, step);
             let mut arguments = quorum();
             arguments.insert("x-message-ttl".into(), milliseconds(*delay));
-            arguments.insert("x-dead-letter-exchange".into(), text(""));
-            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-            arguments.insert("x-overflow".into(), text("reject-publish"));
+            dead_letters_to(&mut arguments, "");
             declare_queue(broker, channel, &name, arguments).await?;
             declare_exchange(broker, channel, &name).await?;
             bind(broker, channel, &name, &name).await?;
@@ -146,12 +153,7 @@ impl Topology {
 
     fn job_queue_arguments(&self) -> FieldTable {
         let mut arguments = quorum();
-        let exchange = names::dead_exchange(&self.prefix);
-        arguments.insert("x-dead-letter-exchange".into(), text(&exchange));
-        // Without this pair the broker may lose a message on its way to the dead letters. It
-        // makes a full queue answer publishers with a nack instead of dropping its oldest jobs.
-        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        arguments.insert("x-overflow".into(), text("reject-publish"));
+        dead_letters_to(&mut arguments, &names::dead_exchange(&self.prefix));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
         let QueueLimits { jobs, bytes } = self.limits;
         for (argument, limit) in [("x-max-length", jobs.into()), ("x-max-length-bytes", bytes)] {
@@ -168,6 +170,15 @@ fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
     arguments
+}
+
+/// Has what a queue gives up go to `exchange`.
+fn dead_letters_to(arguments: &mut FieldTable, exchange: &str) {
+    arguments.insert("x-dead-letter-exchange".into(), text(exchange));
+    // Without this pair the broker may lose a message on its way there. It makes a full queue answer
+    // publishers with a nack instead of dropping its oldest messages.
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
 }
 
 fn milliseconds(duration: Duration) -> AMQPValue {

@@ -305,6 +305,7 @@ pub async fn work(
         hooks: Arc::clone(&hooks),
         worker_id: settings.worker.id.clone(),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        max_job_bytes: settings.jobs.max_bytes,
         shutdown: shutdown.clone(),
     };
     let finaliser = tokio::spawn(finaliser.serve());

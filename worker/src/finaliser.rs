@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, JobId, JobState, decode_job, payload_digest};
+use sandfleet_common::{DecodeError, JobId, JobState, Outline, decode_job, payload_digest};
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
     hooks::Hooks,
     outcome::{Accounting, refuse},
-    pipeline::twin,
+    pipeline::{malformed, twin},
     queue::{
         DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
         settle::{Settlement, settle},
@@ -34,6 +34,8 @@ pub struct Finaliser {
     pub worker_id: String,
     /// How long results are kept, at most and by default.
     pub result_ttl: Duration,
+    /// The longest job that is read as a whole. Of a longer one the id is enough for a result.
+    pub max_job_bytes: usize,
     /// When to stop.
     pub shutdown: Shutdown,
 }
@@ -65,23 +67,28 @@ impl Finaliser {
     }
 
     async fn answer(&self, delivery: Delivery, death: &Death) {
+        if let Some(why) = &delivery.malformed {
+            let settlement = malformed(self.hooks.as_ref(), why);
+            return settle(delivery, settlement).await;
+        }
         let now = Timestamp::now();
-        // However long it is: workers refuse what is too long, and that needs a result too.
-        let (job_id, payload, accounting, keep) = match decode_job(&delivery.body, usize::MAX) {
-            Ok(job) => {
-                let accounting = Accounting::of(&self.worker_id, &job, now);
-                let payload = payload_digest(&delivery.body);
-                (job.job_id, payload, accounting, job.result_ttl_ms.map(Duration::from_millis))
-            }
-            Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
-                let accounting = Accounting::unread(&self.worker_id, job_id.clone(), now);
-                (job_id, payload, accounting, None)
-            }
-            Err(DecodeError { job_id: None, message, .. }) => {
-                self.hooks.dead_lettered(&message);
-                return settle(delivery, Settlement::Unreadable(message)).await;
-            }
-        };
+        let (job_id, payload, accounting, keep) =
+            match decode_job(&delivery.body, self.max_job_bytes) {
+                Ok(job) => {
+                    let accounting = Accounting::of(&self.worker_id, &job, now);
+                    let payload = payload_digest(&delivery.body);
+                    (job.job_id, payload, accounting, job.result_ttl_ms.map(Duration::from_millis))
+                }
+                Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
+                    let keep = Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
+                    let accounting = Accounting::unread(&self.worker_id, job_id.clone(), now);
+                    (job_id, payload, accounting, keep)
+                }
+                Err(DecodeError { job_id: None, message, .. }) => {
+                    self.hooks.dead_lettered(&message);
+                    return settle(delivery, Settlement::Unreadable(message)).await;
+                }
+            };
         let keep = keep.unwrap_or(self.result_ttl).min(self.result_ttl);
         let settlement = self.conclude(&job_id, &payload, accounting, keep, death).await;
         settle(delivery, settlement).await;

@@ -35,7 +35,7 @@ use crate::{
     store::{Alarm, Claim, Claimed, Committed, Place, Places, Purpose, Renewed, Store},
 };
 
-pub(crate) use turn_away::twin;
+pub(crate) use turn_away::{malformed, twin};
 use {retry::MAX_DELAY, turn_away::Refusal};
 
 /// Everything a job meets on its way.
@@ -120,6 +120,9 @@ impl Pipeline {
     }
 
     async fn handle(&self, delivery: &Delivery, started_at: Timestamp) -> Settlement {
+        if let Some(why) = &delivery.malformed {
+            return malformed(self.hooks.as_ref(), why);
+        }
         let Admitted { job, mut plan } = match self.admission.admit(&delivery.body) {
             Ok(admitted) => admitted,
             Err(DecodeError { job_id: None, message, .. }) => {

@@ -7,6 +7,7 @@ mod connections;
 mod death;
 mod endings;
 mod following;
+mod malformed;
 mod mixed;
 mod refusals;
 mod secrets;

@@ -112,7 +112,7 @@ const BYTES: &[f64] = &{
 metrics! {
     /// Deliveries taken from the queue.
     deliveries: IntCounter = "sandfleet_queue_deliveries_total";
-    /// Messages without a readable job id, which went to the queue of unreadable messages.
+    /// Messages without a readable job id or with properties that can't be parsed, which went to the queue of unreadable messages.
     dead_letters: IntCounter = "sandfleet_queue_dead_letters_total";
     /// Messages with the id of another job, which went to the queue of unreadable messages.
     twins: IntCounter = "sandfleet_queue_twins_total";

@@ -7,6 +7,7 @@
 //! when it has a slot for it, and subscribes only to wait for the next one when there is none;
 //! [`lanes`] has the details.
 
+mod backoff;
 mod dead_letters;
 mod expiry;
 mod lane;
@@ -145,6 +146,7 @@ impl Queue for AmqpQueue {
                 return Some(Delivery {
                     body: message.data,
                     put_off: receipt::put_off(&receipt.headers),
+                    malformed: receipt::malformed(&receipt.headers),
                     receipt: Box::new(receipt),
                 });
             }

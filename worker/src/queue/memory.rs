@@ -83,7 +83,7 @@ impl Queue for MemoryQueue {
                     state.unsettled += 1;
                     let (shared, kept) = (self.shared.clone(), Some(body.clone()));
                     let receipt = Box::new(MemoryReceipt { shared, kept, put_off });
-                    return Some(Delivery { body, put_off, receipt });
+                    return Some(Delivery { body, put_off, malformed: None, receipt });
                 }
                 // What is unsettled may come back.
                 if state.closed && state.unsettled == 0 {

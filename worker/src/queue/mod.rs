@@ -37,6 +37,8 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// How often it was put off with [`Later`](settle::Settlement::Later).
     pub put_off: u32,
+    /// Why its properties could not be parsed, if that is so: then nothing in the body counts.
+    pub malformed: Option<PrintableText>,
     pub(in crate::queue) receipt: Box<dyn Receipt>,
 }
 

@@ -25,7 +25,10 @@ use tracing::warn;
 
 use super::{
     AmqpConfig, Delivery, Receipt, TIMEOUT,
-    receipt::{REASON_HEADER, REQUEUE, carried, move_to, put_off, put_off_once_more, sent},
+    receipt::{
+        REASON_HEADER, REQUEUE, carried, malformed, move_to, put_off, put_off_once_more, returns,
+        sent,
+    },
     supervisor::why,
 };
 
@@ -142,7 +145,7 @@ impl Consumer {
     fn letter(&self, message: Message, connection: &Arc<Connection>) -> (Delivery, Death) {
         let headers = message.properties.headers().clone().unwrap_or_default();
         let death = Death::of(&headers, &self.topology.prefix);
-        let put_off = put_off(&headers);
+        let (put_off, malformed) = (put_off(&headers), malformed(&headers));
         let id = message.properties.message_id().as_ref().map(ToString::to_string);
         let receipt = LetterReceipt {
             acker: message.acker,
@@ -153,7 +156,7 @@ impl Consumer {
             publisher: Arc::clone(&self.publisher),
             _connection: Arc::clone(connection),
         };
-        (Delivery { body: message.data, put_off, receipt: Box::new(receipt) }, death)
+        (Delivery { body: message.data, put_off, malformed, receipt: Box::new(receipt) }, death)
     }
 }
 
@@ -218,7 +221,7 @@ impl LetterReceipt {
     ) -> Result<(), String> {
         let id = self.id.clone();
         let message = sandfleet_sdk::Message { exchange, routing_key, id, headers, body };
-        move_to(&self.publisher, &self.acker, message).await
+        move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
     }
 }
 

@@ -9,12 +9,13 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_sdk::{Message, Publisher};
+use sandfleet_sdk::{MALFORMED_HEADER, Message, Publisher};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
 use super::{
     super::later,
     Receipt,
+    backoff::{self, jittered},
     dead_letters::QUEUE_HEADER,
     lane::Source,
     supervisor::{Session, why},
@@ -81,21 +82,26 @@ impl AmqpReceipt {
         body: Vec<u8>,
     ) -> Result<(), String> {
         let message = Message { exchange, routing_key, id: self.id.clone(), headers, body };
-        move_to(&self.publisher, &self.acker, message).await
+        move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
     }
 }
 
-/// Publishes a message elsewhere and settles it where it came from.
+/// Publishes a message elsewhere and settles it where it came from, to which it was returned so many
+/// times before.
 pub(super) async fn move_to(
     publisher: &Publisher,
     acker: &Acker,
     message: Message,
+    returns: u32,
 ) -> Result<(), String> {
     // First there and only then gone from here: twice is better than never.
     match publisher.publish(message).await {
         Ok(()) => sent(acker.ack(BasicAckOptions::default())).await,
         Err(error) => {
             let reason = why(&error);
+            // It would be the next to be delivered, and only so many returns are granted to it. Its slot
+            // stays taken meanwhile, so that no more of them are held than there are slots.
+            time::sleep(jittered(backoff::pause(returns))).await;
             sent(acker.nack(REQUEUE)).await?;
             Err(reason)
         }
@@ -164,7 +170,8 @@ impl Drop for AmqpReceipt {
 }
 
 /// The headers that a message keeps when it is published again: plain values of its own within
-/// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route.
+/// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route, nor the one that says
+/// that the others were lost, since what is published then is sound.
 pub(super) fn carried(headers: &FieldTable) -> FieldTable {
     let mut carried = FieldTable::default();
     let mut left = MAX_CARRIED_BYTES;
@@ -175,6 +182,9 @@ pub(super) fn carried(headers: &FieldTable) -> FieldTable {
     for (name, value) in ours.into_iter().chain(others) {
         let key = name.as_str();
         let is_brokers = key.starts_with(BROKERS) && !is_ours(key);
+        if key == MALFORMED_HEADER {
+            continue;
+        }
         if is_brokers || ROUTING.iter().any(|routing| key.eq_ignore_ascii_case(routing)) {
             continue;
         }
@@ -197,9 +207,25 @@ fn plain_bytes(value: &AMQPValue) -> Option<usize> {
     }
 }
 
+/// Why the properties of a message with these headers could not be parsed, if that is so.
+pub(super) fn malformed(headers: &FieldTable) -> Option<PrintableText> {
+    match headers.inner().get(MALFORMED_HEADER)? {
+        AMQPValue::LongString(why) => Some(PrintableText::new(why)),
+        _ => Some("no reason given".into()),
+    }
+}
+
 /// How often a message with these headers was put off.
 pub(super) fn put_off(headers: &FieldTable) -> u32 {
     match headers.inner().get(PUT_OFF_HEADER) {
+        Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// How often the broker took a message with these headers back.
+pub(super) fn returns(headers: &FieldTable) -> u32 {
+    match headers.inner().get("x-delivery-count") {
         Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
         _ => 0,
     }
@@ -225,6 +251,7 @@ mod tests {
             headers.insert(routing.into(), text("sandfleet.jobs.container.interactive"));
         }
         headers.insert("x-death".into(), text("the broker's"));
+        headers.insert(MALFORMED_HEADER.into(), text("a name that is not UTF-8"));
         headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
         headers.insert("long".into(), text(&"x".repeat(MAX_CARRIED_BYTES)));
         headers.insert("traceparent".into(), text("00-1-2-00"));

@@ -1,10 +1,6 @@
 //! Keeps a worker connected to the broker, for as long as it lives.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use lapin::{Channel, Connection, message::Delivery};
@@ -17,15 +13,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AmqpConfig, Receipt, expiry,
+    AmqpConfig, Receipt,
+    backoff::{self, LONGEST_PAUSE, jittered},
+    expiry,
     lane::Source,
     lanes::Lanes,
     quarantine::{Failure, Quarantine},
     receipt::AmqpReceipt,
 };
-
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How many jobs are asked for at a time. More gain nothing: the broker is busy then.
 pub(super) const MAX_GETTERS: usize = 8;
@@ -72,7 +67,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Connects, takes jobs, and starts over after any error, until the worker is stopped.
     pub(super) async fn run(mut self) {
-        let mut pause = SHORTEST_PAUSE;
+        let mut failures = 0;
         loop {
             let began = Instant::now();
             let error = match self.serve().await {
@@ -81,15 +76,16 @@ impl Supervisor {
             };
             // Whoever connects and is thrown out at once must not come back at once.
             if began.elapsed() >= LONGEST_PAUSE {
-                pause = SHORTEST_PAUSE;
+                failures = 0;
             }
+            let pause = backoff::pause(failures);
             warn!(error, ?pause, "no jobs from the broker; connecting again");
             self.set(Reachable::No(error));
             let stopped = self.stopped.wait_for(|stopped| *stopped);
             if time::timeout(jittered(pause), stopped).await.is_ok() {
                 return;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            failures += 1;
         }
     }
 
@@ -211,13 +207,6 @@ impl Supervisor {
     fn set(&self, reachable: Reachable) {
         *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) = reachable;
     }
-}
-
-/// Up to half of `pause` less, so that a fleet doesn't come back all at once.
-fn jittered(pause: Duration) -> Duration {
-    // The keys of a new hash state are random, which saves a crate for one number.
-    let random = RandomState::new().hash_one(0) % 1024;
-    pause.mul_f64(1.0 - random as f64 / 2048.0)
 }
 
 /// An error with all its causes, in one line.

@@ -1,8 +1,12 @@
 //! Connections that break in the less obvious ways.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
-use sandfleet_common::Priority;
+use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeleteOptions};
+use sandfleet_common::{Priority, names};
 use sandfleet_tests::{Services, eventually};
 use sandfleet_worker::queue::{
     Queue,
@@ -74,4 +78,52 @@ async fn a_worker_comes_back_when_the_operator_closes_its_connections() {
     settle(again, Settlement::Done).await;
     services.push(Priority::Interactive, b"after").await;
     assert_eq!(take(&queue).await.body, b"after");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_moved_is_returned_less_and_less_often() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let set_aside = || Settlement::Unreadable("names no job".into());
+    services.push(Priority::Interactive, b"{first").await;
+    // Has the connection for that made, which declares the queue.
+    settle(take(&queue).await, set_aside()).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let unreadable = names::unreadable_queue(&services.prefix);
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(unreadable.as_str().into(), options).await.expect("deleted");
+    services.push(Priority::Interactive, b"{second").await;
+    let began = Instant::now();
+    for _ in 0..4 {
+        settle(take(&queue).await, set_aside()).await;
+    }
+    assert_eq!(take(&queue).await.body, b"{second");
+    // As for connections: 0.2, 0.4, 0.8 and 1.6 s, each up to half of it less.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1500), "four returns in {took:?}");
+}
+
+#[tokio::test]
+async fn a_dead_letter_returned_too_often_is_kept_for_people() {
+    let services = Services::fresh();
+    // Declares the queues, and takes no letters.
+    let _queue = connected(services.queue(&services.amqp_url, 1)).await;
+    services.bury(b"poison").await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let dead = names::dead_queue(&services.prefix);
+    let returns = AtomicU32::new(0);
+    let (body, _) = eventually("a message that was kept", || async {
+        // What was returned last is there again, or was given up, a moment later.
+        let got = channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await;
+        if let Some(letter) = got.expect("the queue is there") {
+            let requeue = BasicNackOptions { requeue: true, ..Default::default() };
+            letter.delivery.acker.nack(requeue).await.expect("the broker listens");
+            returns.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        services.unreadable().await
+    })
+    .await;
+    assert_eq!(body, b"poison");
+    assert_eq!(returns.into_inner(), 101);
 }

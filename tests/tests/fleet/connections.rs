@@ -4,9 +4,20 @@ use std::fs;
 
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use sandfleet_common::{Isolation, JobId, Priority, Status, names};
-use sandfleet_tests::{Installation, Services, eventually};
+use sandfleet_tests::{FleetWorker, Installation, Services, eventually};
 
 use crate::{admin::counts, result_of, running, sleeper, stdout};
+
+const MIB: usize = 1 << 20;
+
+/// What the kernel says of a worker's memory, in bytes.
+fn memory(worker: &FleetWorker, what: &str) -> usize {
+    let path = format!("/proc/{}/status", worker.pid().as_raw_nonzero().get());
+    let status = fs::read_to_string(path).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("a line");
+    let number = line.split_whitespace().nth(1).expect("a number");
+    number.parse::<usize>().expect("a number") * 1024
+}
 
 #[tokio::test]
 async fn a_job_that_ran_while_the_broker_was_away_does_not_run_again() {
@@ -36,19 +47,11 @@ async fn a_job_that_ran_while_the_broker_was_away_does_not_run_again() {
 
 #[tokio::test]
 async fn a_worker_rejects_a_huge_message_and_gives_its_memory_back() {
-    const MIB: usize = 1 << 20;
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "1");
     let client = services.client().await;
     let mut worker = installation.worker("small");
     worker.ready().await;
-    let memory = || {
-        let path = format!("/proc/{}/status", worker.pid().as_raw_nonzero().get());
-        let status = fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-        let number = line.split_whitespace().nth(1).expect("a number");
-        number.parse::<usize>().expect("a number") * 1024
-    };
     let (connection, channel) = services.channel().await.expect("the broker runs");
     let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
     let id = JobId::generate();
@@ -73,10 +76,30 @@ async fn a_worker_rejects_a_huge_message_and_gives_its_memory_back() {
     assert_eq!(result.status, Status::Rejected);
     assert!(result.message.contains("bytes long; the limit is 8388608"), "{}", result.message);
     let after = eventually("its memory", || async {
-        let now = memory();
+        let now = memory(&worker, "VmRSS:");
         (now < 60 * MIB).then_some(now)
     })
     .await;
     println!("{} MiB after a message of 100 MiB", after / MIB);
     connection.close(200, "done".into()).await.expect("it was open");
+}
+
+#[tokio::test]
+async fn a_long_dead_letter_is_answered_in_memory_that_its_length_bounds() {
+    let services = Services::fresh();
+    let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "1");
+    let client = services.client().await;
+    let mut worker = installation.worker("small");
+    worker.ready().await;
+    let id = JobId::generate();
+    let start =
+        format!(r#"{{"version":1,"job_id":"{id}","language":"python","code":"","args":["""#);
+    // Strings of no length take eight times as much when they are read one by one.
+    let body = [start.as_str(), &r#","""#.repeat(40 * MIB / 3), "]}"].concat();
+    services.bury(body.as_bytes()).await;
+    let result = result_of(&client, &id).await;
+    assert_eq!(result.status, Status::Error);
+    let most = memory(&worker, "VmHWM:");
+    println!("{} MiB at most for a letter of {} MiB", most / MIB, body.len() / MIB);
+    assert!(most < 250 * MIB, "{} MiB", most / MIB);
 }

@@ -15,6 +15,8 @@ const CONTENT_HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
 const CLASS_BASIC: u16 = 60;
+/// The broker returns what it has no queue for.
+const MANDATORY: u8 = 1;
 
 /// A connection with one channel, on which every message is confirmed.
 pub struct RawPublisher {
@@ -53,7 +55,7 @@ impl RawPublisher {
     /// Publishes a message with these flags and properties as they are in the frame.
     ///
     /// # Panics
-    /// If the broker doesn't confirm it.
+    /// If the broker doesn't confirm it, or has no queue for it.
     pub async fn publish(
         &mut self,
         exchange: &str,
@@ -62,7 +64,8 @@ impl RawPublisher {
         body: &[u8],
     ) {
         let target =
-            [[0, 0].as_slice(), &short(exchange.as_bytes()), &short(routing_key), &[0]].concat();
+            [[0, 0].as_slice(), &short(exchange.as_bytes()), &short(routing_key), &[MANDATORY]]
+                .concat();
         self.call(1, (CLASS_BASIC, 40), &target).await;
         let mut header = [CLASS_BASIC.to_be_bytes(), [0, 0]].concat();
         header.extend((body.len() as u64).to_be_bytes());

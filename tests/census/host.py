@@ -48,11 +48,15 @@ def counted_mib():
     return total / MIB
 
 
+def drop_caches():
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
 def settled():
     """The host's memory when nothing changes it any more."""
     last = 0
     for _ in range(20):
-        Path("/proc/sys/vm/drop_caches").write_text("3")
+        drop_caches()
         now = memory_info()["MemAvailable"]
         if abs(now - last) < 3:
             break

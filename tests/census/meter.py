@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from host import counted_mib, memory_info, settled, shared, used_of_shared
+from host import counted_mib, drop_caches, memory_info, settled, shared, used_of_shared
 from jobs import Worker, makers_job, plain_job
 from rows import BY_NAME, NULL
 
@@ -120,11 +120,13 @@ class Watch:
 
 
 def seconds_to_free(memory):
+    """What the kernel only keeps until somebody needs it is free, as it was before."""
     begun = time.monotonic()
     while memory["MemAvailable"] - memory_info()["MemAvailable"] > 24:
         if time.monotonic() - begun > 60:
             return None
         time.sleep(0.25)
+        drop_caches()
     return round(time.monotonic() - begun, 1)
 
 

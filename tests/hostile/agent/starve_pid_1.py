@@ -1,5 +1,5 @@
 # PID 1 is the same user: may a program take its limits, its urgency or its processors away, or steer it otherwise?
-import ctypes, os, platform, resource, signal, sys, threading
+import ctypes, os, platform, resource, sys, threading
 L = ctypes.CDLL(None, use_errno=True); L.syscall.restype = ctypes.c_long
 X = platform.machine() == "x86_64"
 def sc(x, arm, *a):
@@ -36,11 +36,6 @@ attempt("setpgid", lambda: os.setpgid(1, 1))
 clock, moment = ~1 << 3 | 2, (ctypes.c_long * 2)(0, 1)
 attempt("timer by its CPU clock", lambda: sc(222, 107, clock, 0, one))
 attempt("sleep by its CPU clock", lambda: sc(230, 115, clock, 0, moment, 0))
-# Those go to a namespace's init and are dropped.
-for number in range(1, 65):
-    for call in (lambda: sc(129, 138, 1, number, one), lambda: sc(297, 240, 1, 1, number, one), lambda: sc(234, 131, 1, 1, number)):
-        try: call()
-        except OSError: pass
 # What programs do with themselves goes on: of the process, and of a thread by its number.
 os.sched_setaffinity(0, mine)
 def pinned(): os.sched_setaffinity(threading.get_native_id(), {min(mine)})

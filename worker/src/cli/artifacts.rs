@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn an_artifact_that_is_not_as_it_was_made_is_refused_with_all_others() {
-        let changes: [(&str, fn(&mut Artifact)); 4] = [
+        type Change = fn(&mut Artifact);
+        let changes: [(&str, Change); 4] = [
             ("it was changed", |it| it.content = "old".into()),
             ("it was changed", |it| it.sha256 = String::new()),
             ("4 bytes with", |it| it.size_bytes = 4),

@@ -16,7 +16,7 @@ pub enum JobState {
     /// It ended.
     Done(Box<JobResult>),
     /// It ended like this, and its result has been kept for as long as it is kept.
-    Forgotten(Status),
+    ResultExpired(Status),
 }
 
 /// A job that waits. What isn't known was never told: the job came to the broker by other ways

@@ -32,7 +32,7 @@ pub struct Broker {
     /// The host that has to prove itself, and how, if the connection is to have TLS.
     tls: Option<(String, OwnedTLSConfig)>,
     frame_max: usize,
-    shown: String,
+    display_url: String,
     name: String,
     timeout: Duration,
 }
@@ -42,7 +42,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if `url` is none, or a file of `tls` is unusable.
-    pub fn at(url: &str, name: &str, timeout: Duration, tls: &Tls) -> Result<Self, Error> {
+    pub fn new(url: &str, name: &str, timeout: Duration, tls: &Tls) -> Result<Self, Error> {
         let shown = masked(url);
         let mut uri: AMQPUri = url.parse().map_err(|error| Error::InvalidConfig {
             setting: "amqp_url",
@@ -60,12 +60,12 @@ impl Broker {
             AMQPScheme::AMQPS => Some((uri.authority.host.clone(), tls.for_amqp()?)),
         };
         uri.scheme = AMQPScheme::AMQP;
-        Ok(Self { uri, tls, frame_max, shown, name: name.into(), timeout })
+        Ok(Self { uri, tls, frame_max, display_url: shown, name: name.into(), timeout })
     }
 
     /// The broker's URL without the password.
-    pub fn shown(&self) -> &str {
-        &self.shown
+    pub fn display_url(&self) -> &str {
+        &self.display_url
     }
 
     /// How long one exchange may take.
@@ -88,7 +88,7 @@ impl Broker {
                 .with_properties(properties);
             builder.connect().await
         };
-        self.answer("connect", connect).await
+        self.with_timeout("connect", connect).await
     }
 
     /// Awaits the broker's answer to `action`, and no longer than the time-out: the library waits
@@ -96,7 +96,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::Broker`] and [`Error::TimedOut`]; after either the connection is good for nothing.
-    pub async fn answer<T>(
+    pub async fn with_timeout<T>(
         &self,
         action: impl Into<String>,
         answer: impl Future<Output = lapin::Result<T>>,
@@ -110,14 +110,14 @@ impl Broker {
 
     pub(crate) fn failed(&self, action: impl Into<String>, source: lapin::Error) -> Error {
         Error::Broker {
-            broker: self.shown.clone(),
+            broker: self.display_url.clone(),
             action: action.into(),
             source: Box::new(source),
         }
     }
 
     pub(crate) fn timed_out(&self, action: impl Into<String>) -> Error {
-        let (broker, after) = (self.shown.clone(), self.timeout);
+        let (broker, after) = (self.display_url.clone(), self.timeout);
         Error::TimedOut { broker, action: action.into(), after }
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn an_unusable_url_is_refused_without_its_password() {
         let error =
-            Broker::at("http://u:SECRET@h", "test", Duration::from_secs(1), &Tls::default())
+            Broker::new("http://u:SECRET@h", "test", Duration::from_secs(1), &Tls::default())
                 .err()
                 .expect("not AMQP")
                 .to_string();

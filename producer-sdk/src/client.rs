@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use sandfleet_common::Isolation;
 
 use crate::{
-    Broker, ClientConfig, Error, Ledger, Publisher, RedisLink, Topology, subscriber::Subscriber,
+    Broker, ClientConfig, Error, JobRecords, Publisher, RedisLink, Topology, subscriber::Subscriber,
 };
 
 /// A way into a fleet. Cheap to clone; all clones share two connections to the store and one to
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) publisher: Publisher,
     pub(crate) redis: Arc<RedisLink>,
-    pub(crate) ledger: Ledger,
+    pub(crate) job_records: JobRecords,
     pub(crate) subscriber: Subscriber,
 }
 
@@ -33,7 +33,7 @@ impl Client {
     /// or [`Error::Store`] if either isn't there.
     pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
         let broker =
-            Broker::at(&config.amqp_url, "sandfleet producer", config.timeout, &config.amqp_tls)?;
+            Broker::new(&config.amqp_url, "sandfleet producer", config.timeout, &config.amqp_tls)?;
         let redis =
             Arc::new(RedisLink::open(&config.redis_url, config.timeout, &config.redis_tls)?);
         let topology = Topology {
@@ -49,13 +49,13 @@ impl Client {
             })
             .await
             .map_err(|source| Error::Store {
-                store: redis.shown().into(),
+                store: redis.display_url().into(),
                 action: "ping".into(),
                 source: Box::new(source),
             })?;
         let subscriber = Subscriber::start(redis.client().clone());
-        let ledger = Ledger::new(Arc::clone(&redis), config.store_prefix.clone());
-        Ok(Self { shared: Arc::new(Shared { config, publisher, redis, ledger, subscriber }) })
+        let job_records = JobRecords::new(Arc::clone(&redis), config.store_prefix.clone());
+        Ok(Self { shared: Arc::new(Shared { config, publisher, redis, job_records, subscriber }) })
     }
 }
 

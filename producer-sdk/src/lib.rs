@@ -30,13 +30,13 @@
 mod broker;
 mod client;
 mod config;
-mod depths;
 mod error;
-mod follow;
-mod ledger;
+mod job_records;
 mod progress;
 mod publisher;
+mod queue_depths;
 mod redis_link;
+mod stream;
 mod submit;
 mod subscriber;
 mod tls;
@@ -48,14 +48,14 @@ pub use broker::{Broker, MALFORMED_HEADER};
 pub use client::Client;
 pub use config::{ClientConfig, masked};
 pub use error::Error;
-pub use follow::{OutputEvent, OutputStream};
-pub use ledger::{
-    ANNOUNCED_BYTES, Cancellation, HEARTBEAT, Ledger, OutputEntry, OutputKind, Registered,
-    Registration, cancelled_result, id_of_key,
+pub use job_records::{
+    ANNOUNCED_BYTES, Cancellation, Created, HEARTBEAT, JobRecords, NewRecord, OutputEntry,
+    OutputKind, cancelled_result, id_of_key,
 };
 pub use progress::Progress;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
+pub use stream::{OutputEvent, OutputStream};
 pub use tls::Tls;
 pub use topology::{LATER, QueueLimits, Topology};
 

@@ -24,7 +24,7 @@ impl Client {
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
     pub async fn get(&self, id: &JobId) -> Result<JobState, Error> {
-        self.shared.ledger.state(id).await
+        self.shared.job_records.state(id).await
     }
 
     /// As [`get`](Self::get), and what a job that waits is waiting for.
@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// [`Error::Store`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
-        self.shared.ledger.workers().await
+        self.shared.job_records.workers().await
     }
 
     /// Calls a job off. One that waits has its result at once and will never be started; one that
@@ -64,7 +64,7 @@ impl Client {
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote its result.
     pub async fn cancel(&self, id: &JobId) -> Result<Cancellation, Error> {
         let config = &self.shared.config;
-        self.shared.ledger.cancel(id, &config.name, config.result_ttl).await
+        self.shared.job_records.cancel(id, &config.name, config.result_ttl).await
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{Broker, Error, QueueLimits, Topology, depths::Depths};
+use crate::{Broker, Error, QueueLimits, Topology, queue_depths::QueueDepths};
 
 /// How many tasks publish at a time; each has a channel to itself meanwhile.
 const CHANNELS: usize = 64;
@@ -49,7 +49,7 @@ pub struct Publisher {
     topology: Topology,
     current: AsyncMutex<Current>,
     turns: Semaphore,
-    depths: Depths,
+    queue_depths: QueueDepths,
     looking: AsyncMutex<()>,
 }
 
@@ -75,7 +75,7 @@ impl Publisher {
             topology,
             current: AsyncMutex::default(),
             turns: Semaphore::new(CHANNELS),
-            depths: Depths::default(),
+            queue_depths: QueueDepths::default(),
             looking: AsyncMutex::default(),
         }
     }
@@ -133,20 +133,20 @@ impl Publisher {
     /// The one of two queues in which less waits, as far as the broker tells; the first if it
     /// doesn't. That is no failure: whoever publishes then hears what is wrong.
     pub async fn shorter(&self, queues: [String; 2]) -> String {
-        if !self.depths.know(&queues) {
+        if !self.queue_depths.know(&queues) {
             // One look is enough for all who want to know, and a second one would forget what was
             // chosen since the first.
             let _look = self.looking.lock().await;
-            if !self.depths.know(&queues)
-                && let Err(error) = self.look(&queues).await
+            if !self.queue_depths.know(&queues)
+                && let Err(error) = self.probe_depths(&queues).await
             {
                 debug!(%error, "the lengths of queues are not known");
             }
         }
-        self.depths.choose(queues)
+        self.queue_depths.choose(queues)
     }
 
-    async fn look(&self, queues: &[String; 2]) -> Result<(), Error> {
+    async fn probe_depths(&self, queues: &[String; 2]) -> Result<(), Error> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let link = self.link().await?;
         if link.connection.status().blocked() {
@@ -155,14 +155,14 @@ impl Publisher {
         let channel = self.channel(&link).await?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         // RabbitMQ says of one that it gets no answer from that it is empty.
-        let trusted = queues.iter().filter(|queue| !self.depths.avoids(queue));
+        let trusted = queues.iter().filter(|queue| !self.queue_depths.avoids(queue));
         let answers = join_all(trusted.map(async |queue| {
             let asked = channel.queue_declare(queue.as_str().into(), passive, Default::default());
-            (queue, self.broker.answer(format!("look at queue {queue}"), asked).await)
+            (queue, self.broker.with_timeout(format!("look at queue {queue}"), asked).await)
         }))
         .await;
         for (queue, answer) in answers {
-            self.depths.note(queue, answer?.message_count().into());
+            self.queue_depths.note(queue, answer?.message_count().into());
         }
         link.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         Ok(())
@@ -176,10 +176,10 @@ impl Publisher {
         let link = self.link().await?;
         // A channel of its own: the broker answers by closing it if there is no such queue.
         let opening = link.connection.create_channel();
-        let channel = self.broker.answer("open a channel", opening).await?;
+        let channel = self.broker.with_timeout("open a channel", opening).await?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        let queue = self.broker.answer(format!("look at queue {queue}"), asked).await?;
+        let queue = self.broker.with_timeout(format!("look at queue {queue}"), asked).await?;
         // Its end is nothing to wait for.
         let _ = channel.close(200, "looked".into()).now_or_never();
         Ok(queue.message_count())
@@ -271,7 +271,7 @@ impl Publisher {
                 Err(_) => {
                     let error = self.no_answer(link, action());
                     if matches!(error, Error::TimedOut { .. }) {
-                        self.depths.avoid(&messages[index].routing_key);
+                        self.queue_depths.avoid(&messages[index].routing_key);
                     }
                     return Err(error);
                 }
@@ -324,7 +324,10 @@ impl Publisher {
 
     fn no_answer(&self, link: &Link, action: String) -> Error {
         if link.connection.status().blocked() {
-            Error::Blocked { broker: self.broker.shown().into(), after: self.broker.timeout() }
+            Error::Blocked {
+                broker: self.broker.display_url().into(),
+                after: self.broker.timeout(),
+            }
         } else {
             self.broker.timed_out(action)
         }
@@ -375,9 +378,13 @@ impl Publisher {
                 return Ok(channel);
             }
         }
-        let opened = self.broker.answer("open a channel", link.connection.create_channel()).await?;
+        let opened =
+            self.broker.with_timeout("open a channel", link.connection.create_channel()).await?;
         self.broker
-            .answer("ask for confirms", opened.confirm_select(ConfirmSelectOptions::default()))
+            .with_timeout(
+                "ask for confirms",
+                opened.confirm_select(ConfirmSelectOptions::default()),
+            )
             .await?;
         Ok(opened)
     }

@@ -21,7 +21,7 @@ pub struct RedisLink {
     config: ConnectionManagerConfig,
     current: Mutex<Current>,
     timeout: Duration,
-    shown: String,
+    display_url: String,
 }
 
 /// The connection at present, and which one in a row it is.
@@ -59,12 +59,12 @@ impl RedisLink {
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())
             .map_err(refuse)?;
         let current = Mutex::new(Current { manager, number: 0 });
-        Ok(Self { client, config, current, timeout, shown: masked(url) })
+        Ok(Self { client, config, current, timeout, display_url: masked(url) })
     }
 
     /// The server's URL without the password.
-    pub fn shown(&self) -> &str {
-        &self.shown
+    pub fn display_url(&self) -> &str {
+        &self.display_url
     }
 
     /// The client, for connections that can't be shared.

@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use sandfleet_common::{Job, JobId, encode, names, payload_digest};
 use tracing::debug;
 
-use crate::{Client, Error, Message, Registered, Registration, ledger::id_of_key};
+use crate::{Client, Created, Error, Message, NewRecord, job_records::id_of_key};
 
 /// How many jobs of a batch are written down in the store at a time.
 const WINDOW: usize = 512;
@@ -95,16 +95,16 @@ impl Client {
         let queue = self.queue(&job).await;
         // Before the message: whoever repeats this after a crash in between publishes it, and a
         // worker that has the message finds the record there.
-        let registration = Registration {
+        let new_record = NewRecord {
             job: &job,
             payload: &payload,
             queue: &queue,
-            keep: config.job_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
+            dedup_ttl: config.job_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
         };
-        let (queued_at, is_new) = match self.shared.ledger.register(registration).await? {
-            Registered::New { queued_at } => (queued_at, true),
-            Registered::Waiting { queued_at } => (queued_at, false),
-            Registered::Running | Registered::Ended => {
+        let (queued_at, is_new) = match self.shared.job_records.create(new_record).await? {
+            Created::New { queued_at } => (queued_at, true),
+            Created::Waiting { queued_at } => (queued_at, false),
+            Created::Running | Created::Ended => {
                 return Ok(Entry { id: job.job_id, payload, message: None, is_new: false });
             }
         };
@@ -124,7 +124,7 @@ impl Client {
         let refused = matches!(published, Err(Error::Unroutable { .. } | Error::QueueFull { .. }));
         if refused
             && entry.is_new
-            && let Err(error) = self.shared.ledger.forget(&entry.id, &entry.payload).await
+            && let Err(error) = self.shared.job_records.rollback(&entry.id, &entry.payload).await
         {
             // Until its time is over it looks as if it waited; submitting it again is right.
             debug!(job = %entry.id, %error, "a job that was refused stays written down");

@@ -38,7 +38,7 @@ enum Request {
 }
 
 /// Hears what is announced on one channel.
-pub(crate) struct Announcements {
+pub(crate) struct Notifications {
     channel: String,
     heard: Option<watch::Receiver<Said>>,
     requests: mpsc::UnboundedSender<Request>,
@@ -54,7 +54,7 @@ impl Subscriber {
     /// Listens on `channel`: from when this returns if there is a connection, else there will be
     /// one announcement once there is, so that nothing in between goes unnoticed. Not at all if
     /// the server doesn't answer soon; the caller reads again from time to time anyway.
-    pub(crate) async fn join(&self, channel: String, end: Option<Instant>) -> Announcements {
+    pub(crate) async fn join(&self, channel: String, end: Option<Instant>) -> Notifications {
         let (joined, answer) = oneshot::channel();
         let request = Request::Join { channel: channel.clone(), joined };
         let until = Instant::now() + Duration::from_secs(1);
@@ -63,19 +63,19 @@ impl Subscriber {
             Ok(()) => time::timeout_at(until, answer).await.ok().and_then(Result::ok),
             Err(_) => None,
         };
-        Announcements { channel, heard, requests: self.requests.clone() }
+        Notifications { channel, heard, requests: self.requests.clone() }
     }
 }
 
-impl Announcements {
+impl Notifications {
     /// Forgets what was announced so far.
-    pub(crate) fn note(&mut self) {
+    pub(crate) fn mark_seen(&mut self) {
         if let Some(heard) = &mut self.heard {
             heard.mark_unchanged();
         }
     }
 
-    /// Returns what was announced last since [`note`](Self::note), as soon as something was; nothing if
+    /// Returns what was announced last since [`mark_seen`](Self::mark_seen), as soon as something was; nothing if
     /// it is only known that something may have been. Never, if nothing can be heard.
     pub(crate) async fn next(&mut self) -> Said {
         if let Some(heard) = &mut self.heard
@@ -87,7 +87,7 @@ impl Announcements {
     }
 }
 
-impl Drop for Announcements {
+impl Drop for Notifications {
     fn drop(&mut self) {
         // The receiver goes first: the task unsubscribes when it finds nobody listening.
         self.heard = None;
@@ -121,7 +121,7 @@ impl Task {
             match self.listen().await {
                 End::ClientGone => return,
                 End::Lost(reason) => {
-                    debug!(reason, "no announcements from the store; trying again");
+                    debug!(reason, "no notifications from the store; trying again");
                     time::sleep(RETRY).await;
                 }
             }

@@ -70,7 +70,7 @@ impl Topology {
     /// else the broker says, and [`Error::TimedOut`] if it says nothing.
     pub async fn declare(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
         // A channel of its own: the broker answers a refusal by closing it.
-        let channel = broker.answer("open a channel", connection.create_channel()).await?;
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         // In this order, so that there is no moment at which a queue has nowhere to put what it gives up.
         self.declare_unreadable(broker, connection).await?;
         self.declare_dead_letters(broker, &channel).await?;
@@ -134,7 +134,7 @@ impl Topology {
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
         arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
         // A channel of its own, since a refusal closes it.
-        let channel = broker.answer("open a channel", connection.create_channel()).await?;
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         match declare_queue(broker, &channel, &queue, arguments).await {
             // Older workers made it without bounds. It serves all the same, and they must not be kept
             // from their work by those that are newer.
@@ -233,7 +233,7 @@ async fn agreed<T>(
     what: String,
     declared: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, Error> {
-    broker.answer(format!("declare {what}"), declared).await.map_err(|error| match error {
+    broker.with_timeout(format!("declare {what}"), declared).await.map_err(|error| match error {
         Error::Broker { broker, source, action } => match source.kind() {
             ErrorKind::ProtocolError(said)
                 if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>

@@ -29,12 +29,12 @@ impl Client {
         let channel = names::done_channel(&self.shared.config.store_prefix, id);
         // Listen first and read then: the other way round, a result stored in between would go
         // unnoticed.
-        let mut announcements = self.shared.subscriber.join(channel, end).await;
+        let mut notifications = self.shared.subscriber.join(channel, end).await;
         loop {
-            announcements.note();
+            notifications.mark_seen();
             let last = match self.get(id).await {
                 Ok(JobState::Done(result)) => return Ok(*result),
-                Ok(JobState::Forgotten(status)) => {
+                Ok(JobState::ResultExpired(status)) => {
                     return Err(Error::ResultGone { job_id: id.clone(), status });
                 }
                 Ok(state) => Error::NoResult {
@@ -49,7 +49,7 @@ impl Client {
             };
             let reread = Instant::now() + spread(REREAD);
             let until = end.map_or(reread, |end| end.min(reread));
-            let announced = time::timeout_at(until, announcements.next()).await;
+            let announced = time::timeout_at(until, notifications.next()).await;
             if let Ok(Some(said)) = &announced
                 && let Some(result) = announced_result(said, id)
             {

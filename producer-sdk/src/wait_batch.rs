@@ -7,7 +7,7 @@ use sandfleet_common::{JobId, JobResult, names};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Client, Error, redis_link::is_passing, subscriber::Announcements, wait::announced_result,
+    Client, Error, redis_link::is_passing, subscriber::Notifications, wait::announced_result,
 };
 
 /// How often the store is asked although nothing was announced, for all that is open together.
@@ -32,10 +32,10 @@ impl Client {
         // unnoticed.
         let joined =
             ids.iter().map(|id| self.shared.subscriber.join(names::done_channel(prefix, id), end));
-        let mut announcements = FuturesUnordered::new();
-        let next = async |index, mut channel: Announcements| (index, channel.next().await, channel);
+        let mut notifications = FuturesUnordered::new();
+        let next = async |index, mut channel: Notifications| (index, channel.next().await, channel);
         for (index, channel) in join_all(joined).await.into_iter().enumerate() {
-            announcements.push(next(index, channel));
+            notifications.push(next(index, channel));
         }
         let mut outcomes: Vec<Option<Outcome>> = ids.iter().map(|_| None).collect();
         let mut open: BTreeSet<usize> = (0..ids.len()).collect();
@@ -58,7 +58,7 @@ impl Client {
                 break;
             }
             let until = end.map_or(reread, |end| end.min(reread));
-            due = match time::timeout_at(until, announcements.next()).await {
+            due = match time::timeout_at(until, notifications.next()).await {
                 Ok(Some(first)) => {
                     // All that was announced meanwhile is read with it, unless it was said already.
                     let (mut announced, mut heard) = (Vec::new(), Some(first));
@@ -68,11 +68,11 @@ impl Client {
                             None => {
                                 announced.push(index);
                                 // It may only be known that something may have been said.
-                                announcements.push(next(index, channel));
+                                notifications.push(next(index, channel));
                             }
                         }
                         heard = match announced.len() < CHUNK {
-                            true => announcements.next().now_or_never().flatten(),
+                            true => notifications.next().now_or_never().flatten(),
                             false => None,
                         };
                     }
@@ -121,7 +121,7 @@ impl Client {
                 })
                 .await
                 .map_err(|source| Error::Store {
-                    store: redis.shown().into(),
+                    store: redis.display_url().into(),
                     action: format!("read {} jobs", keys.len()),
                     source: Box::new(source),
                 })?;

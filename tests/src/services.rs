@@ -58,7 +58,7 @@ impl Services {
     /// If an address is none.
     pub fn at(amqp_url: &str, redis_url: &str, rabbitmqctl: &str) -> Self {
         let prefix = format!("t-{}", Uuid::now_v7());
-        let broker = Broker::at(amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
+        let broker = Broker::new(amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
             .expect("a valid URL");
         let topology = Topology {
             prefix: prefix.clone(),

@@ -62,7 +62,7 @@ async fn one_id_is_one_payload() {
     store.commit(&result(&job.job_id, "done"), "a", brief).await.expect("stored");
     eventually("the end of the result", || async {
         let state = client.get(&job.job_id).await.expect("read");
-        (state == JobState::Forgotten(Status::Succeeded)).then_some(())
+        (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
     let error = client.submit(&other).await.expect_err("another payload");
@@ -164,7 +164,7 @@ async fn progress_tells_what_a_waiting_job_waits_for() {
             stopping: false,
             started_at: jiff::Timestamp::UNIX_EPOCH,
         };
-        store.ledger().announce(&worker).await.expect("announced");
+        store.job_records().announce(&worker).await.expect("announced");
     }
     let progress = client.progress(&job.job_id).await.expect("read");
     let takers: Vec<_> = progress.workers.iter().map(|it| it.worker_id.as_str()).collect();

@@ -312,7 +312,7 @@ pub async fn work(
     let info = worker_info(settings, sandbox.description());
     // Known before it is ready, so that nobody is told that there is no worker. A store that is
     // away is waited for later.
-    let _ = timeout(ANNOUNCE_DEADLINE, redis.ledger().announce(&info)).await;
+    let _ = timeout(ANNOUNCE_DEADLINE, redis.job_records().announce(&info)).await;
     let peers = Some(Peers::of(Arc::clone(&redis)));
     let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
     let presence = tokio::spawn(presence);

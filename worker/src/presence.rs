@@ -26,12 +26,12 @@ pub async fn keep_announcing(
             () = shutdown.aborted() => break,
         }
         worker.busy = busy();
-        if let Err(error) = store.ledger().announce(&worker).await {
+        if let Err(error) = store.job_records().announce(&worker).await {
             // Those who wait see one worker less; jobs are taken all the same.
             debug!(%error, "this worker could not be announced");
         }
     }
-    if let Err(error) = store.ledger().leave(&worker.worker_id).await {
+    if let Err(error) = store.job_records().leave(&worker.worker_id).await {
         debug!(%error, "this worker's announcement ends by itself");
     }
 }

@@ -21,7 +21,7 @@ async fn a_running_job_ends_within_a_second_of_its_cancellation() {
     client.submit(&job).await.expect("the broker takes it");
     running(&client, &job.job_id).await;
     let began = Instant::now();
-    assert_eq!(client.cancel(&job.job_id).await.expect("answered"), Cancellation::Told);
+    assert_eq!(client.cancel(&job.job_id).await.expect("answered"), Cancellation::Requested);
     let result = result_of(&client, &job.job_id).await;
     let took = began.elapsed();
     assert_eq!((result.status, result.verdict, result.attempt), (Status::Cancelled, None, 1));

@@ -111,7 +111,7 @@ impl Mixed {
     async fn worker(&mut self, id: &str, languages: &[&str], max_job_bytes: usize) {
         let store = Arc::new(self.services.store(&self.services.redis_url));
         let info = self.info(id, languages, max_job_bytes);
-        store.ledger().announce(&info).await.expect("announced");
+        store.job_records().announce(&info).await.expect("announced");
         let announce = keep_announcing(Arc::clone(&store), info, || 0, self.shutdown.clone());
         self.tasks.push(tokio::spawn(announce));
         let pipeline = Pipeline {
@@ -139,7 +139,7 @@ impl Mixed {
         let store = self.services.store(&self.services.redis_url);
         let info = self.info(id, &["python", "bash"], 1 << 20);
         let info = WorkerInfo { protocol_minor: PROTOCOL_MINOR + 1, ..info };
-        store.ledger().announce(&info).await.expect("announced");
+        store.job_records().announce(&info).await.expect("announced");
         let queue = self.services.queue(&self.services.amqp_url, 1);
         let id = id.to_owned();
         self.tasks.push(tokio::spawn(async move {
@@ -245,7 +245,7 @@ async fn what_no_live_worker_takes_is_rejected_at_once() {
         stopping: true,
         ..fleet.info("gone", &["python"], 1 << 20)
     };
-    store.ledger().announce(&gone).await.expect("announced");
+    store.job_records().announce(&gone).await.expect("announced");
     let long = Job::new("bash", "#".repeat(4 << 10));
     let cases = [
         (encode(&Job::new("cobol", "")), "language"),
@@ -274,7 +274,7 @@ async fn what_nobody_takes_in_time_expires_and_says_who_could_have() {
         ..fleet.info("newer", &["python"], 1 << 20)
     };
     // It lives, and is busy with other things.
-    store.ledger().announce(&newer).await.expect("announced");
+    store.job_records().announce(&newer).await.expect("announced");
     let stamped = Job { queued_at: Some(jiff::Timestamp::now()), ..Job::new("python", "") };
     for mut job in [stamped, Job::new("python", "")] {
         job.ttl_ms = Some(1500);

@@ -29,7 +29,7 @@ pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_r
         attempt(&pair, id, &claim("a")).await;
     }
     let told = pair.store.cancel(&job, "somebody", LONG).await.expect("answered");
-    assert_eq!(told, Cancellation::Told);
+    assert_eq!(told, Cancellation::Requested);
     // Either it was heard, or the subscription stands only now, which says to look.
     let heard = soon("an alarm", alarms.recv()).await.expect("it goes on");
     assert!(heard == Alarm::Job(job.clone()) || heard == Alarm::Any, "{heard:?}");

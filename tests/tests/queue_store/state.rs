@@ -23,7 +23,7 @@ pub(crate) async fn a_result_is_gone_when_its_time_is_over(pair: Pair) {
     pair.store.commit(&result(&job, "brief"), "a", SHORT).await.expect("stored");
     eventually("the end of the result", || async {
         let state = pair.store.get(&job).await.expect("read");
-        (state == JobState::Forgotten(Status::Succeeded)).then_some(())
+        (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
 }
@@ -60,7 +60,7 @@ pub(crate) async fn a_submitted_job_is_queued_then_running_then_done_then_forgot
     assert!(matches!(pair.store.get(&job_id).await.expect("read"), JobState::Done(_)));
     eventually("the end of the result", || async {
         let state = pair.store.get(&job_id).await.expect("read");
-        (state == JobState::Forgotten(Status::Succeeded)).then_some(())
+        (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
 }
@@ -77,5 +77,5 @@ pub(crate) async fn a_job_is_not_claimed_again_when_its_result_is_past_its_time(
     assert_eq!(pair.store.claim(&job, &claim("b")).await.expect("answered"), Claimed::Done);
     let late = pair.store.commit(&result(&job, "late"), "c", LONG).await.expect("answered");
     assert_eq!(late, Committed::AlreadyThere);
-    assert!(matches!(pair.store.get(&job).await.expect("read"), JobState::Forgotten(_)));
+    assert!(matches!(pair.store.get(&job).await.expect("read"), JobState::ResultExpired(_)));
 }

@@ -27,7 +27,7 @@ pub(crate) async fn a_twin_is_not_claimed_whatever_became_of_the_job(pair: Pair)
     twin().await;
     eventually("the end of the result", || async {
         let state = pair.store.get(&job.job_id).await.expect("read");
-        (state == JobState::Forgotten(Status::Succeeded)).then_some(())
+        (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
     twin().await;

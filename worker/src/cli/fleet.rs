@@ -159,7 +159,7 @@ pub(super) async fn result(
     match &progress.state {
         JobState::Done(result) => return show(result, &arguments.show),
         // Nobody would ever answer.
-        JobState::Unknown | JobState::Forgotten(_) => {}
+        JobState::Unknown | JobState::ResultExpired(_) => {}
         _ if arguments.wait => return wait_and_show(&client, id, &arguments.show).await,
         _ => {}
     }
@@ -175,7 +175,7 @@ pub(super) async fn cancel(
     for id in &arguments.job_ids {
         let line = match client.cancel(id).await.map_err(explain)? {
             Cancellation::Cancelled => "cancelled before it was started".into(),
-            Cancellation::Told => "runs; its worker was told to end it".into(),
+            Cancellation::Requested => "runs; its worker was told to end it".into(),
             Cancellation::Ended(status) => format!("had ended before: {status}"),
             Cancellation::Unknown => {
                 exit = Exit::NotYet;

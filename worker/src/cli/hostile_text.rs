@@ -114,7 +114,7 @@ proptest! {
         };
         for state in [
             JobState::Queued(queued), JobState::Running(running),
-            JobState::Forgotten(Status::Failed), JobState::Unknown,
+            JobState::ResultExpired(Status::Failed), JobState::Unknown,
         ] {
             let progress =
                 Progress { state, queue_depth: Some(1), workers: Vec::new(), workers_alive: 1 };

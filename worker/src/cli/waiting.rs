@@ -8,7 +8,7 @@ use sandfleet_sdk::Progress;
 pub(super) fn sentence(progress: &Progress, now: Timestamp) -> String {
     match &progress.state {
         JobState::Done(_) => "has a result".into(),
-        JobState::Forgotten(status) => {
+        JobState::ResultExpired(status) => {
             format!("ended as {status}, and its result is not kept any more")
         }
         JobState::Unknown => "is unknown: never submitted to this fleet, or long forgotten; look \

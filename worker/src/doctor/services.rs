@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
     let shown = settings.queue.url.to_string();
     let reach = async {
-        let broker = Broker::at(
+        let broker = Broker::new(
             settings.queue.url.reveal(),
             "sandfleet doctor",
             DEADLINE,

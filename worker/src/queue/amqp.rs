@@ -92,7 +92,7 @@ impl AmqpQueue {
         if config.isolations.is_empty() || config.priorities.is_empty() {
             return refuse("isolations", "no queue to serve; name an isolation and a priority");
         }
-        let broker = Broker::at(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let (sender, deliveries) = mpsc::channel(config.slots);
         let (stop, stopped) = watch::channel(false);
         let reachable = Arc::new(Mutex::new(Reachable::No("not connected yet".into())));

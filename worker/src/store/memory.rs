@@ -240,7 +240,7 @@ impl Store for MemoryStore {
             }
             // Nobody is there to hear it if its worker is gone.
             let _ = self.alarms.send(Alarm::Job(job.clone()));
-            return Ok(Cancellation::Told);
+            return Ok(Cancellation::Requested);
         }
         let result =
             cancelled_result(job, by, &record.queued, Timestamp::now(), record.metadata.clone());
@@ -265,7 +265,7 @@ impl Store for MemoryStore {
         }
         let Some(record) = live(&state.records, job) else { return Ok(JobState::Unknown) };
         Ok(match (record.ended, live(&state.leases, job)) {
-            (Some(status), _) => JobState::Forgotten(status),
+            (Some(status), _) => JobState::ResultExpired(status),
             (None, Some(owner)) => JobState::Running(RunningJob {
                 worker_id: Owner::parse(owner).worker_id,
                 attempt: record.queued.attempts,

@@ -59,7 +59,7 @@ impl Places {
         if !self.shared.enter(&key, member, most, hold).await.map_err(|error| StoreError {
             operation: "take a place for",
             job: member.to_owned(),
-            reason: format!("{}: {error}", self.shared.link.shown()),
+            reason: format!("{}: {error}", self.shared.link.display_url()),
         })? {
             return Ok(None);
         }

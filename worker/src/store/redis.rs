@@ -16,7 +16,7 @@ use redis::{RedisError, Script, ScriptInvocation};
 use sandfleet_common::{
     Job, JobId, JobResult, JobState, WorkerInfo, encode, names, payload_digest,
 };
-use sandfleet_sdk::{ANNOUNCED_BYTES, Cancellation, Error, Ledger, RedisLink, Registration, Tls};
+use sandfleet_sdk::{ANNOUNCED_BYTES, Cancellation, Error, JobRecords, NewRecord, RedisLink, Tls};
 use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 
@@ -58,7 +58,7 @@ pub struct RedisConfig {
 pub struct RedisStore {
     link: Arc<RedisLink>,
     bulk: RedisLink,
-    ledger: Ledger,
+    job_records: JobRecords,
     prefix: String,
     job_ttl: Duration,
     claim: Script,
@@ -80,7 +80,7 @@ impl RedisStore {
     pub fn connect(config: RedisConfig) -> Result<Self, Error> {
         let link = Arc::new(RedisLink::open(&config.url, TIMEOUT, &config.tls)?);
         Ok(Self {
-            ledger: Ledger::new(Arc::clone(&link), config.prefix.clone()),
+            job_records: JobRecords::new(Arc::clone(&link), config.prefix.clone()),
             link,
             bulk: RedisLink::open(&config.url, TIMEOUT, &config.tls)?,
             prefix: config.prefix,
@@ -106,8 +106,8 @@ impl RedisStore {
     }
 
     /// The books that the store shares with producers.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub fn job_records(&self) -> &JobRecords {
+        &self.job_records
     }
 
     /// The workers that live, as they announce themselves.
@@ -115,7 +115,7 @@ impl RedisStore {
     /// # Errors
     /// If the server doesn't say.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
-        let workers = self.ledger.workers().await;
+        let workers = self.job_records.workers().await;
         workers.map_err(|error| Self::refused("look at the workers", "-", &error))
     }
 
@@ -139,7 +139,7 @@ impl RedisStore {
     }
 
     fn failed(&self, operation: &'static str, job: &str, error: &RedisError) -> StoreError {
-        let reason = format!("{}: {error}", self.link.shown());
+        let reason = format!("{}: {error}", self.link.display_url());
         StoreError { operation, job: job.to_owned(), reason }
     }
 
@@ -185,8 +185,8 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn register(&self, job: &Job) -> Result<(), StoreError> {
         let payload = payload_digest(&encode(job));
-        let registration = Registration { job, payload: &payload, queue: "", keep: self.job_ttl };
-        let registered = self.ledger.register(registration).await;
+        let registration = NewRecord { job, payload: &payload, queue: "", dedup_ttl: self.job_ttl };
+        let registered = self.job_records.create(registration).await;
         registered
             .map(drop)
             .map_err(|error| Self::refused("registration", job.job_id.as_str(), &error))
@@ -292,7 +292,7 @@ impl Store for RedisStore {
         by: &str,
         keep: Duration,
     ) -> Result<Cancellation, StoreError> {
-        let cancelled = self.ledger.cancel(job, by, keep).await;
+        let cancelled = self.job_records.cancel(job, by, keep).await;
         cancelled.map_err(|error| Self::refused("cancellation", job.as_str(), &error))
     }
 
@@ -328,7 +328,7 @@ impl Store for RedisStore {
     }
 
     async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
-        let state = self.ledger.state(job).await;
+        let state = self.job_records.state(job).await;
         state.map_err(|error| Self::refused("look-up", job.as_str(), &error))
     }
 
@@ -356,13 +356,13 @@ impl Store for RedisStore {
                     "{}: maxmemory-policy is {policy}, which lets Redis throw results away; set \
                      `maxmemory-policy {POLICY}` in redis.conf (at once: `redis-cli config set \
                      maxmemory-policy {POLICY}`)",
-                    self.link.shown()
+                    self.link.display_url()
                 ),
             }),
             None => {
                 if !self.told_of_unknown_policy.swap(true, Ordering::Relaxed) {
                     warn!(
-                        store = self.link.shown(),
+                        store = self.link.display_url(),
                         "the user may not read maxmemory-policy; make sure that it is {POLICY}"
                     );
                 }

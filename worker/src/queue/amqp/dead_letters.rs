@@ -62,7 +62,7 @@ impl DeadLetters {
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: &AmqpConfig) -> Result<Self, Error> {
-        let broker = Broker::at(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let topology = Topology {
             prefix: config.prefix.clone(),
             isolations: Vec::new(),
@@ -116,9 +116,9 @@ impl Consumer {
         let broker = &self.broker;
         let connection = Arc::new(broker.connect().await?);
         self.topology.declare(broker, &connection).await?;
-        let channel = broker.answer("open a channel", connection.create_channel()).await?;
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         let prefetch = channel.basic_qos(DEAD_LETTERS_AT_A_TIME, BasicQosOptions { global: false });
-        broker.answer("limit the prefetch", prefetch).await?;
+        broker.with_timeout("limit the prefetch", prefetch).await?;
         let queue = names::dead_queue(&self.topology.prefix);
         let consume = channel.basic_consume(
             queue.as_str().into(),
@@ -127,9 +127,9 @@ impl Consumer {
             FieldTable::default(),
         );
         let action = format!("consume from queue {queue}");
-        let mut consumer = broker.answer(action.clone(), consume).await?;
+        let mut consumer = broker.with_timeout(action.clone(), consume).await?;
         let ended = |source: lapin::Error| Error::Broker {
-            broker: broker.shown().into(),
+            broker: broker.display_url().into(),
             action: action.clone(),
             source: Box::new(source),
         };

@@ -78,7 +78,7 @@ impl<'a> Lanes<'a> {
     ) -> Result<Self, Error> {
         // For each consumer that follows. Quorum queues know no limit for a whole channel.
         let prefetch = session.channel.basic_qos(1, BasicQosOptions { global: false });
-        broker.answer("limit the prefetch", prefetch).await?;
+        broker.with_timeout("limit the prefetch", prefetch).await?;
         let (mut lanes, mut priorities) = (Vec::new(), Vec::new());
         for (priority, queue, tenants) in queues(config) {
             lanes.push(Lane::to(queue, tenants));
@@ -322,7 +322,7 @@ async fn answer<T>(
     queue: &str,
     asked: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, Failure> {
-    let answer = broker.answer(format!("{action} queue {queue}"), asked).await;
+    let answer = broker.with_timeout(format!("{action} queue {queue}"), asked).await;
     answer.map_err(|error| Failure { queue: Some(queue.to_owned()), error })
 }
 
@@ -366,7 +366,7 @@ fn delivered(
 ) -> Result<Delivery, Error> {
     let ended = || lapin::Error::from(std::io::Error::other("the broker ended the subscription"));
     given.unwrap_or_else(|| Err(ended())).map_err(|source| Error::Broker {
-        broker: broker.shown().into(),
+        broker: broker.display_url().into(),
         action: format!("wait for jobs from queue {queue}"),
         source: Box::new(source),
     })

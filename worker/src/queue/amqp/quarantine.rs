@@ -68,9 +68,11 @@ impl Quarantine {
         let Failure { queue: Some(queue), error } = failure else { return false };
         let its_doing = match error {
             // A broker that answers all but this.
-            Error::TimedOut { .. } => {
-                self.broker.answer("open a channel", connection.create_channel()).await.is_ok()
-            }
+            Error::TimedOut { .. } => self
+                .broker
+                .with_timeout("open a channel", connection.create_channel())
+                .await
+                .is_ok(),
             Error::Broker { source, .. } => gave_up(source),
             _ => false,
         };
@@ -134,16 +136,16 @@ async fn answers_again(broker: &Broker, queue: &str, mut pause: Duration) {
 /// Asks as a worker does: to look at its length proves nothing, since RabbitMQ says of a queue that
 /// it gets no answer from that it is empty. The price is a return of the job that comes, if one does.
 async fn ask(broker: &Broker, connection: &Connection, queue: &str) -> Result<(), Error> {
-    let channel = broker.answer("open a channel", connection.create_channel()).await?;
+    let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
     let get = channel.basic_get(queue.into(), BasicGetOptions::default());
-    match broker.answer(format!("ask queue {queue}"), get).await {
+    match broker.with_timeout(format!("ask queue {queue}"), get).await {
         Ok(message) => {
             if let Some(message) = message {
                 let back = BasicNackOptions { multiple: false, requeue: true };
                 // If this doesn't reach the broker, the end of the connection does.
-                let _ = broker.answer("return a job", message.acker.nack(back)).await;
+                let _ = broker.with_timeout("return a job", message.acker.nack(back)).await;
             }
-            let _ = broker.answer("close", connection.close(200, "it answers".into())).await;
+            let _ = broker.with_timeout("close", connection.close(200, "it answers".into())).await;
             Ok(())
         }
         // It was deleted, and the next session declares it.

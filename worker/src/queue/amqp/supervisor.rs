@@ -122,7 +122,7 @@ impl Supervisor {
     ) -> Result<(), Failure> {
         let stuck = self.quarantine.stuck();
         let mut lanes = Lanes::open(&self.broker, session, &self.config, stuck).await?;
-        info!(broker = self.broker.shown(), "connected; waiting for jobs");
+        info!(broker = self.broker.display_url(), "connected; waiting for jobs");
         self.set(Reachable::Yes(session.clone()));
         loop {
             let first = match self.slots.clone().try_acquire_owned() {
@@ -173,11 +173,15 @@ impl Supervisor {
             limits: self.config.limits,
         };
         topology.declare(&self.broker, &connection).await?;
-        let channel = self.broker.answer("open a channel", connection.create_channel()).await?;
-        let looker = self.broker.answer("open a channel", connection.create_channel()).await?;
+        let channel =
+            self.broker.with_timeout("open a channel", connection.create_channel()).await?;
+        let looker =
+            self.broker.with_timeout("open a channel", connection.create_channel()).await?;
         let mut getters = Vec::new();
         for _ in 0..self.config.slots.min(MAX_GETTERS) {
-            getters.push(self.broker.answer("open a channel", connection.create_channel()).await?);
+            getters.push(
+                self.broker.with_timeout("open a channel", connection.create_channel()).await?,
+            );
         }
         Ok(Session { connection, channel, looker, getters })
     }

@@ -9,7 +9,7 @@ use tokio::time::{self, Instant};
 use crate::{
     Client, Error, OutputEntry, OutputKind,
     redis_link::is_passing,
-    subscriber::Announcements,
+    subscriber::Notifications,
     wait::{REREAD, spread},
 };
 
@@ -71,7 +71,7 @@ struct Follower<'a> {
     client: &'a Client,
     id: &'a JobId,
     /// News of its output, and of its end.
-    heard: Option<[Announcements; 2]>,
+    heard: Option<[Notifications; 2]>,
     /// The id of the last entry that was read.
     after: String,
     attempt: u32,
@@ -113,19 +113,19 @@ impl Follower<'_> {
             let done = shared.subscriber.join(names::done_channel(prefix, self.id), None).await;
             self.heard = Some([output, done]);
         }
-        self.heard.iter_mut().flatten().for_each(Announcements::note);
+        self.heard.iter_mut().flatten().for_each(Notifications::mark_seen);
         // The state before the output: once there is a result no output is added, so what is read
         // after a result was seen is all there is.
         if self.result.is_none() {
             match self.client.get(self.id).await? {
                 JobState::Done(result) => self.result = Some(result),
-                JobState::Forgotten(status) => {
+                JobState::ResultExpired(status) => {
                     return Err(Error::ResultGone { job_id: self.id.clone(), status });
                 }
                 _ => {}
             }
         }
-        let entries = shared.ledger.output(self.id, &self.after).await?;
+        let entries = shared.job_records.output(self.id, &self.after).await?;
         let is_end = entries.is_empty();
         for entry in entries {
             self.take(entry);

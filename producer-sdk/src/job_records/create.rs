@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, encode, hexadecimal};
 use sha2::{Digest, Sha256};
 
-use super::{Ledger, milliseconds};
+use super::{JobRecords, milliseconds};
 use crate::Error;
 
 /// Notes longer than this come back only with results that a worker made: a record stays for
@@ -15,7 +15,7 @@ const MAX_METADATA_BYTES: usize = 4096;
 
 /// A job to be written down.
 #[derive(Debug, Clone, Copy)]
-pub struct Registration<'a> {
+pub struct NewRecord<'a> {
     /// The job.
     pub job: &'a Job,
     /// Its [`payload_digest`](sandfleet_common::payload_digest).
@@ -23,12 +23,12 @@ pub struct Registration<'a> {
     /// The queue that its message goes to.
     pub queue: &'a str,
     /// How long it is remembered.
-    pub keep: Duration,
+    pub dedup_ttl: Duration,
 }
 
 /// How a job stood when it was written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
+pub enum Created {
     /// Nobody knew it. Its message is still to be published.
     New {
         /// The store's time.
@@ -46,17 +46,17 @@ pub enum Registered {
     Ended,
 }
 
-impl Ledger {
+impl JobRecords {
     /// Writes a job down, unless it is there already.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another job has its id; [`Error::Store`].
-    pub async fn register(&self, registration: Registration<'_>) -> Result<Registered, Error> {
-        let Registration { job, payload, queue, keep } = registration;
+    pub async fn create(&self, new_record: NewRecord<'_>) -> Result<Created, Error> {
+        let NewRecord { job, payload, queue, dedup_ttl } = new_record;
         let keys = self.keys(&job.job_id);
-        let mut script = self.register.prepare_invoke();
+        let mut script = self.create.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease);
-        script.arg(payload).arg(milliseconds(keep));
+        script.arg(payload).arg(milliseconds(dedup_ttl));
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
         if let Some(ms) = job.result_ttl_ms {
@@ -72,27 +72,27 @@ impl Ledger {
         let (answer, ms): (String, i64) = self.invoke(action, &script).await?;
         let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
         Ok(match answer.as_str() {
-            "new" => Registered::New { queued_at },
-            "waiting" => Registered::Waiting { queued_at },
-            "running" => Registered::Running,
+            "new" => Created::New { queued_at },
+            "waiting" => Created::Waiting { queued_at },
+            "running" => Created::Running,
             "conflict" => {
                 let (job_id, by_key) = (job.job_id.clone(), job.idempotency_key.is_some());
                 return Err(Error::Conflict { job_id, by_key });
             }
-            _ => Registered::Ended,
+            _ => Created::Ended,
         })
     }
 
-    /// Takes back what [`register`](Self::register) wrote down as new, because the broker did not
+    /// Takes back what [`create`](Self::create) wrote down as new, because the broker did not
     /// take the job.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn forget(&self, id: &JobId, payload: &str) -> Result<(), Error> {
+    pub async fn rollback(&self, id: &JobId, payload: &str) -> Result<(), Error> {
         let keys = self.keys(id);
-        let mut script = self.forget.prepare_invoke();
+        let mut script = self.rollback.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
-        self.invoke(|| format!("forget job {id}"), &script).await
+        self.invoke(|| format!("roll back job {id}"), &script).await
     }
 }
 

@@ -9,7 +9,7 @@ use sandfleet_common::{
 };
 use serde_json::Value;
 
-use super::Ledger;
+use super::JobRecords;
 use crate::Error;
 
 /// The fields of a record that are read, in this order.
@@ -39,20 +39,20 @@ pub(super) struct Record {
     pub(super) result_ttl: Option<Duration>,
 }
 
-impl Ledger {
+impl JobRecords {
     /// What is known about a job at this moment.
     ///
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
     pub async fn state(&self, id: &JobId) -> Result<JobState, Error> {
-        self.look(id).await.map(|(state, _)| state)
+        self.get_state(id).await.map(|(state, _)| state)
     }
 
-    pub(super) async fn look(&self, id: &JobId) -> Result<(JobState, Record), Error> {
+    pub(super) async fn get_state(&self, id: &JobId) -> Result<(JobState, Record), Error> {
         let keys = self.keys(id);
         // One script, so that a job can't end between two looks and be in neither. No transaction:
         // a server without memory refuses those, even to read.
-        let mut script = self.look.prepare_invoke();
+        let mut script = self.get_state.prepare_invoke();
         script.key(keys.result).key(keys.lease).key(keys.record).arg(&FIELDS[..]);
         type Seen = (Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
         let (result, lease, fields): Seen =
@@ -68,7 +68,7 @@ impl Ledger {
                 })?;
                 JobState::Done(Box::new(result))
             }
-            (None, Some(status), _) => JobState::Forgotten(status),
+            (None, Some(status), _) => JobState::ResultExpired(status),
             (None, None, Some(owner)) => JobState::Running(RunningJob {
                 worker_id: Owner::parse(&owner).worker_id,
                 attempt: record.queued.attempts,

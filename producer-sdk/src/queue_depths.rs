@@ -15,7 +15,7 @@ const AVOIDED: Duration = Duration::from_secs(60);
 
 /// What was last known of some queues.
 #[derive(Default)]
-pub(crate) struct Depths {
+pub(crate) struct QueueDepths {
     known: Mutex<HashMap<String, Depth>>,
 }
 
@@ -24,7 +24,7 @@ struct Depth {
     seen: Instant,
 }
 
-impl Depths {
+impl QueueDepths {
     /// Whether the depths of both queues are known well enough.
     pub(crate) fn know(&self, queues: &[String; 2]) -> bool {
         let known = self.lock();
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn messages_level_two_queues() {
-        let depths = Depths::default();
+        let depths = QueueDepths::default();
         let queues = || ["long".to_owned(), "short".to_owned()];
         assert!(!depths.know(&queues()));
         depths.note("long", 10);
@@ -83,7 +83,7 @@ mod tests {
     }
     #[test]
     fn a_queue_that_did_not_confirm_is_the_last_choice() {
-        let depths = Depths::default();
+        let depths = QueueDepths::default();
         let queues = || ["stuck".to_owned(), "long".to_owned()];
         depths.note("long", 1000);
         depths.avoid("stuck");

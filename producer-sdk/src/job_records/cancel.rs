@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, JobState, QueuedJob, Status, Timing, encode, names};
 use serde_json::Value;
 
-use super::{ANNOUNCED_BYTES, Ledger, milliseconds};
+use super::{ANNOUNCED_BYTES, JobRecords, milliseconds};
 use crate::Error;
 
 /// What became of the wish to call a job off.
@@ -15,15 +15,15 @@ pub enum Cancellation {
     /// It waited; its result is stored, and no worker will start it.
     Cancelled,
     /// It runs; its worker was told, and its result follows.
-    Told,
+    Requested,
     /// It had ended already, and stays as it is.
     Ended(Status),
     /// There is no such job.
     Unknown,
 }
 
-impl Ledger {
-    /// Calls a job off on behalf of `by`. The result of one that waits is kept for `keep`, or for
+impl JobRecords {
+    /// Calls a job off on behalf of `by`. The result of one that waits is kept for `result_ttl`, or for
     /// as long as the job says if that is less.
     ///
     /// # Errors
@@ -32,18 +32,18 @@ impl Ledger {
         &self,
         id: &JobId,
         by: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Cancellation, Error> {
         // The look is only for what goes into the result; what is done is decided in the script.
-        let (state, record) = self.look(id).await?;
+        let (state, record) = self.get_state(id).await?;
         match state {
             JobState::Done(result) => return Ok(Cancellation::Ended(result.status)),
-            JobState::Forgotten(status) => return Ok(Cancellation::Ended(status)),
+            JobState::ResultExpired(status) => return Ok(Cancellation::Ended(status)),
             _ => {}
         }
         let metadata = record.metadata.into_iter().collect();
         let result = cancelled_result(id, by, &record.queued, Timestamp::now(), metadata);
-        let keep = record.result_ttl.map_or(keep, |asked| asked.min(keep));
+        let result_ttl = record.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl));
         let keys = self.keys(id);
         let mut script = self.cancel.prepare_invoke();
         script
@@ -51,7 +51,7 @@ impl Ledger {
             .key(keys.lease)
             .key(keys.record)
             .arg(encode(&result))
-            .arg(milliseconds(keep))
+            .arg(milliseconds(result_ttl))
             .arg(by)
             .arg(names::done_channel(&self.prefix, id))
             .arg(names::cancel_channel(&self.prefix))
@@ -60,12 +60,12 @@ impl Ledger {
         let answer: String = self.invoke(|| format!("cancel job {id}"), &script).await?;
         Ok(match answer.as_str() {
             "cancelled" => Cancellation::Cancelled,
-            "running" => Cancellation::Told,
+            "running" => Cancellation::Requested,
             "unknown" => Cancellation::Unknown,
             // It ended since the look.
             _ => match self.state(id).await? {
                 JobState::Done(result) => Cancellation::Ended(result.status),
-                JobState::Forgotten(status) => Cancellation::Ended(status),
+                JobState::ResultExpired(status) => Cancellation::Ended(status),
                 _ => Cancellation::Unknown,
             },
         })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sandfleet_common::{JobId, names};
 
-use super::Ledger;
+use super::JobRecords;
 use crate::Error;
 
 /// How many entries are read at a time.
@@ -52,7 +52,7 @@ impl OutputKind {
     }
 }
 
-impl Ledger {
+impl JobRecords {
     /// The next entries of a job's output after that with the id `after`, which is empty for the
     /// beginning; nothing if there are none yet.
     ///

@@ -4,8 +4,8 @@
 //! Each operation is one script: a single round trip, atomic, and harmless to do twice.
 
 mod cancel;
+mod create;
 mod output;
-mod register;
 mod state;
 mod workers;
 
@@ -17,33 +17,33 @@ use sandfleet_common::{JobId, names};
 use crate::{Error, RedisLink};
 
 pub use cancel::{Cancellation, cancelled_result};
+pub use create::{Created, NewRecord, id_of_key};
 pub use output::{OutputEntry, OutputKind};
-pub use register::{Registered, Registration, id_of_key};
 pub use workers::HEARTBEAT;
 
 /// The longest result that is announced itself, in bytes; who waits for a longer one has to ask.
 pub const ANNOUNCED_BYTES: usize = 4096;
 
 /// The store's books, for producers and workers alike.
-pub struct Ledger {
+pub struct JobRecords {
     link: Arc<RedisLink>,
     prefix: String,
-    register: Script,
-    forget: Script,
-    look: Script,
+    create: Script,
+    rollback: Script,
+    get_state: Script,
     cancel: Script,
     announce: Script,
 }
 
-impl Ledger {
+impl JobRecords {
     /// The books behind `link` whose keys begin with `prefix`.
     pub fn new(link: Arc<RedisLink>, prefix: impl Into<String>) -> Self {
         Self {
             link,
             prefix: prefix.into(),
-            register: Script::new(include_str!("register.lua")),
-            forget: Script::new(include_str!("forget.lua")),
-            look: Script::new(include_str!("look.lua")),
+            create: Script::new(include_str!("create.lua")),
+            rollback: Script::new(include_str!("rollback.lua")),
+            get_state: Script::new(include_str!("get_state.lua")),
             cancel: Script::new(include_str!("cancel.lua")),
             announce: Script::new(include_str!("announce.lua")),
         }
@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     fn failed(&self, action: String, source: RedisError) -> Error {
-        Error::Store { store: self.link.shown().into(), action, source: Box::new(source) }
+        Error::Store { store: self.link.display_url().into(), action, source: Box::new(source) }
     }
 
     /// The keys of a job that most operations look at.

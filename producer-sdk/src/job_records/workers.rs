@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sandfleet_common::{WorkerInfo, encode, names};
 
-use super::{Ledger, milliseconds};
+use super::{JobRecords, milliseconds};
 use crate::Error;
 
 /// How often a worker says that it lives; it is believed for three times as long.
@@ -13,7 +13,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 const MOST_WORKERS: usize = 10_000;
 const MOST_INFO_BYTES: usize = 16 << 10;
 
-impl Ledger {
+impl JobRecords {
     /// Says that a worker lives.
     ///
     /// # Errors

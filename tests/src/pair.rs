@@ -24,7 +24,7 @@ pub fn claim(owner: &str) -> Claim {
         max_attempts: 3,
         ttl: None,
         queued_at: None,
-        alone: false,
+        exclusive: false,
         payload: payload_digest(&encode(&Job::new("python", "1"))),
         purpose: Purpose::Run,
     }

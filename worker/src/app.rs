@@ -13,9 +13,10 @@ use tracing::{info, warn};
 use crate::{
     admission::Admission,
     catalogue::{Catalogue, WarmStart},
-    company::Company,
     config::{Backend, QueueSettings, Settings, StoreSettings},
-    finaliser::Finaliser,
+    dead_letter_handler::DeadLetterHandler,
+    exclusive_gate::ExclusiveGate,
+    heartbeat::send_heartbeats,
     hooks::Hooks,
     host::{
         gate::GatedQueue,
@@ -23,8 +24,7 @@ use crate::{
     },
     metrics::{Metrics, MetricsHooks},
     peers::Peers,
-    pipeline::{Pipeline, Terms},
-    presence::keep_announcing,
+    pipeline::{Pipeline, PipelineConfig},
     queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
     sandbox::{
         Description, Sandbox, SandboxError,
@@ -139,8 +139,8 @@ pub fn admission(settings: &Settings, isolation: Isolation) -> Admission {
 }
 
 /// The numbers that a worker with `settings` works by.
-pub fn terms(settings: &Settings) -> Terms {
-    Terms {
+pub fn pipeline_config(settings: &Settings) -> PipelineConfig {
+    PipelineConfig {
         worker_id: settings.worker.id.clone(),
         max_attempts: settings.worker.max_attempts,
         lease: Duration::from_millis(settings.worker.lease_ms),
@@ -299,7 +299,7 @@ pub async fn work(
         admin_port::serve(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
     let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
-    let finaliser = Finaliser {
+    let dead_letter_handler = DeadLetterHandler {
         letters,
         store: Arc::clone(&store),
         hooks: Arc::clone(&hooks),
@@ -308,13 +308,13 @@ pub async fn work(
         max_job_bytes: settings.jobs.max_bytes,
         shutdown: shutdown.clone(),
     };
-    let finaliser = tokio::spawn(finaliser.serve());
+    let dead_letter_handler = tokio::spawn(dead_letter_handler.serve());
     let info = worker_info(settings, sandbox.description());
     // Known before it is ready, so that nobody is told that there is no worker. A store that is
     // away is waited for later.
     let _ = timeout(ANNOUNCE_DEADLINE, redis.job_records().announce(&info)).await;
     let peers = Some(Peers::of(Arc::clone(&redis)));
-    let presence = keep_announcing(redis, info, move || metrics.slots_busy(), shutdown.clone());
+    let presence = send_heartbeats(redis, info, move || metrics.slots_busy(), shutdown.clone());
     let presence = tokio::spawn(presence);
 
     let pipeline = Arc::new(Pipeline {
@@ -326,8 +326,8 @@ pub async fn work(
         hooks,
         admission: admission(settings, isolation),
         policy: Policy::strict(),
-        terms: terms(settings),
-        company: Company::default(),
+        config: pipeline_config(settings),
+        exclusive_gate: ExclusiveGate::default(),
         shutdown: shutdown.clone(),
     });
     info!(
@@ -355,7 +355,7 @@ pub async fn work(
     let grace = Duration::from_millis(settings.worker.grace_ms);
     let stopped = shutdown.in_order(serving, queue.as_ref(), grace, enough).await;
     sandbox.close().await;
-    for task in [reaper, finaliser, presence].into_iter().chain(admin) {
+    for task in [reaper, dead_letter_handler, presence].into_iter().chain(admin) {
         if let Err(error) = task.await {
             warn!(%error, "a task ended abnormally");
         }

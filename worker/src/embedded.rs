@@ -7,11 +7,11 @@ use tracing::warn;
 
 use crate::{
     app,
-    company::Company,
     config::Settings,
+    exclusive_gate::ExclusiveGate,
     hooks::Hooks,
     host::memory,
-    pipeline::{Pipeline, Terms},
+    pipeline::{Pipeline, PipelineConfig},
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
@@ -34,11 +34,11 @@ impl Embedded {
         // Whoever wants a result has it from the hooks or waits for it already.
         let result_ttl = Duration::from_secs(10);
         let (queue, store) = (MemoryQueue::new(), MemoryStore::remembering(result_ttl));
-        let terms = Terms {
+        let config = PipelineConfig {
             // Nobody else could do better: a failure is told at once.
             max_attempts: 1,
             result_ttl,
-            ..app::terms(settings)
+            ..app::pipeline_config(settings)
         };
         let pipeline = Pipeline {
             places: None,
@@ -49,8 +49,8 @@ impl Embedded {
             sandbox,
             hooks,
             policy: Policy::strict(),
-            terms,
-            company: Company::default(),
+            config,
+            exclusive_gate: ExclusiveGate::default(),
             shutdown: Shutdown::default(),
         };
         Self { queue, store, pipeline: Arc::new(pipeline) }

@@ -21,10 +21,10 @@ use tracing::{error, info, warn};
 
 use crate::{
     admission::{Admission, Admitted},
-    company::{Company, Seat},
+    exclusive_gate::{ExclusiveGate, RunPermit},
     hooks::Hooks,
-    live::LiveOutput,
-    outcome::{Accounting, conclude, refuse},
+    outcome::{ResultBuilder, conclude, terminal_results},
+    output_stream::OutputStream,
     peers::Peers,
     queue::{
         Delivery, Queue,
@@ -57,16 +57,16 @@ pub struct Pipeline {
     /// What the sandbox is held to, for verdicts.
     pub policy: Policy,
     /// The numbers.
-    pub terms: Terms,
+    pub config: PipelineConfig,
     /// Who runs beside whom.
-    pub company: Company,
+    pub exclusive_gate: ExclusiveGate,
     /// When to stop.
     pub shutdown: Shutdown,
 }
 
 /// The numbers that a pipeline works by.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct PipelineConfig {
     /// This worker's name in results.
     pub worker_id: String,
     /// How often a job may be started.
@@ -80,7 +80,7 @@ pub struct Terms {
 }
 
 /// Whether a job may run beside the others of its tenant.
-enum Entered {
+enum TenantSlot {
     /// Nobody counts.
     Free,
     Taken(Place),
@@ -140,23 +140,23 @@ impl Pipeline {
             ..self.new_claim(payload_digest(&delivery.body))
         };
         let owner = &claim.owner.clone();
-        let keep = job.result_ttl_ms.map(Duration::from_millis);
-        let mut accounting = Accounting::of(&self.terms.worker_id, &job, started_at);
+        let result_ttl = job.result_ttl_ms.map(Duration::from_millis);
+        let mut result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at);
         let _place = match self.enter(&job, owner).await {
-            Entered::Free => None,
-            Entered::Taken(place) => Some(place),
-            Entered::Full => return Settlement::Postpone,
-            Entered::Stopped => return Settlement::Requeue,
+            TenantSlot::Free => None,
+            TenantSlot::Taken(place) => Some(place),
+            TenantSlot::Full => return Settlement::Postpone,
+            TenantSlot::Stopped => return Settlement::Requeue,
         };
         // Listening from before the claim: who calls the job off from then on is heard.
         let alarms = self.store.alarms();
-        let Some((claimed, _seat)) = self.claim(&job.job_id, &mut claim).await else {
+        let Some((claimed, _permit)) = self.claim(&job.job_id, &mut claim).await else {
             return Settlement::Requeue;
         };
         match claimed {
             Claimed::Run { attempt, waited } => {
-                accounting.attempt = attempt;
-                accounting.has_waited(waited);
+                result_builder.attempt = attempt;
+                result_builder.has_waited(waited);
             }
             Claimed::Done => {
                 self.hooks.duplicate(&job.job_id);
@@ -167,100 +167,109 @@ impl Pipeline {
                 return Settlement::Requeue;
             }
             Claimed::Expired { waited, limit } => {
-                accounting.has_waited(waited);
-                let result = refuse::expired(accounting, job.ttl_ms, limit);
-                return self.refuse(result, &claim.payload, keep).await;
+                result_builder.has_waited(waited);
+                let result = terminal_results::expired(result_builder, job.ttl_ms, limit);
+                return self.refuse(result, &claim.payload, result_ttl).await;
             }
             Claimed::Cancelled { by, attempts } => {
-                accounting.attempt = attempts;
-                let result = refuse::cancelled(accounting, &by);
-                return self.refuse(result, &claim.payload, keep).await;
+                result_builder.attempt = attempts;
+                let result = terminal_results::cancelled(result_builder, &by);
+                return self.refuse(result, &claim.payload, result_ttl).await;
             }
             Claimed::Exhausted { attempts } => {
-                accounting.attempt = attempts;
-                let result = refuse::exhausted(accounting, attempts, None);
-                return self.refuse(result, &claim.payload, keep).await;
+                result_builder.attempt = attempts;
+                let result = terminal_results::exhausted(result_builder, attempts, None);
+                return self.refuse(result, &claim.payload, result_ttl).await;
             }
         }
-        plan.attempt = accounting.attempt;
+        plan.attempt = result_builder.attempt;
         self.hooks.started(&job.job_id, &job.language);
         let begun = Instant::now();
-        let live = job.stream.then(|| LiveOutput::of(&self.store, &plan, owner));
-        let ended = self.run(&plan, owner, alarms, live.as_ref()).await;
-        if let Some(live) = live {
-            live.finish().await;
+        let output_stream = job.stream.then(|| OutputStream::of(&self.store, &plan, owner));
+        let ended = self.run(&plan, owner, alarms, output_stream.as_ref()).await;
+        if let Some(output_stream) = output_stream {
+            output_stream.finish().await;
         }
         self.hooks.ended(&job.job_id, begun.elapsed());
         match ended {
-            Ended::Ran(outcome) => {
+            RunEnd::Ran(outcome) => {
                 let description = self.sandbox.description();
-                let result = conclude(accounting, &plan, *outcome, description, &self.policy);
+                let result = conclude(result_builder, &plan, *outcome, description, &self.policy);
                 if result.verdict == Some(Verdict::InternalError) {
                     warn!(job = %job.job_id, message = %result.message, "no verdict");
                 }
-                self.put(result, owner, keep).await
+                self.commit_result(result, owner, result_ttl).await
             }
-            Ended::Failed(error) if accounting.attempt >= self.terms.max_attempts => {
+            RunEnd::Failed(error) if result_builder.attempt >= self.config.max_attempts => {
                 warn!(job = %job.job_id, %error, "the sandbox failed; no attempt is left");
-                let attempts = accounting.attempt;
-                let result = refuse::exhausted(accounting, attempts, Some(&error));
-                self.put(result, owner, keep).await
+                let attempts = result_builder.attempt;
+                let result = terminal_results::exhausted(result_builder, attempts, Some(&error));
+                self.commit_result(result, owner, result_ttl).await
             }
-            Ended::Failed(error) => {
-                let attempt = accounting.attempt;
+            RunEnd::Failed(error) => {
+                let attempt = result_builder.attempt;
                 warn!(job = %job.job_id, attempt, %error, "the sandbox failed; the job is retried");
                 self.hooks.retried(&job.job_id, &error.to_string());
-                self.give_back(&job.job_id, owner).await;
-                self.pause(self.terms.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
+                self.release_lease(&job.job_id, owner).await;
+                self.pause(self.config.retry_delay * 2u32.saturating_pow(attempt.min(16))).await;
                 self.recover().await;
                 Settlement::Requeue
             }
-            Ended::Cancelled { by } => {
+            RunEnd::Cancelled { by } => {
                 info!(job = %job.job_id, by, "cancelled");
-                self.put(refuse::cancelled(accounting, &by), owner, keep).await
+                self.commit_result(
+                    terminal_results::cancelled(result_builder, &by),
+                    owner,
+                    result_ttl,
+                )
+                .await
             }
-            Ended::Stopped => {
+            RunEnd::Stopped => {
                 info!(job = %job.job_id, "stopped; the job goes back");
-                self.give_back(&job.job_id, owner).await;
+                self.release_lease(&job.job_id, owner).await;
                 Settlement::Requeue
             }
         }
     }
 
     /// Takes one of the tenant's places, however long the store is away.
-    async fn enter(&self, job: &Job, owner: &str) -> Entered {
+    async fn enter(&self, job: &Job, owner: &str) -> TenantSlot {
         let (Some(places), Some(tenant)) = (&self.places, &job.tenant) else {
-            return Entered::Free;
+            return TenantSlot::Free;
         };
-        match self.insist(|| places.enter(tenant, owner)).await {
-            Some(Some(place)) => Entered::Taken(place),
-            Some(None) => Entered::Full,
-            None => Entered::Stopped,
+        match self.retry_until_ok(|| places.enter(tenant, owner)).await {
+            Some(Some(place)) => TenantSlot::Taken(place),
+            Some(None) => TenantSlot::Full,
+            None => TenantSlot::Stopped,
         }
     }
 
     /// Claims the job and a place among those that run, however long the store is away or somebody
     /// else holds the job; `None` if the worker stops first. The delivery is kept meanwhile: every
     /// return to the broker counts against what it grants a message.
-    async fn claim<'a>(&'a self, job: &JobId, claim: &mut Claim) -> Option<(Claimed, Seat<'a>)> {
+    async fn claim<'a>(
+        &'a self,
+        job: &JobId,
+        claim: &mut Claim,
+    ) -> Option<(Claimed, RunPermit<'a>)> {
         loop {
             // Before the claim: who waits for his turn with a claim could lose it to a neighbour.
-            let seat = tokio::select! {
+            let permit = tokio::select! {
                 // In this order: what was taken before the worker was told to stop is run.
                 biased;
-                seat = self.company.join(claim.alone) => seat,
+                permit = self.exclusive_gate.acquire(claim.exclusive) => permit,
                 () = self.shutdown.drained() => return None,
             };
-            match self.insist(|| self.store.claim(job, claim)).await? {
-                Claimed::LastAttempt => claim.alone = true,
+            match self.retry_until_ok(|| self.store.claim(job, claim)).await? {
+                Claimed::LastAttempt => claim.exclusive = true,
                 Claimed::Busy { lease_left } => {
-                    drop(seat);
+                    drop(permit);
                     // Its owner is alive or the lease ends; either way there is an answer soon after.
                     if !self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
                         return None;
                     }
                 }
-                claimed => return Some((claimed, seat)),
+                claimed => return Some((claimed, permit)),
             }
         }
     }
@@ -271,23 +280,23 @@ impl Pipeline {
         plan: &Plan,
         owner: &str,
         alarms: broadcast::Receiver<Alarm>,
-        live: Option<&LiveOutput>,
-    ) -> Ended {
+        output_stream: Option<&OutputStream>,
+    ) -> RunEnd {
         let watcher = |stream, bytes: &[u8]| {
             self.hooks.output(&plan.job_id, stream, bytes);
-            if let Some(live) = live {
-                live.push(stream, bytes);
+            if let Some(output_stream) = output_stream {
+                output_stream.push(stream, bytes);
             }
         };
         tokio::select! {
             biased;
             ran = self.sandbox.run(plan, &watcher) => match ran {
-                Ok(outcome) => Ended::Ran(Box::new(outcome)),
-                Err(error) => Ended::Failed(error),
+                Ok(outcome) => RunEnd::Ran(Box::new(outcome)),
+                Err(error) => RunEnd::Failed(error),
             },
-            () = self.shutdown.aborted() => Ended::Stopped,
+            () = self.shutdown.aborted() => RunEnd::Stopped,
             // Beside the program and not in its way: a slow store must not stop its output.
-            by = self.keep_lease(&plan.job_id, owner, alarms) => Ended::Cancelled { by },
+            by = self.keep_lease(&plan.job_id, owner, alarms) => RunEnd::Cancelled { by },
         }
     }
 
@@ -301,10 +310,10 @@ impl Pipeline {
     ) -> String {
         loop {
             tokio::select! {
-                () = sleep(self.terms.lease / 3) => {}
-                () = called_off(job, &mut alarms) => {}
+                () = sleep(self.config.lease / 3) => {}
+                () = cancel_requested(job, &mut alarms) => {}
             }
-            match self.store.renew(job, owner, self.terms.lease).await {
+            match self.store.renew(job, owner, self.config.lease).await {
                 Ok(Renewed::GoOn) => {}
                 Ok(Renewed::Cancelled { by }) => return by,
                 Err(error) => warn!(%job, %error, "a lease could not be renewed"),
@@ -315,27 +324,32 @@ impl Pipeline {
     /// A claim of a message with this payload, to run its job.
     fn new_claim(&self, payload: String) -> Claim {
         Claim {
-            owner: Owner::new(&self.terms.worker_id).to_string(),
-            lease: self.terms.lease,
-            max_attempts: self.terms.max_attempts,
+            owner: Owner::new(&self.config.worker_id).to_string(),
+            lease: self.config.lease,
+            max_attempts: self.config.max_attempts,
             ttl: None,
             queued_at: None,
-            alone: false,
+            exclusive: false,
             payload,
             purpose: Purpose::Run,
         }
     }
 
     /// How long a result is kept for which a job asks for so long.
-    fn keep(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.terms.result_ttl).min(self.terms.result_ttl)
+    fn bounded_ttl(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.config.result_ttl).min(self.config.result_ttl)
     }
 
     /// Stores the result of a run, however long the store is away. Only what is stored is
     /// acknowledged.
-    async fn put(&self, result: JobResult, owner: &str, keep: Option<Duration>) -> Settlement {
-        let keep = self.keep(keep);
-        match self.insist(|| self.store.commit(&result, owner, keep)).await {
+    async fn commit_result(
+        &self,
+        result: JobResult,
+        owner: &str,
+        result_ttl: Option<Duration>,
+    ) -> Settlement {
+        let result_ttl = self.bounded_ttl(result_ttl);
+        match self.retry_until_ok(|| self.store.commit(&result, owner, result_ttl)).await {
             Some(Committed::Stored) => {
                 self.hooks.stored(&result);
                 Settlement::Done
@@ -348,7 +362,7 @@ impl Pipeline {
         }
     }
 
-    async fn give_back(&self, job: &JobId, owner: &str) {
+    async fn release_lease(&self, job: &JobId, owner: &str) {
         // Without this the next attempt has to wait for the lease's end, and that is all.
         if let Err(error) = self.store.release(job, owner).await {
             warn!(job = %job, %error, "a lease could not be given back; it ends by itself");
@@ -357,7 +371,7 @@ impl Pipeline {
 }
 
 /// How it was with a program.
-enum Ended {
+enum RunEnd {
     /// It ran to its end.
     Ran(Box<Outcome>),
     /// The sandbox failed.
@@ -372,7 +386,7 @@ enum Ended {
 }
 
 /// Waits until `job` may have been called off.
-async fn called_off(job: &JobId, alarms: &mut broadcast::Receiver<Alarm>) {
+async fn cancel_requested(job: &JobId, alarms: &mut broadcast::Receiver<Alarm>) {
     loop {
         match alarms.recv().await {
             Ok(Alarm::Job(other)) if other != *job => {}

@@ -19,12 +19,12 @@ use sandfleet_worker::{
     admission::Admission,
     app,
     catalogue::Catalogue,
-    company::Company,
     config::{Backend, Settings},
+    exclusive_gate::ExclusiveGate,
+    heartbeat::send_heartbeats,
     hooks::Hooks,
     peers::Peers,
-    pipeline::{Pipeline, Terms},
-    presence::keep_announcing,
+    pipeline::{Pipeline, PipelineConfig},
     queue::{
         Queue,
         settle::{Settlement, settle},
@@ -112,7 +112,7 @@ impl Mixed {
         let store = Arc::new(self.services.store(&self.services.redis_url));
         let info = self.info(id, languages, max_job_bytes);
         store.job_records().announce(&info).await.expect("announced");
-        let announce = keep_announcing(Arc::clone(&store), info, || 0, self.shutdown.clone());
+        let announce = send_heartbeats(Arc::clone(&store), info, || 0, self.shutdown.clone());
         self.tasks.push(tokio::spawn(announce));
         let pipeline = Pipeline {
             queue: Arc::new(self.services.queue(&self.services.amqp_url, 2)),
@@ -127,8 +127,8 @@ impl Mixed {
                 ..app::admission(&self.settings, Isolation::Container)
             },
             policy: Policy::strict(),
-            terms: Terms { worker_id: id.into(), ..app::terms(&self.settings) },
-            company: Company::default(),
+            config: PipelineConfig { worker_id: id.into(), ..app::pipeline_config(&self.settings) },
+            exclusive_gate: ExclusiveGate::default(),
             shutdown: self.shutdown.clone(),
         };
         self.tasks.push(tokio::spawn(Arc::new(pipeline).serve(2)));

@@ -84,7 +84,7 @@ pub(crate) async fn attempts_are_counted_and_run_out(pair: Pair) {
                 assert_eq!(claimed, Claimed::LastAttempt);
             }
         }
-        let claim = Claim { alone, ..claim(&owner) };
+        let claim = Claim { exclusive: alone, ..claim(&owner) };
         assert_eq!(attempt(&pair, &job, &claim).await, number);
         pair.store.release(&job, &owner).await.expect("released");
     }

@@ -13,7 +13,7 @@ use sandfleet_worker::{
     admission::{Admission, Admitted},
     catalogue::{Catalogue, WarmStart},
     hooks::Stream,
-    outcome::{Accounting, conclude},
+    outcome::{ResultBuilder, conclude},
     sandbox::{
         Sandbox, Watcher,
         docker::{DockerConfig, DockerSandbox},
@@ -140,9 +140,9 @@ pub(crate) fn admitted(job: &Job) -> Admitted {
 /// As [`run`], and tells `watcher` what is printed.
 pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_>) -> JobResult {
     let Admitted { job, plan } = admitted(job);
-    let accounting = Accounting::of("test", &job, Timestamp::now());
+    let result_builder = ResultBuilder::of("test", &job, Timestamp::now());
     let outcome = sandbox.run(&plan, watcher).await.expect("the sandbox works");
-    conclude(accounting, &plan, outcome, sandbox.description(), &Policy::strict())
+    conclude(result_builder, &plan, outcome, sandbox.description(), &Policy::strict())
 }
 
 /// Runs a job that has to be accepted and gives what it printed.

@@ -1,6 +1,6 @@
 //! From what is known about a job to its one result.
 
-pub mod refuse;
+pub mod terminal_results;
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use crate::sandbox::{
 
 /// What every result says about its job, whatever became of it.
 #[derive(Debug, Clone)]
-pub struct Accounting {
+pub struct ResultBuilder {
     result: JobResult,
     /// Which start of the job this is; 0 until it is claimed.
     pub attempt: u32,
 }
 
-impl Accounting {
+impl ResultBuilder {
     /// For a job that could be read.
     pub fn of(worker_id: &str, job: &Job, started_at: Timestamp) -> Self {
-        let mut accounting = Self::unread(worker_id, job.job_id.clone(), started_at);
-        accounting.result.queued_at = job.queued_at;
-        accounting.result.metadata = job.metadata.clone();
-        accounting
+        let mut result_builder = Self::unread(worker_id, job.job_id.clone(), started_at);
+        result_builder.result.queued_at = job.queued_at;
+        result_builder.result.metadata = job.metadata.clone();
+        result_builder
     }
 
     /// For a job of which nothing but the id could be read.
@@ -89,7 +89,7 @@ impl Accounting {
 
 /// The result of a program that ran.
 pub fn conclude(
-    accounting: Accounting,
+    result_builder: ResultBuilder,
     plan: &Plan,
     outcome: Outcome,
     description: &Description,
@@ -97,8 +97,11 @@ pub fn conclude(
 ) -> JobResult {
     let judgement = classify(&outcome.end, &plan.limits, plan.output_overflow, policy);
     let usage = usage(&outcome.end);
-    let mut result =
-        accounting.close(judgement.verdict.status(), Some(judgement.verdict), judgement.message);
+    let mut result = result_builder.close(
+        judgement.verdict.status(),
+        Some(judgement.verdict),
+        judgement.message,
+    );
     result.exit_code = judgement.exit_code;
     result.signal = judgement.signal;
     result.limits_hit = judgement.limits_hit;

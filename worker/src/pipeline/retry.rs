@@ -13,7 +13,7 @@ pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
 
 impl Pipeline {
     /// Repeats an operation of the store until it succeeds; `None` if the worker stops first.
-    pub(super) async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
+    pub(super) async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -33,7 +33,7 @@ impl Pipeline {
     /// Waits until the sandbox is there again. The slot stays taken meanwhile: a worker whose sandbox
     /// is away must not use up the attempts of all that is in the queue.
     pub(super) async fn recover(&self) {
-        let mut delay = self.terms.retry_delay;
+        let mut delay = self.config.retry_delay;
         while let Err(error) = self.sandbox.check().await {
             // The sandbox has said so once; every slot would say it again.
             debug!(%error, "the sandbox is away; waiting");

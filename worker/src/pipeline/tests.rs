@@ -49,8 +49,8 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         places: None,
         peers: None,
         policy: Policy::strict(),
-        terms: Terms { max_attempts: 1, ..app::terms(&settings) },
-        company: Company::default(),
+        config: PipelineConfig { max_attempts: 1, ..app::pipeline_config(&settings) },
+        exclusive_gate: ExclusiveGate::default(),
         shutdown,
     };
     Arc::new(pipeline).serve(1).await;

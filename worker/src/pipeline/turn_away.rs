@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::Pipeline;
 use crate::{
     hooks::Hooks,
-    outcome::{Accounting, refuse},
+    outcome::{ResultBuilder, terminal_results},
     queue::{Delivery, settle::Settlement, waited},
     store::{Claim, Claimed, Purpose, Refused},
 };
@@ -36,7 +36,7 @@ impl Pipeline {
     ) -> Settlement {
         let Refusal { job_id, message, payload, elsewhere } = refusal;
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {
-            match self.insist(|| peers.who_takes(needs)).await {
+            match self.retry_until_ok(|| peers.who_takes(needs)).await {
                 Some(Some(worker)) => {
                     return self.put_off(delivery, job_id, &worker, &message, started_at).await;
                 }
@@ -44,10 +44,10 @@ impl Pipeline {
                 None => return Settlement::Requeue,
             }
         }
-        let accounting = Accounting::unread(&self.terms.worker_id, job_id, started_at);
-        let result = refuse::rejected(accounting, message);
-        let keep = Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
-        self.refuse(result, &payload, keep).await
+        let result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at);
+        let result = terminal_results::rejected(result_builder, message);
+        let result_ttl = Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
+        self.refuse(result, &payload, result_ttl).await
     }
 
     /// Lets a message wait for `worker`, as long as its time isn't over.
@@ -69,10 +69,10 @@ impl Pipeline {
             purpose: Purpose::Look,
             ..self.new_claim(payload)
         };
-        let mut accounting = Accounting::unread(&self.terms.worker_id, job_id, started_at);
-        let job_id = accounting.job_id().clone();
-        let keep = outline.result_ttl_ms.map(Duration::from_millis);
-        match self.insist(|| self.store.claim(&job_id, &claim)).await {
+        let mut result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at);
+        let job_id = result_builder.job_id().clone();
+        let result_ttl = outline.result_ttl_ms.map(Duration::from_millis);
+        match self.retry_until_ok(|| self.store.claim(&job_id, &claim)).await {
             None => Settlement::Requeue,
             Some(Claimed::Twin) => twin(self.hooks.as_ref(), &job_id),
             Some(Claimed::Done) => {
@@ -80,13 +80,19 @@ impl Pipeline {
                 Settlement::Done
             }
             Some(Claimed::Expired { waited, limit }) => {
-                accounting.has_waited(waited);
-                let result = refuse::expired_elsewhere(accounting, limit, worker, message);
-                self.refuse(result, &claim.payload, keep).await
+                result_builder.has_waited(waited);
+                let result =
+                    terminal_results::expired_elsewhere(result_builder, limit, worker, message);
+                self.refuse(result, &claim.payload, result_ttl).await
             }
             Some(Claimed::Cancelled { by, attempts }) => {
-                accounting.attempt = attempts;
-                self.refuse(refuse::cancelled(accounting, &by), &claim.payload, keep).await
+                result_builder.attempt = attempts;
+                self.refuse(
+                    terminal_results::cancelled(result_builder, &by),
+                    &claim.payload,
+                    result_ttl,
+                )
+                .await
             }
             Some(_) => {
                 debug!(job = %job_id, worker, %message, "not for this worker; it is put off");
@@ -101,10 +107,10 @@ impl Pipeline {
         &self,
         result: JobResult,
         payload: &str,
-        keep: Option<Duration>,
+        result_ttl: Option<Duration>,
     ) -> Settlement {
-        let keep = self.keep(keep);
-        match self.insist(|| self.store.refuse(&result, payload, keep)).await {
+        let result_ttl = self.bounded_ttl(result_ttl);
+        match self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await {
             Some(Refused::Stored) => {
                 self.hooks.stored(&result);
                 Settlement::Done

@@ -147,7 +147,7 @@ impl Store for MemoryStore {
         if attempts >= claim.max_attempts {
             return Ok(Claimed::Exhausted { attempts });
         }
-        if attempts > 0 && attempts + 1 == claim.max_attempts && !claim.alone {
+        if attempts > 0 && attempts + 1 == claim.max_attempts && !claim.exclusive {
             return Ok(Claimed::LastAttempt);
         }
         record.payload = Some(claim.payload.clone());
@@ -182,20 +182,20 @@ impl Store for MemoryStore {
         &self,
         result: &JobResult,
         owner: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Committed, StoreError> {
         let mut state = self.lock();
         state.sweep();
         let job = &result.job_id;
         state.release(job, owner);
-        Ok(state.commit(result, keep, self.memory))
+        Ok(state.commit(result, result_ttl, self.memory))
     }
 
     async fn refuse(
         &self,
         result: &JobResult,
         payload: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Refused, StoreError> {
         let mut state = self.lock();
         state.sweep();
@@ -207,7 +207,7 @@ impl Store for MemoryStore {
         if live(&state.leases, job).is_some() && !has_result {
             return Ok(Refused::Busy);
         }
-        Ok(match state.commit(result, keep, self.memory) {
+        Ok(match state.commit(result, result_ttl, self.memory) {
             Committed::AlreadyThere => Refused::AlreadyThere,
             Committed::Stored => {
                 if let Some(kept) = state.records.get_mut(job) {
@@ -222,7 +222,7 @@ impl Store for MemoryStore {
         &self,
         job: &JobId,
         by: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Cancellation, StoreError> {
         let mut state = self.lock();
         if let Some(result) = live(&state.results, job) {
@@ -244,8 +244,8 @@ impl Store for MemoryStore {
         }
         let result =
             cancelled_result(job, by, &record.queued, Timestamp::now(), record.metadata.clone());
-        let keep = record.result_ttl.map_or(keep, |asked| asked.min(keep));
-        state.end(&result, keep, self.memory);
+        let result_ttl = record.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl));
+        state.end(&result, result_ttl, self.memory);
         Ok(Cancellation::Cancelled)
     }
 
@@ -296,7 +296,7 @@ impl State {
     }
 
     /// Stores `result` unless there is one or was one.
-    fn commit(&mut self, result: &JobResult, keep: Duration, memory: Duration) -> Committed {
+    fn commit(&mut self, result: &JobResult, result_ttl: Duration, memory: Duration) -> Committed {
         let job = &result.job_id;
         if let Some(stored) = live(&self.results, job) {
             let ours = stored == result;
@@ -305,17 +305,17 @@ impl State {
         if live(&self.records, job).is_some_and(|record| record.ended.is_some()) {
             return Committed::AlreadyThere;
         }
-        self.end(result, keep, memory);
+        self.end(result, result_ttl, memory);
         Committed::Stored
     }
 
     /// Stores the one result of a job.
-    fn end(&mut self, result: &JobResult, keep: Duration, memory: Duration) {
+    fn end(&mut self, result: &JobResult, result_ttl: Duration, memory: Duration) {
         let job = &result.job_id;
         let payload = live(&self.records, job).and_then(|record| record.payload.clone());
         let record = Record { payload, ended: Some(result.status), ..Record::default() };
-        self.records.insert(job.clone(), Kept::new(record, memory.max(keep)));
-        self.results.insert(job.clone(), Kept::new(result.clone(), keep));
+        self.records.insert(job.clone(), Kept::new(record, memory.max(result_ttl)));
+        self.results.insert(job.clone(), Kept::new(result.clone(), result_ttl));
     }
 
     /// Throws away what is past its time, once there is twice as much as after the last sweep: so
@@ -335,11 +335,11 @@ impl State {
 }
 
 impl<T> Kept<T> {
-    fn new(value: T, keep: Duration) -> Self {
+    fn new(value: T, result_ttl: Duration) -> Self {
         let now = Instant::now();
         // A time beyond what the clock can count is as good as a hundred years.
         let far = || now + Duration::from_secs(100 * 365 * 86_400);
-        Self { value, until: now.checked_add(keep).unwrap_or_else(far) }
+        Self { value, until: now.checked_add(result_ttl).unwrap_or_else(far) }
     }
 }
 

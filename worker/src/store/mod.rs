@@ -38,13 +38,13 @@ pub trait Store: Send + Sync {
     /// Gives `owner`'s lease back, so that the next attempt needn't wait for its end.
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError>;
 
-    /// Stores `result` for `keep` unless there is one already or was one, gives the lease back
+    /// Stores `result` for `result_ttl` unless there is one already or was one, gives the lease back
     /// and tells those who wait. The first writer wins; a result never changes.
     async fn commit(
         &self,
         result: &JobResult,
         owner: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Committed, StoreError>;
 
     /// Stores `result` of a job that isn't run, because its message says so or somebody gave it up: as
@@ -54,15 +54,15 @@ pub trait Store: Send + Sync {
         &self,
         result: &JobResult,
         payload: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Refused, StoreError>;
 
-    /// Calls `job` off on behalf of `by`. The result of one that waits is kept for `keep`.
+    /// Calls `job` off on behalf of `by`. The result of one that waits is kept for `result_ttl`.
     async fn cancel(
         &self,
         job: &JobId,
         by: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Cancellation, StoreError>;
 
     /// Hears when jobs that run are called off. A hint: the mark that [`renew`](Self::renew)
@@ -94,7 +94,7 @@ pub struct Claim {
     /// [wrote down](Store::register).
     pub queued_at: Option<Timestamp>,
     /// Whether nothing else will run beside the job.
-    pub alone: bool,
+    pub exclusive: bool,
     /// The message's [`payload_digest`](sandfleet_common::payload_digest).
     pub payload: String,
     /// What for.
@@ -128,7 +128,7 @@ pub enum Claimed {
         lease_left: Duration,
     },
     /// One attempt is left after others failed, and it is for who will run the job
-    /// [alone](Claim::alone). Nothing was claimed or counted.
+    /// [exclusive](Claim::exclusive). Nothing was claimed or counted.
     LastAttempt,
     /// Another job has this id: the message has another payload.
     Twin,

@@ -147,7 +147,7 @@ impl RedisStore {
     async fn end(
         &self,
         result: &JobResult,
-        keep: Duration,
+        result_ttl: Duration,
         owner: &str,
         (purpose, payload): (&str, &str),
     ) -> Result<String, StoreError> {
@@ -159,11 +159,11 @@ impl RedisStore {
             .key(names::lease_key(&self.prefix, job))
             .key(names::record_key(&self.prefix, job))
             .arg(body)
-            .arg(milliseconds(keep))
+            .arg(milliseconds(result_ttl))
             .arg(owner)
             .arg(names::done_channel(&self.prefix, job))
             .arg(result.status.as_str())
-            .arg(milliseconds(self.job_ttl.max(keep)))
+            .arg(milliseconds(self.job_ttl.max(result_ttl)))
             .arg(ANNOUNCED_BYTES)
             .arg(purpose)
             .arg(payload);
@@ -206,7 +206,7 @@ impl Store for RedisStore {
             .arg(milliseconds(self.job_ttl))
             .arg(milliseconds(limit))
             .arg(queued_at.unwrap_or_default())
-            .arg(u8::from(claim.alone))
+            .arg(u8::from(claim.exclusive))
             .arg(&claim.payload)
             .arg(match claim.purpose {
                 Purpose::Run => "run",
@@ -260,9 +260,9 @@ impl Store for RedisStore {
         &self,
         result: &JobResult,
         owner: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Committed, StoreError> {
-        let answer = self.end(result, keep, owner, ("run", "")).await?;
+        let answer = self.end(result, result_ttl, owner, ("run", "")).await?;
         Ok(if answer == "stored" { Committed::Stored } else { Committed::AlreadyThere })
     }
 
@@ -270,9 +270,9 @@ impl Store for RedisStore {
         &self,
         result: &JobResult,
         payload: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Refused, StoreError> {
-        let answer = self.end(result, keep, "", ("refuse", payload)).await?;
+        let answer = self.end(result, result_ttl, "", ("refuse", payload)).await?;
         match answer.as_str() {
             "stored" => Ok(Refused::Stored),
             "exists" => Ok(Refused::AlreadyThere),
@@ -290,9 +290,9 @@ impl Store for RedisStore {
         &self,
         job: &JobId,
         by: &str,
-        keep: Duration,
+        result_ttl: Duration,
     ) -> Result<Cancellation, StoreError> {
-        let cancelled = self.job_records.cancel(job, by, keep).await;
+        let cancelled = self.job_records.cancel(job, by, result_ttl).await;
         cancelled.map_err(|error| Self::refused("cancellation", job.as_str(), &error))
     }
 

@@ -12,7 +12,7 @@ use sandfleet_worker::{
     app,
     catalogue::Catalogue,
     config::{Backend, Settings},
-    outcome::{Accounting, conclude},
+    outcome::{ResultBuilder, conclude},
     sandbox::{Sandbox, policy::Policy},
 };
 
@@ -64,10 +64,10 @@ impl Single for Sandboxed {
         let admitted = self.admission.admit(&self.body);
         let Admitted { job, plan } =
             admitted.map_err(|error| anyhow::anyhow!("not admitted: {}", error.message))?;
-        let accounting = Accounting::of("bench", &job, Timestamp::now());
+        let result_builder = ResultBuilder::of("bench", &job, Timestamp::now());
         let outcome = self.sandbox.run(&plan, &|_, _| ()).await?;
         let description = self.sandbox.description();
-        let result = conclude(accounting, &plan, outcome, description, &Policy::strict());
+        let result = conclude(result_builder, &plan, outcome, description, &Policy::strict());
         // A worker sends it in this form.
         let bytes = encode(&result);
         ensure!(!bytes.is_empty(), "an empty result of {}", self.job.job_id);

@@ -60,7 +60,7 @@ async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
             max_attempts: 3,
             ttl: None,
             queued_at: None,
-            alone: false,
+            exclusive: false,
             payload: payload_digest(&encode(&job)),
             purpose: Purpose::Run,
         };

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{order::push, *};
 use crate::{
-    outcome::{self, Accounting},
+    outcome::{self, ResultBuilder},
     sandbox::{Description, smallest_plan},
 };
 
@@ -210,8 +210,8 @@ fn result(plan: &Plan, outcome: Outcome) -> JobResult {
         image_digest: None,
         policy_hash: String::new(),
     };
-    let accounting = Accounting::unread("w", plan.job_id.clone(), Timestamp::UNIX_EPOCH);
-    outcome::conclude(accounting, plan, outcome, &description, &POLICY)
+    let result_builder = ResultBuilder::unread("w", plan.job_id.clone(), Timestamp::UNIX_EPOCH);
+    outcome::conclude(result_builder, plan, outcome, &description, &POLICY)
 }
 
 /// Heavy ones are tried on a quarter of the cases.

@@ -34,7 +34,7 @@ const GATHER_BYTES: usize = 64 << 10;
 const LAST: Duration = Duration::from_millis(100);
 
 /// The output of one attempt.
-pub struct LiveOutput {
+pub struct OutputStream {
     pieces: mpsc::Sender<Output>,
     attempt: u32,
     /// How many bytes were printed to stdout and to stderr.
@@ -42,7 +42,7 @@ pub struct LiveOutput {
     sending: JoinHandle<()>,
 }
 
-impl LiveOutput {
+impl OutputStream {
     /// The output of `plan`'s attempt, which `owner` has claimed.
     pub fn of(store: &Arc<dyn Store>, plan: &Plan, owner: &str) -> Self {
         let (pieces, waiting) = mpsc::channel(BACKLOG);

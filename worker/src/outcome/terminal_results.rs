@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use sandfleet_common::{JobResult, PrintableText, Status, Verdict};
 
-use super::Accounting;
+use super::ResultBuilder;
 use crate::{queue::Death, sandbox::SandboxError};
 
 /// The job isn't valid, or not here.
-pub fn rejected(accounting: Accounting, message: PrintableText) -> JobResult {
-    accounting.close(Status::Rejected, None, message)
+pub fn rejected(result_builder: ResultBuilder, message: PrintableText) -> JobResult {
+    result_builder.close(Status::Rejected, None, message)
 }
 
 /// Nobody started the job in time.
-pub fn expired(accounting: Accounting, ttl_ms: Option<u64>, limit: Duration) -> JobResult {
+pub fn expired(result_builder: ResultBuilder, ttl_ms: Option<u64>, limit: Duration) -> JobResult {
     let message = match ttl_ms.map(Duration::from_millis) {
         Some(ttl) if ttl <= limit => format!(
             "not started within ttl_ms = {} of its submission; add workers or raise ttl_ms",
@@ -25,12 +25,12 @@ pub fn expired(accounting: Accounting, ttl_ms: Option<u64>, limit: Duration) -> 
             limit.as_millis()
         ),
     };
-    accounting.close(Status::Expired, None, message)
+    result_builder.close(Status::Expired, None, message)
 }
 
 /// Only other workers could have started the job, and did not in time.
 pub fn expired_elsewhere(
-    accounting: Accounting,
+    result_builder: ResultBuilder,
     limit: Duration,
     worker: &str,
     refusal: &PrintableText,
@@ -40,47 +40,51 @@ pub fn expired_elsewhere(
          more of those; here: {refusal}",
         limit.as_millis()
     );
-    accounting.close(Status::Expired, None, message)
+    result_builder.close(Status::Expired, None, message)
 }
 
 /// Somebody called the job off after it was started.
-pub fn cancelled(accounting: Accounting, by: &str) -> JobResult {
-    let message = match accounting.attempt {
+pub fn cancelled(result_builder: ResultBuilder, by: &str) -> JobResult {
+    let message = match result_builder.attempt {
         0 => format!("cancelled by {by} before it was started"),
         attempt => format!("cancelled by {by} while it ran, in attempt {attempt}"),
     };
-    accounting.close(Status::Cancelled, None, message)
+    result_builder.close(Status::Cancelled, None, message)
 }
 
 /// The broker gave up on the job's message, for one of its reasons.
-pub fn dead(accounting: Accounting, death: &Death) -> JobResult {
+pub fn dead(result_builder: ResultBuilder, death: &Death) -> JobResult {
     let Death { reason, queue, count } = death;
     match reason.as_str() {
         "expired" => {
             let message = format!("not started before its message expired in queue {queue}");
-            accounting.close(Status::Expired, None, message)
+            result_builder.close(Status::Expired, None, message)
         }
         "delivery_limit" => {
             let message = format!(
                 "given up: no worker that took it from queue {queue} kept it long enough to claim \
                  it; see the workers' logs"
             );
-            accounting.close(Status::Error, Some(Verdict::InternalError), message)
+            result_builder.close(Status::Error, Some(Verdict::InternalError), message)
         }
         _ => {
             let message =
                 format!("given up: the broker took it out of queue {queue} ({reason}, {count}x)");
-            accounting.close(Status::Error, Some(Verdict::InternalError), message)
+            result_builder.close(Status::Error, Some(Verdict::InternalError), message)
         }
     }
 }
 
 /// The fleet failed the job as often as it may.
-pub fn exhausted(accounting: Accounting, attempts: u32, last: Option<&SandboxError>) -> JobResult {
+pub fn exhausted(
+    result_builder: ResultBuilder,
+    attempts: u32,
+    last: Option<&SandboxError>,
+) -> JobResult {
     let reason = match last {
         Some(error) => format!("the last failed with: {error}"),
         None => "none of them came to an end, so its worker died or lost its connection".into(),
     };
     let message = format!("given up after {attempts} attempts; {reason}");
-    accounting.close(Status::Error, Some(Verdict::InternalError), message)
+    result_builder.close(Status::Error, Some(Verdict::InternalError), message)
 }

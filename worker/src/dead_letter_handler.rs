@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::{
     hooks::Hooks,
-    outcome::{Accounting, refuse},
+    outcome::{ResultBuilder, terminal_results},
     pipeline::{malformed, twin},
     queue::{
         DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
@@ -23,7 +23,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers dead letters.
-pub struct Finaliser {
+pub struct DeadLetterHandler {
     /// Where dead letters come from.
     pub letters: DeadLetters,
     /// Where results go.
@@ -40,19 +40,19 @@ pub struct Finaliser {
     pub shutdown: Shutdown,
 }
 
-impl Finaliser {
+impl DeadLetterHandler {
     /// Answers dead letters until the worker stops. Every worker does, and more than one may have
     /// the same letter: the store takes one result.
     pub async fn serve(self) {
         let shared = Arc::new(self);
         let mut tasks = JoinSet::new();
         for _ in 0..DEAD_LETTERS_AT_A_TIME {
-            let finaliser = Arc::clone(&shared);
+            let dead_letter_handler = Arc::clone(&shared);
             tasks.spawn(async move {
                 tokio::select! {
-                    () = finaliser.work() => {}
+                    () = dead_letter_handler.work() => {}
                     // What isn't settled goes back to the queue with the connection.
-                    () = finaliser.shutdown.drained() => {}
+                    () = dead_letter_handler.shutdown.drained() => {}
                 }
             });
         }
@@ -72,25 +72,32 @@ impl Finaliser {
             return settle(delivery, settlement).await;
         }
         let now = Timestamp::now();
-        let (job_id, payload, accounting, keep) =
+        let (job_id, payload, result_builder, result_ttl) =
             match decode_job(&delivery.body, self.max_job_bytes) {
                 Ok(job) => {
-                    let accounting = Accounting::of(&self.worker_id, &job, now);
+                    let result_builder = ResultBuilder::of(&self.worker_id, &job, now);
                     let payload = payload_digest(&delivery.body);
-                    (job.job_id, payload, accounting, job.result_ttl_ms.map(Duration::from_millis))
+                    (
+                        job.job_id,
+                        payload,
+                        result_builder,
+                        job.result_ttl_ms.map(Duration::from_millis),
+                    )
                 }
                 Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
-                    let keep = Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
-                    let accounting = Accounting::unread(&self.worker_id, job_id.clone(), now);
-                    (job_id, payload, accounting, keep)
+                    let result_ttl =
+                        Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
+                    let result_builder =
+                        ResultBuilder::unread(&self.worker_id, job_id.clone(), now);
+                    (job_id, payload, result_builder, result_ttl)
                 }
                 Err(DecodeError { job_id: None, message, .. }) => {
                     self.hooks.dead_lettered(&message);
                     return settle(delivery, Settlement::Unreadable(message)).await;
                 }
             };
-        let keep = keep.unwrap_or(self.result_ttl).min(self.result_ttl);
-        let settlement = self.conclude(&job_id, &payload, accounting, keep, death).await;
+        let result_ttl = result_ttl.unwrap_or(self.result_ttl).min(self.result_ttl);
+        let settlement = self.conclude(&job_id, &payload, result_builder, result_ttl, death).await;
         settle(delivery, settlement).await;
     }
 
@@ -100,15 +107,15 @@ impl Finaliser {
         &self,
         job: &JobId,
         payload: &str,
-        mut accounting: Accounting,
-        keep: Duration,
+        mut result_builder: ResultBuilder,
+        result_ttl: Duration,
         death: &Death,
     ) -> Settlement {
-        if let JobState::Queued(queued) = self.insist(|| self.store.get(job)).await {
-            accounting.attempt = queued.attempts;
+        if let JobState::Queued(queued) = self.retry_until_ok(|| self.store.get(job)).await {
+            result_builder.attempt = queued.attempts;
         }
-        let result = refuse::dead(accounting, death);
-        match self.insist(|| self.store.refuse(&result, payload, keep)).await {
+        let result = terminal_results::dead(result_builder, death);
+        match self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await {
             Refused::Stored => {
                 let Death { reason, queue, .. } = death;
                 info!(%job, %reason, %queue, "a dead letter was answered");
@@ -124,7 +131,7 @@ impl Finaliser {
     }
 
     /// Repeats an operation of the store until it succeeds.
-    async fn insist<T, F>(&self, mut operation: impl FnMut() -> F) -> T
+    async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> T
     where
         F: Future<Output = Result<T, StoreError>>,
     {

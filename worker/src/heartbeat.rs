@@ -11,7 +11,7 @@ use crate::{shutdown::Shutdown, store::RedisStore};
 
 /// Says every few seconds that the worker lives, until it is stopped for good. `busy` tells how
 /// many jobs it runs.
-pub async fn keep_announcing(
+pub async fn send_heartbeats(
     store: Arc<RedisStore>,
     mut worker: WorkerInfo,
     busy: impl Fn() -> usize,

@@ -25,7 +25,7 @@ use crate::{
     metrics::{Metrics, MetricsHooks},
     peers::Peers,
     pipeline::{Pipeline, PipelineConfig},
-    queue::{AmqpConfig, AmqpQueue, CountedQueue, DeadLetters, Queue},
+    queue::{AmqpConfig, AmqpQueue, DeadLetters, LimitedQueue, Queue},
     sandbox::{
         Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
@@ -286,7 +286,7 @@ pub async fn work(
         Some(memory) => Arc::new(GatedQueue::new(queue, Arc::clone(memory))),
         None => queue,
     };
-    let queue = Arc::new(CountedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
+    let queue = Arc::new(LimitedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
     let used_up = {
         let queue = Arc::clone(&queue);
         async move { queue.used_up().await }

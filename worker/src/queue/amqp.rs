@@ -5,17 +5,17 @@
 //! and so for each queue, and a worker that is busy with batch jobs would sit on interactive ones
 //! that an idle worker could run. So the worker asks for a job
 //! when it has a slot for it, and subscribes only to wait for the next one when there is none;
-//! [`lanes`] has the details.
+//! [`pollers`] has the details.
 
+mod ack_handle;
 mod backoff;
+mod circuit_breaker;
 mod dead_letters;
 mod expiry;
-mod lane;
-mod lanes;
-mod quarantine;
-mod receipt;
+mod poller;
+mod pollers;
+mod scheduler;
 mod supervisor;
-mod turns;
 
 use std::{
     collections::BTreeSet,
@@ -35,11 +35,11 @@ use tracing::debug;
 
 pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
-    quarantine::Quarantine,
-    receipt::AmqpReceipt,
-    supervisor::{Reachable, Supervisor},
+    ack_handle::AmqpAckHandle,
+    circuit_breaker::CircuitBreaker,
+    supervisor::{BrokerStatus, Supervisor},
 };
-use super::{Delivery, Queue, Receipt};
+use super::{AckHandle, Delivery, Queue};
 
 /// How long one exchange with the broker may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,8 +67,8 @@ pub struct AmqpConfig {
 
 /// The job queues of a RabbitMQ. Loses its connection and comes back by itself, for ever.
 pub struct AmqpQueue {
-    deliveries: AsyncMutex<mpsc::Receiver<(lapin::message::Delivery, AmqpReceipt)>>,
-    reachable: Arc<Mutex<Reachable>>,
+    deliveries: AsyncMutex<mpsc::Receiver<(lapin::message::Delivery, AmqpAckHandle)>>,
+    reachable: Arc<Mutex<BrokerStatus>>,
     stuck: watch::Receiver<BTreeSet<String>>,
     /// How many queues it serves.
     served: usize,
@@ -95,16 +95,16 @@ impl AmqpQueue {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let (sender, deliveries) = mpsc::channel(config.slots);
         let (stop, stopped) = watch::channel(false);
-        let reachable = Arc::new(Mutex::new(Reachable::No("not connected yet".into())));
+        let reachable = Arc::new(Mutex::new(BrokerStatus::No("not connected yet".into())));
         let dead_letters = Topology {
             prefix: config.prefix.clone(),
             isolations: Vec::new(),
             limits: config.limits,
         };
-        let quarantine = Quarantine::new(broker.clone());
-        let (stuck, served) = (quarantine.stuck(), lanes::queues(&config).len());
+        let circuit_breaker = CircuitBreaker::new(broker.clone());
+        let (stuck, served) = (circuit_breaker.stuck(), pollers::queues(&config).len());
         let supervisor = Supervisor {
-            quarantine,
+            circuit_breaker,
             // A connection of its own: a broker that blocks publishers reads nothing more from
             // theirs, and the acks of finished jobs have to go on.
             publisher: Arc::new(Publisher::new(broker.clone(), dead_letters)),
@@ -132,22 +132,22 @@ impl Queue for AmqpQueue {
         let mut stopped = self.stop.subscribe();
         let taken = async {
             loop {
-                let (message, receipt) = self.deliveries.lock().await.recv().await?;
+                let (message, ack_handle) = self.deliveries.lock().await.recv().await?;
                 // The connection it came over is gone, so the broker gives it to somebody else.
-                if !receipt.is_settleable() {
+                if !ack_handle.is_settleable() {
                     continue;
                 }
-                if expiry::is_over(&receipt.headers, Timestamp::now()) {
-                    if let Err(error) = receipt.expire(message.data).await {
+                if expiry::is_over(&ack_handle.headers, Timestamp::now()) {
+                    if let Err(error) = ack_handle.expire(message.data).await {
                         debug!(%error, "an expired message goes back to its queue");
                     }
                     continue;
                 }
                 return Some(Delivery {
                     body: message.data,
-                    put_off: receipt::put_off(&receipt.headers),
-                    malformed: receipt::malformed(&receipt.headers),
-                    receipt: Box::new(receipt),
+                    put_off: ack_handle::put_off(&ack_handle.headers),
+                    malformed: ack_handle::malformed(&ack_handle.headers),
+                    ack_handle: Box::new(ack_handle),
                 });
             }
         };
@@ -165,15 +165,15 @@ impl Queue for AmqpQueue {
             let _ = supervisor.await;
         }
         let mut deliveries = self.deliveries.lock().await;
-        while let Some((_, receipt)) = deliveries.recv().await {
+        while let Some((_, ack_handle)) = deliveries.recv().await {
             // If this doesn't reach the broker, the end of the connection does.
-            let _ = Box::new(receipt).requeue(Vec::new()).await;
+            let _ = Box::new(ack_handle).requeue(Vec::new()).await;
         }
     }
 
     async fn check(&self) -> Result<Option<String>, String> {
         self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()?;
-        quarantine::verdict(&self.stuck.borrow(), self.served)
+        circuit_breaker::verdict(&self.stuck.borrow(), self.served)
     }
 }
 

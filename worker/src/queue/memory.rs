@@ -10,7 +10,7 @@ use sandfleet_common::PrintableText;
 use sandfleet_sdk::LATER;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Delivery, Queue, Receipt, later};
+use super::{AckHandle, Delivery, Queue, later};
 
 /// Jobs of this process. Clones are the same queue.
 #[derive(Clone, Default)]
@@ -82,8 +82,8 @@ impl Queue for MemoryQueue {
                 if let Some((body, put_off)) = state.waiting.pop_front() {
                     state.unsettled += 1;
                     let (shared, kept) = (self.shared.clone(), Some(body.clone()));
-                    let receipt = Box::new(MemoryReceipt { shared, kept, put_off });
-                    return Some(Delivery { body, put_off, malformed: None, receipt });
+                    let ack_handle = Box::new(MemoryAckHandle { shared, kept, put_off });
+                    return Some(Delivery { body, put_off, malformed: None, ack_handle });
                 }
                 // What is unsettled may come back.
                 if state.closed && state.unsettled == 0 {
@@ -114,14 +114,14 @@ impl Shared {
     }
 }
 
-struct MemoryReceipt {
+struct MemoryAckHandle {
     shared: Arc<Shared>,
     /// The body, to go back to the queue if the delivery is dropped; nothing once it is settled.
     kept: Option<Vec<u8>>,
     put_off: u32,
 }
 
-impl MemoryReceipt {
+impl MemoryAckHandle {
     fn settle(&mut self, settle: impl FnOnce(&mut State)) {
         self.kept = None;
         self.shared.change(|state| {
@@ -132,7 +132,7 @@ impl MemoryReceipt {
 }
 
 #[async_trait]
-impl Receipt for MemoryReceipt {
+impl AckHandle for MemoryAckHandle {
     async fn ack(mut self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
         self.settle(|_| ());
         Ok(())
@@ -168,7 +168,7 @@ impl Receipt for MemoryReceipt {
     }
 }
 
-impl Drop for MemoryReceipt {
+impl Drop for MemoryAckHandle {
     fn drop(&mut self) {
         if let Some(body) = self.kept.take() {
             let put_off = self.put_off;

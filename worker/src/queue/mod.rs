@@ -1,8 +1,8 @@
 //! Where jobs come from.
 
 mod amqp;
-mod counted;
 mod later;
+mod limited;
 mod memory;
 pub mod settle;
 
@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use sandfleet_common::PrintableText;
 
 pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
-pub use counted::CountedQueue;
 pub use later::waited;
+pub use limited::LimitedQueue;
 pub use memory::{MemoryQueue, SetAside};
 
 /// A source of jobs.
@@ -39,12 +39,12 @@ pub struct Delivery {
     pub put_off: u32,
     /// Why its properties could not be parsed, if that is so: then nothing in the body counts.
     pub malformed: Option<PrintableText>,
-    pub(in crate::queue) receipt: Box<dyn Receipt>,
+    pub(in crate::queue) ack_handle: Box<dyn AckHandle>,
 }
 
 /// What a backend does for [`settle`](settle::settle), which alone may call it.
 #[async_trait]
-pub(in crate::queue) trait Receipt: Send + Sync {
+pub(in crate::queue) trait AckHandle: Send + Sync {
     /// The job is done with: its result is stored.
     async fn ack(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The job goes back to the queue for somebody else.

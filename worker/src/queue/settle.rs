@@ -27,13 +27,13 @@ pub enum Settlement {
 /// A settlement that doesn't reach the broker is no failure of the job: the broker delivers it
 /// again, the store says that it has its result, and it is settled then.
 pub async fn settle(delivery: Delivery, settlement: Settlement) {
-    let Delivery { body, receipt, .. } = delivery;
+    let Delivery { body, ack_handle, .. } = delivery;
     let settled = match &settlement {
-        Settlement::Done => receipt.ack(body).await,
-        Settlement::Requeue => receipt.requeue(body).await,
-        Settlement::Postpone => receipt.postpone(body).await,
-        Settlement::Later => receipt.later(body).await,
-        Settlement::Unreadable(reason) => receipt.set_aside(body, reason).await,
+        Settlement::Done => ack_handle.ack(body).await,
+        Settlement::Requeue => ack_handle.requeue(body).await,
+        Settlement::Postpone => ack_handle.postpone(body).await,
+        Settlement::Later => ack_handle.later(body).await,
+        Settlement::Unreadable(reason) => ack_handle.set_aside(body, reason).await,
     };
     if let Err(error) = settled {
         debug!(%error, ?settlement, "settlement was lost; the broker will deliver the job again");

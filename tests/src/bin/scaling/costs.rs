@@ -39,10 +39,10 @@ const fn operation(
 pub(crate) const OPERATIONS: [Operation; 8] = [
     operation("submit: register", "producer-sdk/src/job_records/create.lua", 0, [1, 6, 2]),
     operation("submit: publish, confirm", "producer-sdk/src/publisher.rs", 2, [0, 0, 0]),
-    operation("take: get, get-ok", "worker/src/queue/amqp/lanes.rs", 2, [0, 0, 0]),
+    operation("take: get, get-ok", "worker/src/queue/amqp/pollers.rs", 2, [0, 0, 0]),
     operation("claim", "worker/src/store/lua/claim.lua", 0, [1, 7, 3]),
     operation("commit, announce", "worker/src/store/lua/commit.lua", 0, [1, 8, 5]),
-    operation("ack", "worker/src/queue/amqp/receipt.rs", 1, [0, 0, 0]),
+    operation("ack", "worker/src/queue/amqp/ack_handle.rs", 1, [0, 0, 0]),
     operation("wait: subscribe, unsubscribe", "producer-sdk/src/subscriber.rs", 0, [2, 2, 0]),
     operation("wait: read before", "producer-sdk/src/job_records/get_state.lua", 0, [1, 3, 0]),
 ];

@@ -24,8 +24,8 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    AmqpConfig, Delivery, Receipt, TIMEOUT,
-    receipt::{
+    AckHandle, AmqpConfig, Delivery, TIMEOUT,
+    ack_handle::{
         REASON_HEADER, REQUEUE, carried, malformed, move_to, put_off, put_off_once_more, returns,
         sent,
     },
@@ -147,7 +147,7 @@ impl Consumer {
         let death = Death::of(&headers, &self.topology.prefix);
         let (put_off, malformed) = (put_off(&headers), malformed(&headers));
         let id = message.properties.message_id().as_ref().map(ToString::to_string);
-        let receipt = LetterReceipt {
+        let ack_handle = LetterAckHandle {
             acker: message.acker,
             headers,
             id: id.unwrap_or_default(),
@@ -156,7 +156,10 @@ impl Consumer {
             publisher: Arc::clone(&self.publisher),
             _connection: Arc::clone(connection),
         };
-        (Delivery { body: message.data, put_off, malformed, receipt: Box::new(receipt) }, death)
+        (
+            Delivery { body: message.data, put_off, malformed, ack_handle: Box::new(ack_handle) },
+            death,
+        )
     }
 }
 
@@ -199,7 +202,7 @@ impl Death {
     }
 }
 
-struct LetterReceipt {
+struct LetterAckHandle {
     acker: Acker,
     headers: FieldTable,
     id: String,
@@ -210,7 +213,7 @@ struct LetterReceipt {
     _connection: Arc<Connection>,
 }
 
-impl LetterReceipt {
+impl LetterAckHandle {
     /// Publishes the letter elsewhere and settles it here.
     async fn move_to(
         self: Box<Self>,
@@ -226,7 +229,7 @@ impl LetterReceipt {
 }
 
 #[async_trait]
-impl Receipt for LetterReceipt {
+impl AckHandle for LetterAckHandle {
     async fn ack(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
         sent(self.acker.ack(BasicAckOptions::default())).await
     }

@@ -13,13 +13,13 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AmqpConfig, Receipt,
+    AckHandle, AmqpConfig,
+    ack_handle::AmqpAckHandle,
     backoff::{self, LONGEST_PAUSE, jittered},
+    circuit_breaker::{CircuitBreaker, Failure},
     expiry,
-    lane::Source,
-    lanes::Lanes,
-    quarantine::{Failure, Quarantine},
-    receipt::AmqpReceipt,
+    poller::Source,
+    pollers::Pollers,
 };
 
 /// How many jobs are asked for at a time. More gain nothing: the broker is busy then.
@@ -32,23 +32,23 @@ pub(super) struct Session {
     /// For consumers.
     pub(super) channel: Channel,
     /// For looking at lengths, which nobody waits for.
-    pub(super) looker: Channel,
+    pub(super) prober: Channel,
     /// For asking; a channel answers one question after the other.
     pub(super) getters: Vec<Channel>,
 }
 
 /// Whether jobs can be had at present.
-pub(super) enum Reachable {
+pub(super) enum BrokerStatus {
     Yes(Arc<Session>),
     No(String),
 }
 
-impl Reachable {
+impl BrokerStatus {
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
-            Reachable::Yes(session) if session.connection.status().connected() => Ok(()),
-            Reachable::Yes(_) => Err("the connection to the broker was lost just now".into()),
-            Reachable::No(reason) => Err(reason.clone()),
+            BrokerStatus::Yes(session) if session.connection.status().connected() => Ok(()),
+            BrokerStatus::Yes(_) => Err("the connection to the broker was lost just now".into()),
+            BrokerStatus::No(reason) => Err(reason.clone()),
         }
     }
 }
@@ -57,10 +57,10 @@ pub(super) struct Supervisor {
     pub(super) broker: Broker,
     pub(super) publisher: Arc<Publisher>,
     pub(super) config: AmqpConfig,
-    pub(super) quarantine: Quarantine,
+    pub(super) circuit_breaker: CircuitBreaker,
     pub(super) slots: Arc<Semaphore>,
-    pub(super) deliveries: mpsc::Sender<(Delivery, AmqpReceipt)>,
-    pub(super) reachable: Arc<Mutex<Reachable>>,
+    pub(super) deliveries: mpsc::Sender<(Delivery, AmqpAckHandle)>,
+    pub(super) reachable: Arc<Mutex<BrokerStatus>>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -71,7 +71,7 @@ impl Supervisor {
         loop {
             let began = Instant::now();
             let error = match self.serve().await {
-                Ok(()) => return self.set(Reachable::No("stopped".into())),
+                Ok(()) => return self.set(BrokerStatus::No("stopped".into())),
                 Err(error) => why(&error),
             };
             // Whoever connects and is thrown out at once must not come back at once.
@@ -80,7 +80,7 @@ impl Supervisor {
             }
             let pause = backoff::pause(failures);
             warn!(error, ?pause, "no jobs from the broker; connecting again");
-            self.set(Reachable::No(error));
+            self.set(BrokerStatus::No(error));
             let stopped = self.stopped.wait_for(|stopped| *stopped);
             if time::timeout(jittered(pause), stopped).await.is_ok() {
                 return;
@@ -100,7 +100,7 @@ impl Supervisor {
                 session = self.open() => Arc::new(session?),
             };
             let Err(failure) = self.feed(&session, &mut stopped).await else { return Ok(()) };
-            let goes_on = self.quarantine.admit(&failure, &session.connection).await;
+            let goes_on = self.circuit_breaker.admit(&failure, &session.connection).await;
             // Jobs that still run keep the session. Closing it makes sure that the broker gets
             // everything back that came over it, also what was lost on the way. Its answer is not
             // waited for: a stuck queue keeps that back, too.
@@ -120,15 +120,15 @@ impl Supervisor {
         session: &Arc<Session>,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let stuck = self.quarantine.stuck();
-        let mut lanes = Lanes::open(&self.broker, session, &self.config, stuck).await?;
+        let stuck = self.circuit_breaker.stuck();
+        let mut pollers = Pollers::open(&self.broker, session, &self.config, stuck).await?;
         info!(broker = self.broker.display_url(), "connected; waiting for jobs");
-        self.set(Reachable::Yes(session.clone()));
+        self.set(BrokerStatus::Yes(session.clone()));
         loop {
             let first = match self.slots.clone().try_acquire_owned() {
                 Ok(slot) => slot,
                 Err(_) => {
-                    self.clear(session, &mut lanes).await?;
+                    self.clear(session, &mut pollers).await?;
                     tokio::select! {
                         _ = stopped.wait_for(|stopped| *stopped) => break,
                         slot = self.slots.clone().acquire_owned() => {
@@ -140,27 +140,31 @@ impl Supervisor {
             let more = || self.slots.clone().try_acquire_owned().ok();
             let mut slots = vec![first];
             slots.extend(std::iter::from_fn(more).take(session.getters.len() - 1));
-            let deliveries = lanes.next(slots.len(), stopped).await?;
+            let deliveries = pollers.next(slots.len(), stopped).await?;
             if deliveries.is_empty() {
                 break;
             }
             for ((delivery, source), slot) in deliveries.into_iter().zip(slots) {
-                let receipt = self.receipt(session, &delivery, source, Some(slot));
+                let ack_handle = self.ack_handle(session, &delivery, source, Some(slot));
                 // Never full, since every entry holds a slot; closed means that the queue was
-                // dropped, and the receipt's end returns the job.
-                let _ = self.deliveries.send((delivery, receipt)).await;
+                // dropped, and the ack_handle's end returns the job.
+                let _ = self.deliveries.send((delivery, ack_handle)).await;
             }
         }
-        self.clear(session, &mut lanes).await
+        self.clear(session, &mut pollers).await
     }
 
     /// Holds out no hands any more, and returns what they hold for somebody who has a slot.
-    async fn clear(&self, session: &Arc<Session>, lanes: &mut Lanes<'_>) -> Result<(), Failure> {
-        lanes.withdraw_all().await?;
-        for (delivery, source) in lanes.held() {
-            let receipt = self.receipt(session, &delivery, source, None);
+    async fn clear(
+        &self,
+        session: &Arc<Session>,
+        pollers: &mut Pollers<'_>,
+    ) -> Result<(), Failure> {
+        pollers.unsubscribe_all().await?;
+        for (delivery, source) in pollers.held() {
+            let ack_handle = self.ack_handle(session, &delivery, source, None);
             // If this doesn't reach the broker, the end of the connection does.
-            let _ = Box::new(receipt).requeue(Vec::new()).await;
+            let _ = Box::new(ack_handle).requeue(Vec::new()).await;
         }
         Ok(())
     }
@@ -175,7 +179,7 @@ impl Supervisor {
         topology.declare(&self.broker, &connection).await?;
         let channel =
             self.broker.with_timeout("open a channel", connection.create_channel()).await?;
-        let looker =
+        let prober =
             self.broker.with_timeout("open a channel", connection.create_channel()).await?;
         let mut getters = Vec::new();
         for _ in 0..self.config.slots.min(MAX_GETTERS) {
@@ -183,19 +187,19 @@ impl Supervisor {
                 self.broker.with_timeout("open a channel", connection.create_channel()).await?,
             );
         }
-        Ok(Session { connection, channel, looker, getters })
+        Ok(Session { connection, channel, prober, getters })
     }
 
-    fn receipt(
+    fn ack_handle(
         &self,
         session: &Arc<Session>,
         delivery: &Delivery,
         source: Arc<Source>,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> AmqpReceipt {
+    ) -> AmqpAckHandle {
         let id = delivery.properties.message_id().as_ref();
         let headers = expiry::headers(&delivery.properties, Timestamp::now());
-        AmqpReceipt {
+        AmqpAckHandle {
             acker: delivery.acker.clone(),
             id: id.map(ToString::to_string).unwrap_or_default(),
             headers,
@@ -208,7 +212,7 @@ impl Supervisor {
         }
     }
 
-    fn set(&self, reachable: Reachable) {
+    fn set(&self, reachable: BrokerStatus) {
         *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) = reachable;
     }
 }

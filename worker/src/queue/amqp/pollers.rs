@@ -1,14 +1,14 @@
 //! The queues of one worker, and how the next job is had from them.
 //!
-//! A lane asks its queue for jobs (`basic.get`), for several at a time while there are some: each
-//! question takes the broker a few milliseconds. If all are empty, every lane holds out a *hand*: a
+//! A poller asks its queue for jobs (`basic.get`), for several at a time while there are some: each
+//! question takes the broker a few milliseconds. If all are empty, every poller holds out a *hand*: a
 //! consumer with a prefetch of one, so that the next job comes by itself. A hand that was given a
 //! job is withdrawn before anything else is asked, because settling that job would fill it again;
 //! and all are withdrawn once the worker has no slot left, because a job in the hand of a busy
 //! worker is a job kept from an idle one.
 //!
 //! Most of the tenants' queues are empty most of the time, and asking each of them before every
-//! job would cost more than the job. So a lane of theirs that was empty for a while is *cold*: the
+//! job would cost more than the job. So a poller of theirs that was empty for a while is *cold*: the
 //! worker looks at the lengths of all cold ones at once, a few times a second, and holds hands out
 //! over them when it has been idle for a moment.
 
@@ -38,38 +38,38 @@ use tokio::{
 
 use super::{
     AmqpConfig,
-    lane::{Hand, Lane, Source},
-    quarantine::Failure,
+    circuit_breaker::Failure,
+    poller::{Poller, Source, Subscription},
+    scheduler::Scheduler,
     supervisor::{MAX_GETTERS, Session},
-    turns::Turns,
 };
 
-/// How long a worker is without a job before it holds hands out over cold lanes too.
+/// How long a worker is without a job before it holds hands out over cold pollers too.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often cold lanes are looked at: less and less often while they stay empty.
-const SHORTEST_LOOK: Duration = Duration::from_millis(100);
-const LONGEST_LOOK: Duration = Duration::from_millis(500);
+/// How often cold pollers are looked at: less and less often while they stay empty.
+const SHORTEST_PROBE_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
 
-pub(super) struct Lanes<'a> {
+pub(super) struct Pollers<'a> {
     broker: &'a Broker,
     session: &'a Session,
-    lanes: Vec<Lane>,
-    turns: Turns,
+    pollers: Vec<Poller>,
+    scheduler: Scheduler,
     /// The queues that are left alone.
     stuck: watch::Receiver<BTreeSet<String>>,
     /// When the last job was had.
     busy_at: Instant,
-    look_at: Instant,
-    look_pause: Duration,
-    /// A look at the cold lanes that is under way.
-    looking: Option<BoxFuture<'a, Result<Vec<usize>, Failure>>>,
+    probe_at: Instant,
+    probe_pause: Duration,
+    /// A look at the cold pollers that is under way.
+    probing: Option<BoxFuture<'a, Result<Vec<usize>, Failure>>>,
 }
 
 /// A delivery, and where it came from.
 pub(super) type Taken = (Delivery, Arc<Source>);
 
-impl<'a> Lanes<'a> {
-    /// The lanes of `session`, none of which holds a hand out yet.
+impl<'a> Pollers<'a> {
+    /// The pollers of `session`, none of which holds a hand out yet.
     pub(super) async fn open(
         broker: &'a Broker,
         session: &'a Session,
@@ -79,32 +79,32 @@ impl<'a> Lanes<'a> {
         // For each consumer that follows. Quorum queues know no limit for a whole channel.
         let prefetch = session.channel.basic_qos(1, BasicQosOptions { global: false });
         broker.with_timeout("limit the prefetch", prefetch).await?;
-        let (mut lanes, mut priorities) = (Vec::new(), Vec::new());
+        let (mut pollers, mut priorities) = (Vec::new(), Vec::new());
         for (priority, queue, tenants) in queues(config) {
-            lanes.push(Lane::to(queue, tenants));
+            pollers.push(Poller::to(queue, tenants));
             priorities.push(priority);
         }
         let now = Instant::now();
-        let mut lanes = Self {
+        let mut pollers = Self {
             broker,
             session,
-            lanes,
-            turns: Turns::new(priorities),
+            pollers,
+            scheduler: Scheduler::new(priorities),
             stuck,
             busy_at: now,
-            look_at: now,
-            look_pause: SHORTEST_LOOK,
-            looking: None,
+            probe_at: now,
+            probe_pause: SHORTEST_PROBE_PAUSE,
+            probing: None,
         };
-        lanes.leave_alone();
-        Ok(lanes)
+        pollers.exclude_stuck();
+        Ok(pollers)
     }
 
     /// Leaves those alone that are stuck now, and no others.
-    fn leave_alone(&mut self) {
+    fn exclude_stuck(&mut self) {
         let stuck = self.stuck.borrow_and_update();
-        for lane in &mut self.lanes {
-            lane.stuck = stuck.contains(&lane.source.queue);
+        for poller in &mut self.pollers {
+            poller.stuck = stuck.contains(&poller.source.queue);
         }
     }
 
@@ -115,58 +115,61 @@ impl<'a> Lanes<'a> {
         most: usize,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<Vec<Taken>, Failure> {
-        self.withdraw(|lane, now| matches!(lane.hand, Hand::Full(_)) || lane.rests(now).is_some())
-            .await?;
+        self.unsubscribe(|poller, now| {
+            matches!(poller.subscription, Subscription::Delivered(_))
+                || poller.backs_off_until(now).is_some()
+        })
+        .await?;
         loop {
             if self.stuck.has_changed().unwrap_or(false) {
-                self.leave_alone();
+                self.exclude_stuck();
             }
-            self.look()?;
+            self.probe_depths()?;
             let now = Instant::now();
-            for (index, share) in self.turns.order(|index| self.lanes[index].is_asked(now)) {
+            for (index, share) in self.scheduler.order(|index| self.pollers[index].is_asked(now)) {
                 let deliveries = self.take(index, share.min(most)).await?;
                 if !deliveries.is_empty() {
-                    deliveries.iter().for_each(|_| self.turns.took(index));
-                    let lane = &mut self.lanes[index];
+                    deliveries.iter().for_each(|_| self.scheduler.took(index));
+                    let poller = &mut self.pollers[index];
                     self.busy_at = Instant::now();
-                    lane.warm(self.busy_at);
-                    let source = || lane.source.clone();
+                    poller.mark_active(self.busy_at);
+                    let source = || poller.source.clone();
                     return Ok(deliveries.into_iter().map(|given| (given, source())).collect());
                 }
             }
             // A new hand may have been given something already, so each is looked at once more.
-            if !self.reach_out().await? && !self.given(stopped).await? {
+            if !self.subscribe_all().await? && !self.given(stopped).await? {
                 return Ok(Vec::new());
             }
         }
     }
 
     /// Withdraws all hands. What they were given meanwhile is [`held`](Self::held).
-    pub(super) async fn withdraw_all(&mut self) -> Result<(), Failure> {
-        self.withdraw(|_, _| true).await
+    pub(super) async fn unsubscribe_all(&mut self) -> Result<(), Failure> {
+        self.unsubscribe(|_, _| true).await
     }
 
     /// What is held and nobody has asked for.
     pub(super) fn held(&mut self) -> Vec<Taken> {
-        let held = |lane: &mut Lane| Some((lane.held.take()?, lane.source.clone()));
-        self.lanes.iter_mut().filter_map(held).collect()
+        let held = |poller: &mut Poller| Some((poller.held.take()?, poller.source.clone()));
+        self.pollers.iter_mut().filter_map(held).collect()
     }
 
-    /// Jobs from this lane, `most` of them at most, if there are any now.
+    /// Jobs from this poller, `most` of them at most, if there are any now.
     async fn take(&mut self, index: usize, most: usize) -> Result<Vec<Delivery>, Failure> {
-        let lane = &mut self.lanes[index];
-        let queue = lane.source.queue.as_str();
-        if let Some(delivery) = lane.held.take() {
+        let poller = &mut self.pollers[index];
+        let queue = poller.source.queue.as_str();
+        if let Some(delivery) = poller.held.take() {
             return Ok(vec![delivery]);
         }
-        if let Hand::Out(consumer) = &mut lane.hand {
+        if let Subscription::Open(consumer) = &mut poller.subscription {
             // An empty hand held out means an empty queue, without asking.
             let Some(given) = consumer.next().now_or_never() else { return Ok(Vec::new()) };
             let delivery = delivered(self.broker, queue, given)?;
-            lane.hand = Hand::Full(consumer.clone());
+            poller.subscription = Subscription::Delivered(consumer.clone());
             return Ok(vec![delivery]);
         }
-        let count = most.min(lane.questions);
+        let count = most.min(poller.questions);
         let answers = join_all(self.session.getters.iter().take(count).map(|getter| {
             let get = getter.basic_get(queue.into(), BasicGetOptions::default());
             answer(self.broker, "ask", queue, get)
@@ -177,106 +180,117 @@ impl<'a> Lanes<'a> {
             deliveries.extend(answer?.map(|message| message.delivery));
         }
         let all_hit = deliveries.len() >= count;
-        lane.questions = if all_hit { (lane.questions * 2).min(MAX_GETTERS) } else { 1 };
+        poller.questions = if all_hit { (poller.questions * 2).min(MAX_GETTERS) } else { 1 };
         Ok(deliveries)
     }
 
-    /// Finds out which of the cold lanes have jobs, if it is time to, and doesn't wait for the
+    /// Finds out which of the cold pollers have jobs, if it is time to, and doesn't wait for the
     /// answers: nobody is to be kept from his job by empty queues.
-    fn look(&mut self) -> Result<(), Failure> {
+    fn probe_depths(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
-        if self.looking.is_none() && now >= self.look_at {
-            let cold = self.lanes.iter().enumerate().filter(|(_, lane)| lane.is_cold(now));
-            let cold: Vec<_> = cold.map(|(index, lane)| (index, lane.source.clone())).collect();
-            self.looking = Some(filled(self.broker, self.session, cold).boxed());
+        if self.probing.is_none() && now >= self.probe_at {
+            let idle_pollers =
+                self.pollers.iter().enumerate().filter(|(_, poller)| poller.is_idle(now));
+            let idle_pollers: Vec<_> =
+                idle_pollers.map(|(index, poller)| (index, poller.source.clone())).collect();
+            self.probing = Some(filled(self.broker, self.session, idle_pollers).boxed());
         }
-        let answers = self.looking.as_mut().and_then(|looking| looking.now_or_never());
+        let answers = self.probing.as_mut().and_then(|probing| probing.now_or_never());
         if let Some(filled) = answers {
             self.found(filled?);
         }
         Ok(())
     }
 
-    /// These lanes have jobs.
+    /// These pollers have jobs.
     fn found(&mut self, filled: Vec<usize>) {
         let now = Instant::now();
-        self.looking = None;
-        self.look_pause = match filled.is_empty() {
-            true => (self.look_pause * 2).min(LONGEST_LOOK),
-            false => SHORTEST_LOOK,
+        self.probing = None;
+        self.probe_pause = match filled.is_empty() {
+            true => (self.probe_pause * 2).min(LONGEST_PROBE_PAUSE),
+            false => SHORTEST_PROBE_PAUSE,
         };
-        self.look_at = now + self.look_pause;
-        filled.into_iter().for_each(|index| self.lanes[index].warm(now));
+        self.probe_at = now + self.probe_pause;
+        filled.into_iter().for_each(|index| self.pollers[index].mark_active(now));
     }
 
     /// Holds out the hands that are worth it, and says whether those were any.
-    async fn reach_out(&mut self) -> Result<bool, Failure> {
+    async fn subscribe_all(&mut self) -> Result<bool, Failure> {
         let now = Instant::now();
         let idle = self.busy_at + IDLE <= now;
-        let empty = self.lanes.iter_mut().filter(|lane| {
-            let worth_it = idle || lane.is_warm(now);
-            matches!(lane.hand, Hand::In) && lane.is_served(now) && worth_it
+        let empty = self.pollers.iter_mut().filter(|poller| {
+            let worth_it = idle || poller.is_active(now);
+            matches!(poller.subscription, Subscription::None) && poller.is_served(now) && worth_it
         });
-        let reached = join_all(empty.map(async |lane| {
-            let queue = lane.source.queue.as_str();
+        let subscribed = join_all(empty.map(async |poller| {
+            let queue = poller.source.queue.as_str();
             let consume = self.session.channel.basic_consume(
                 queue.into(),
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );
-            lane.hand = Hand::Out(answer(self.broker, "consume from", queue, consume).await?);
+            poller.subscription =
+                Subscription::Open(answer(self.broker, "consume from", queue, consume).await?);
             Ok::<_, Failure>(())
         }))
         .await;
-        let count = reached.len();
-        first_failure(reached)?;
+        let count = subscribed.len();
+        first_failure(subscribed)?;
         Ok(count > 0)
     }
 
-    async fn withdraw(&mut self, which: impl Fn(&Lane, Instant) -> bool) -> Result<(), Failure> {
+    async fn unsubscribe(
+        &mut self,
+        which: impl Fn(&Poller, Instant) -> bool,
+    ) -> Result<(), Failure> {
         let now = Instant::now();
-        let out = self.lanes.iter_mut().filter(|lane| which(lane, now));
-        let withdrawn = join_all(out.map(async |lane| {
-            let mut consumer = match std::mem::replace(&mut lane.hand, Hand::In) {
-                Hand::In => return Ok(()),
-                Hand::Out(consumer) | Hand::Full(consumer) => consumer,
+        let out = self.pollers.iter_mut().filter(|poller| which(poller, now));
+        let unsubscribed = join_all(out.map(async |poller| {
+            let mut consumer = match std::mem::replace(&mut poller.subscription, Subscription::None)
+            {
+                Subscription::None => return Ok(()),
+                Subscription::Open(consumer) | Subscription::Delivered(consumer) => consumer,
             };
-            let queue = lane.source.queue.as_str();
+            let queue = poller.source.queue.as_str();
             // With the broker's word for it: a delivery that crosses an unconfirmed cancel finds no
             // consumer, is dropped by the library, and stays unsettled for ever.
             let cancel = BasicCancelOptions { nowait: false };
             let cancel = self.session.channel.basic_cancel(consumer.tag(), cancel);
             answer(self.broker, "stop consuming from", queue, cancel).await?;
             while let Some(given) = consumer.next().await {
-                lane.held = Some(delivered(self.broker, queue, Some(given))?);
+                poller.held = Some(delivered(self.broker, queue, Some(given))?);
             }
             Ok(())
         }))
         .await;
-        first_failure(withdrawn).map(drop)
+        first_failure(unsubscribed).map(drop)
     }
 
     /// Waits until a hand is given a job, and holds that, or until there is something else to do.
     /// `false` once the worker was stopped.
     async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Failure> {
         let now = Instant::now();
-        let rested = self.lanes.iter().filter_map(|lane| lane.rests(now)).min();
-        let looks = self.looking.is_none() && self.lanes.iter().any(|lane| lane.is_cold(now));
-        let look = looks.then_some(self.look_at.min(self.busy_at + IDLE));
-        let until = [rested, look].into_iter().flatten().min();
-        let hands = self.lanes.iter_mut().enumerate().filter_map(|(index, lane)| {
-            let Hand::Out(consumer) = &mut lane.hand else { return None };
+        let backed_off = self.pollers.iter().filter_map(|poller| poller.backs_off_until(now)).min();
+        let looks = self.probing.is_none() && self.pollers.iter().any(|poller| poller.is_idle(now));
+        let look = looks.then_some(self.probe_at.min(self.busy_at + IDLE));
+        let until = [backed_off, look].into_iter().flatten().min();
+        let subscriptions = self.pollers.iter_mut().enumerate().filter_map(|(index, poller)| {
+            let Subscription::Open(consumer) = &mut poller.subscription else { return None };
             Some(consumer.next().map(move |given| (index, given)).boxed())
         });
-        let hands: Vec<_> = hands.collect();
+        let subscriptions: Vec<_> = subscriptions.collect();
         let given = async {
             // All may be resting, and then there is no hand.
-            if hands.is_empty() { std::future::pending().await } else { select_all(hands).await.0 }
+            if subscriptions.is_empty() {
+                std::future::pending().await
+            } else {
+                select_all(subscriptions).await.0
+            }
         };
-        let looking = async {
-            match &mut self.looking {
-                Some(looking) => looking.await,
+        let probing = async {
+            match &mut self.probing {
+                Some(probing) => probing.await,
                 None => std::future::pending().await,
             }
         };
@@ -284,19 +298,19 @@ impl<'a> Lanes<'a> {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(false),
             () = alarm(until) => return Ok(true),
             _ = self.stuck.changed() => {
-                self.leave_alone();
+                self.exclude_stuck();
                 return Ok(true);
             }
-            filled = looking => {
+            filled = probing => {
                 self.found(filled?);
                 return Ok(true);
             }
             given = given => given,
         };
-        let lane = &mut self.lanes[index];
-        lane.held = Some(delivered(self.broker, &lane.source.queue, given)?);
-        if let Hand::Out(consumer) = &lane.hand {
-            lane.hand = Hand::Full(consumer.clone());
+        let poller = &mut self.pollers[index];
+        poller.held = Some(delivered(self.broker, &poller.source.queue, given)?);
+        if let Subscription::Open(consumer) = &poller.subscription {
+            poller.subscription = Subscription::Delivered(consumer.clone());
         }
         Ok(true)
     }
@@ -332,16 +346,16 @@ fn first_failure<T>(answers: Vec<Result<T, Failure>>) -> Result<Vec<T>, Failure>
     answers.into_iter().collect()
 }
 
-/// Which of these lanes have jobs.
+/// Which of these pollers have jobs.
 async fn filled(
     broker: &Broker,
     session: &Session,
-    lanes: Vec<(usize, Arc<Source>)>,
+    pollers: Vec<(usize, Arc<Source>)>,
 ) -> Result<Vec<usize>, Failure> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-    let answers = join_all(lanes.iter().map(async |(index, source)| {
+    let answers = join_all(pollers.iter().map(async |(index, source)| {
         let queue = source.queue.as_str();
-        let asked = session.looker.queue_declare(queue.into(), passive, FieldTable::default());
+        let asked = session.prober.queue_declare(queue.into(), passive, FieldTable::default());
         let length = answer(broker, "look at", queue, asked).await?.message_count();
         Ok((length > 0).then_some(*index))
     }))

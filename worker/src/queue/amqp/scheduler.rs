@@ -7,15 +7,15 @@ use sandfleet_common::Priority;
 const STREAK: usize = 7;
 
 /// Interactive before batch, but not for ever; within a priority, each queue in turn.
-pub(super) struct Turns {
+pub(super) struct Scheduler {
     priorities: Vec<Priority>,
     streak: usize,
     /// Which queue of each priority was taken from last: interactive, batch.
     last: [usize; 2],
 }
 
-impl Turns {
-    /// Turns among queues of these priorities.
+impl Scheduler {
+    /// Scheduler among queues of these priorities.
     pub(super) fn new(priorities: Vec<Priority>) -> Self {
         // So that the first queue is the first to be asked.
         let last = [priorities.len(); 2];
@@ -71,11 +71,11 @@ mod tests {
     use Priority::{Batch, Interactive};
 
     /// Takes `count` jobs where every queue always has one.
-    fn take(turns: &mut Turns, count: usize) -> Vec<usize> {
+    fn take(scheduler: &mut Scheduler, count: usize) -> Vec<usize> {
         (0..count)
             .map(|_| {
-                let (index, _) = turns.order(|_| true)[0];
-                turns.took(index);
+                let (index, _) = scheduler.order(|_| true)[0];
+                scheduler.took(index);
                 index
             })
             .collect()
@@ -83,19 +83,19 @@ mod tests {
 
     #[test]
     fn batch_gets_every_eighth_turn_when_both_have_jobs() {
-        let taken = take(&mut Turns::new(vec![Interactive, Batch]), 800);
+        let taken = take(&mut Scheduler::new(vec![Interactive, Batch]), 800);
         assert_eq!(taken.iter().filter(|index| **index == 1).count(), 100);
         assert_eq!(taken[..8], [0, 0, 0, 0, 0, 0, 0, 1]);
     }
 
     #[test]
     fn taking_several_at_a_time_changes_no_share() {
-        let mut turns = Turns::new(vec![Interactive, Batch]);
+        let mut scheduler = Scheduler::new(vec![Interactive, Batch]);
         let mut taken = [0, 0];
         while taken[0] + taken[1] < 800 {
-            let (index, most) = turns.order(|_| true)[0];
+            let (index, most) = scheduler.order(|_| true)[0];
             for _ in 0..most.min(5) {
-                turns.took(index);
+                scheduler.took(index);
                 taken[index] += 1;
             }
         }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn queues_of_one_priority_share_evenly() {
-        let taken = take(&mut Turns::new(vec![Interactive, Batch, Interactive, Batch]), 800);
+        let taken = take(&mut Scheduler::new(vec![Interactive, Batch, Interactive, Batch]), 800);
         for index in 0..4 {
             let share = taken.iter().filter(|taken| **taken == index).count();
             let fair = if index % 2 == 0 { 350 } else { 50 };
@@ -114,25 +114,25 @@ mod tests {
 
     #[test]
     fn a_queue_that_comes_and_goes_has_its_turn_at_once() {
-        let mut turns = Turns::new(vec![Interactive; 5]);
-        let flooded = |turns: &mut Turns, asked: &[usize]| {
-            let (index, _) = turns.order(|index| asked.contains(&index))[0];
-            turns.took(index);
+        let mut scheduler = Scheduler::new(vec![Interactive; 5]);
+        let flooded = |scheduler: &mut Scheduler, asked: &[usize]| {
+            let (index, _) = scheduler.order(|index| asked.contains(&index))[0];
+            scheduler.took(index);
             index
         };
         for newcomer in [1, 2, 3, 4, 1] {
-            assert_eq!(flooded(&mut turns, &[0]), 0);
-            assert_eq!(flooded(&mut turns, &[0, newcomer]), newcomer);
+            assert_eq!(flooded(&mut scheduler, &[0]), 0);
+            assert_eq!(flooded(&mut scheduler, &[0, newcomer]), newcomer);
         }
     }
 
     #[test]
     fn an_empty_batch_queue_costs_one_question_in_eight() {
-        let mut turns = Turns::new(vec![Interactive, Batch]);
+        let mut scheduler = Scheduler::new(vec![Interactive, Batch]);
         let asked_in_vain = (0..80)
             .filter(|_| {
-                let (first, _) = turns.order(|_| true)[0];
-                turns.took(0);
+                let (first, _) = scheduler.order(|_| true)[0];
+                scheduler.took(0);
                 first == 1
             })
             .count();

@@ -14,10 +14,10 @@ use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
 use super::{
     super::later,
-    Receipt,
+    AckHandle,
     backoff::{self, jittered},
     dead_letters::QUEUE_HEADER,
-    lane::Source,
+    poller::Source,
     supervisor::{Session, why},
 };
 
@@ -41,7 +41,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
 
-pub(super) struct AmqpReceipt {
+pub(super) struct AmqpAckHandle {
     pub(super) acker: Acker,
     /// The message's id, as the producer set it.
     pub(super) id: String,
@@ -57,7 +57,7 @@ pub(super) struct AmqpReceipt {
     pub(super) _slot: Option<OwnedSemaphorePermit>,
 }
 
-impl AmqpReceipt {
+impl AmqpAckHandle {
     /// Whether the channel it came over still stands.
     pub(super) fn is_settleable(&self) -> bool {
         self.acker.usable()
@@ -120,7 +120,7 @@ pub(super) async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> 
 }
 
 #[async_trait]
-impl Receipt for AmqpReceipt {
+impl AckHandle for AmqpAckHandle {
     async fn ack(self: Box<Self>, _body: Vec<u8>) -> Result<(), String> {
         sent(self.acker.ack(BasicAckOptions::default())).await
     }
@@ -147,7 +147,7 @@ impl Receipt for AmqpReceipt {
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        self.source.rest();
+        self.source.back_off();
         // To the end of its queue as a new message: returned, it would be the first again, and
         // only so many returns are granted to it.
         let queue = self.source.queue.clone();
@@ -156,7 +156,7 @@ impl Receipt for AmqpReceipt {
     }
 }
 
-impl Drop for AmqpReceipt {
+impl Drop for AmqpAckHandle {
     fn drop(&mut self) {
         if self.acker.usable() {
             let (acker, session) = (self.acker.clone(), self.session.clone());

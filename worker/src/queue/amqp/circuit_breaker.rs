@@ -42,7 +42,7 @@ impl From<Error> for Failure {
     }
 }
 
-pub(super) struct Quarantine {
+pub(super) struct CircuitBreaker {
     broker: Broker,
     stuck: watch::Sender<BTreeSet<String>>,
     /// How long the first pause was, the last time, and when that was.
@@ -50,7 +50,7 @@ pub(super) struct Quarantine {
     probes: JoinSet<()>,
 }
 
-impl Quarantine {
+impl CircuitBreaker {
     /// One where no queue is.
     pub(super) fn new(broker: Broker) -> Self {
         let stuck = watch::Sender::default();

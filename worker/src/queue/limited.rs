@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use super::{Delivery, Queue};
 
 /// Gives a worker its deliveries, until it has had as many as it may.
-pub struct CountedQueue {
+pub struct LimitedQueue {
     queue: Arc<dyn Queue>,
     left: AtomicU64,
     used_up: watch::Sender<bool>,
 }
 
-impl CountedQueue {
+impl LimitedQueue {
     /// `queue`, for `most` deliveries.
     pub fn new(queue: Arc<dyn Queue>, most: u64) -> Self {
         Self { queue, left: AtomicU64::new(most), used_up: watch::Sender::new(most == 0) }
@@ -31,7 +31,7 @@ impl CountedQueue {
 }
 
 #[async_trait]
-impl Queue for CountedQueue {
+impl Queue for LimitedQueue {
     async fn next(&self) -> Option<Delivery> {
         let delivery = tokio::select! {
             // In this order: when both are ready, nothing more is taken.
@@ -76,7 +76,7 @@ mod tests {
     async fn the_last_delivery_is_the_last() {
         let memory = MemoryQueue::new();
         (0..5u8).for_each(|n| memory.push(vec![n]));
-        let queue = CountedQueue::new(Arc::new(memory.clone()), 3);
+        let queue = LimitedQueue::new(Arc::new(memory.clone()), 3);
         for n in 0..3 {
             let delivery = queue.next().await.expect("one more");
             assert_eq!(delivery.body, [n]);

@@ -35,7 +35,7 @@ use crate::{
         self_test,
     },
     shutdown::Shutdown,
-    store::{Places, RedisConfig, RedisStore, Store},
+    store::{RedisConfig, RedisStore, Store, TenantLimiter},
 };
 
 /// What a worker logs once it takes jobs; tests wait for it.
@@ -262,8 +262,8 @@ pub async fn work(
     let isolation = sandbox.description().isolation;
     let redis = redis_config(settings);
     let lease = Duration::from_millis(settings.worker.lease_ms);
-    let places = (settings.jobs.tenant_places > 0)
-        .then(|| Places::connect(&redis, settings.jobs.tenant_places, lease))
+    let tenant_limiter = (settings.jobs.tenant_places > 0)
+        .then(|| TenantLimiter::connect(&redis, settings.jobs.tenant_places, lease))
         .transpose()
         .map_err(|error| unavailable(&error))?;
     let redis = Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);
@@ -321,7 +321,7 @@ pub async fn work(
         queue: Arc::clone(&queue),
         store,
         sandbox: Arc::clone(&sandbox),
-        places,
+        tenant_limiter,
         peers,
         hooks,
         admission: admission(settings, isolation),

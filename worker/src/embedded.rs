@@ -41,7 +41,7 @@ impl Embedded {
             ..app::pipeline_config(settings)
         };
         let pipeline = Pipeline {
-            places: None,
+            tenant_limiter: None,
             peers: None,
             queue: Arc::new(queue.clone()),
             store: Arc::new(store.clone()),

@@ -32,7 +32,10 @@ use crate::{
     },
     sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
     shutdown::Shutdown,
-    store::{Alarm, Claim, Claimed, Committed, Place, Places, Purpose, Renewed, Store},
+    store::{
+        CancelNotice, Claim, Claimed, Committed, Purpose, Renewed, Store, TenantLimiter,
+        TenantPermit,
+    },
 };
 
 pub(crate) use turn_away::{malformed, twin};
@@ -49,7 +52,7 @@ pub struct Pipeline {
     /// Who watches.
     pub hooks: Arc<dyn Hooks>,
     /// How many jobs of a tenant run at a time, if that is limited.
-    pub places: Option<Places>,
+    pub tenant_limiter: Option<TenantLimiter>,
     /// The other workers, if there may be any.
     pub peers: Option<Peers>,
     /// What may run.
@@ -83,7 +86,7 @@ pub struct PipelineConfig {
 enum TenantSlot {
     /// Nobody counts.
     Free,
-    Taken(Place),
+    Taken(TenantPermit),
     Full,
     /// The worker stopped before that was known.
     Stopped,
@@ -149,7 +152,7 @@ impl Pipeline {
             TenantSlot::Stopped => return Settlement::Requeue,
         };
         // Listening from before the claim: who calls the job off from then on is heard.
-        let alarms = self.store.alarms();
+        let cancellations = self.store.cancellations();
         let Some((claimed, _permit)) = self.claim(&job.job_id, &mut claim).await else {
             return Settlement::Requeue;
         };
@@ -186,7 +189,7 @@ impl Pipeline {
         self.hooks.started(&job.job_id, &job.language);
         let begun = Instant::now();
         let output_stream = job.stream.then(|| OutputStream::of(&self.store, &plan, owner));
-        let ended = self.run(&plan, owner, alarms, output_stream.as_ref()).await;
+        let ended = self.run(&plan, owner, cancellations, output_stream.as_ref()).await;
         if let Some(output_stream) = output_stream {
             output_stream.finish().await;
         }
@@ -234,10 +237,10 @@ impl Pipeline {
 
     /// Takes one of the tenant's places, however long the store is away.
     async fn enter(&self, job: &Job, owner: &str) -> TenantSlot {
-        let (Some(places), Some(tenant)) = (&self.places, &job.tenant) else {
+        let (Some(tenant_limiter), Some(tenant)) = (&self.tenant_limiter, &job.tenant) else {
             return TenantSlot::Free;
         };
-        match self.retry_until_ok(|| places.enter(tenant, owner)).await {
+        match self.retry_until_ok(|| tenant_limiter.enter(tenant, owner)).await {
             Some(Some(place)) => TenantSlot::Taken(place),
             Some(None) => TenantSlot::Full,
             None => TenantSlot::Stopped,
@@ -279,7 +282,7 @@ impl Pipeline {
         &self,
         plan: &Plan,
         owner: &str,
-        alarms: broadcast::Receiver<Alarm>,
+        cancellations: broadcast::Receiver<CancelNotice>,
         output_stream: Option<&OutputStream>,
     ) -> RunEnd {
         let watcher = |stream, bytes: &[u8]| {
@@ -296,7 +299,7 @@ impl Pipeline {
             },
             () = self.shutdown.aborted() => RunEnd::Stopped,
             // Beside the program and not in its way: a slow store must not stop its output.
-            by = self.keep_lease(&plan.job_id, owner, alarms) => RunEnd::Cancelled { by },
+            by = self.keep_lease(&plan.job_id, owner, cancellations) => RunEnd::Cancelled { by },
         }
     }
 
@@ -306,12 +309,12 @@ impl Pipeline {
         &self,
         job: &JobId,
         owner: &str,
-        mut alarms: broadcast::Receiver<Alarm>,
+        mut cancellations: broadcast::Receiver<CancelNotice>,
     ) -> String {
         loop {
             tokio::select! {
                 () = sleep(self.config.lease / 3) => {}
-                () = cancel_requested(job, &mut alarms) => {}
+                () = cancel_requested(job, &mut cancellations) => {}
             }
             match self.store.renew(job, owner, self.config.lease).await {
                 Ok(Renewed::GoOn) => {}
@@ -386,10 +389,10 @@ enum RunEnd {
 }
 
 /// Waits until `job` may have been called off.
-async fn cancel_requested(job: &JobId, alarms: &mut broadcast::Receiver<Alarm>) {
+async fn cancel_requested(job: &JobId, cancellations: &mut broadcast::Receiver<CancelNotice>) {
     loop {
-        match alarms.recv().await {
-            Ok(Alarm::Job(other)) if other != *job => {}
+        match cancellations.recv().await {
+            Ok(CancelNotice::Job(other)) if other != *job => {}
             Ok(_) | Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => return std::future::pending().await,
         }

@@ -120,7 +120,7 @@ impl Mixed {
             store,
             sandbox: Arc::clone(&self.sandbox),
             hooks: self.put_off.clone(),
-            places: None,
+            tenant_limiter: None,
             admission: Admission {
                 max_job_bytes,
                 catalogue: catalogue(languages),

@@ -3,7 +3,7 @@
 use sandfleet_common::{JobId, JobState, Status};
 use sandfleet_sdk::Cancellation;
 use sandfleet_tests::{Pair, eventually, result, soon};
-use sandfleet_worker::store::{Alarm, Claim, Claimed, Renewed};
+use sandfleet_worker::store::{CancelNotice, Claim, Claimed, Renewed};
 
 use crate::state::submitted;
 use crate::{LONG, SHORT, attempt, claim};
@@ -24,7 +24,7 @@ pub(crate) async fn a_waiting_job_that_is_cancelled_has_its_result_at_once(pair:
 
 pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_renewal(pair: Pair) {
     let (job, other) = (submitted(&pair).await.job_id, submitted(&pair).await.job_id);
-    let mut alarms = pair.store.alarms();
+    let mut alarms = pair.store.cancellations();
     for id in [&job, &other] {
         attempt(&pair, id, &claim("a")).await;
     }
@@ -32,7 +32,7 @@ pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_r
     assert_eq!(told, Cancellation::Requested);
     // Either it was heard, or the subscription stands only now, which says to look.
     let heard = soon("an alarm", alarms.recv()).await.expect("it goes on");
-    assert!(heard == Alarm::Job(job.clone()) || heard == Alarm::Any, "{heard:?}");
+    assert!(heard == CancelNotice::Job(job.clone()) || heard == CancelNotice::Any, "{heard:?}");
     let renewed = pair.store.renew(&job, "a", LONG).await.expect("renewed");
     assert_eq!(renewed, Renewed::Cancelled { by: "somebody".into() });
     assert_eq!(pair.store.renew(&other, "a", LONG).await.expect("renewed"), Renewed::GoOn);

@@ -9,7 +9,7 @@ use super::{Finding, State};
 use crate::{
     app,
     config::Settings,
-    store::{RedisStore, ServerFacts, Store},
+    store::{RedisStore, ServerInfo, Store},
 };
 
 const SERVICES: &str = "services";
@@ -55,7 +55,7 @@ pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn version(facts: &ServerFacts) -> Finding {
+fn version(facts: &ServerInfo) -> Finding {
     let detail = format!("Redis {}", facts.version);
     if facts.is_new_enough() {
         return Finding::ok(SERVICES, "store version", detail);
@@ -65,7 +65,7 @@ fn version(facts: &ServerFacts) -> Finding {
 }
 
 /// What a crash of the server would cost. The worker works with all of them.
-fn persistence(facts: &ServerFacts) -> Finding {
+fn persistence(facts: &ServerInfo) -> Finding {
     let name = "store persistence";
     let fix = "set `appendonly yes` and `appendfsync always` in redis.conf, so that a result is on \
                disk before its job is acknowledged";
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_store_that_forgets_is_a_warning_that_says_what_is_lost() {
-        let facts = |append_only, fsync: Option<&str>| ServerFacts {
+        let facts = |append_only, fsync: Option<&str>| ServerInfo {
             version: "7.0.15".into(),
             append_only,
             fsync: fsync.map(str::to_owned),

@@ -46,7 +46,7 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         admission: app::admission(&settings, Isolation::Container),
         sandbox: Arc::new(Fragile::default()),
         hooks: hooks.clone(),
-        places: None,
+        tenant_limiter: None,
         peers: None,
         policy: Policy::strict(),
         config: PipelineConfig { max_attempts: 1, ..app::pipeline_config(&settings) },

@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::{sync::broadcast, time::Instant};
 
 use super::{
-    Alarm, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, Store, StoreError,
-    alarms::BACKLOG,
+    CancelNotice, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, Store, StoreError,
+    cancellations::BACKLOG,
 };
 
 /// How long any job may wait.
@@ -27,7 +27,7 @@ const JOB_TTL: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
-    alarms: broadcast::Sender<Alarm>,
+    cancellations: broadcast::Sender<CancelNotice>,
     /// How long a job is remembered after its end.
     memory: Duration,
 }
@@ -75,7 +75,7 @@ impl MemoryStore {
 
     /// An empty store that knows for so long after a job's end that there was one.
     pub fn remembering(memory: Duration) -> Self {
-        Self { state: Arc::default(), alarms: broadcast::channel(BACKLOG).0, memory }
+        Self { state: Arc::default(), cancellations: broadcast::channel(BACKLOG).0, memory }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -239,7 +239,7 @@ impl Store for MemoryStore {
                 kept.value.cancelled_by.get_or_insert_with(|| by.to_owned());
             }
             // Nobody is there to hear it if its worker is gone.
-            let _ = self.alarms.send(Alarm::Job(job.clone()));
+            let _ = self.cancellations.send(CancelNotice::Job(job.clone()));
             return Ok(Cancellation::Requested);
         }
         let result =
@@ -249,8 +249,8 @@ impl Store for MemoryStore {
         Ok(Cancellation::Cancelled)
     }
 
-    fn alarms(&self) -> broadcast::Receiver<Alarm> {
-        self.alarms.subscribe()
+    fn cancellations(&self) -> broadcast::Receiver<CancelNotice> {
+        self.cancellations.subscribe()
     }
 
     /// Who is in this process has the output from the hooks.

@@ -1,10 +1,10 @@
 //! Where results go.
 
-mod alarms;
+mod cancellations;
 mod memory;
-mod places;
 mod redis;
 mod server;
+mod tenant_limiter;
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use sandfleet_common::{Job, JobId, JobResult, JobState};
 use sandfleet_sdk::{Cancellation, OutputKind};
 use tokio::sync::broadcast;
 
-pub use alarms::Alarm;
+pub use cancellations::CancelNotice;
 pub use memory::MemoryStore;
-pub use places::{Place, Places};
 pub use redis::{RedisConfig, RedisStore};
-pub use server::ServerFacts;
+pub use server::ServerInfo;
+pub use tenant_limiter::{TenantLimiter, TenantPermit};
 
 /// Keeps one result per job and knows who runs what.
 #[async_trait]
@@ -67,7 +67,7 @@ pub trait Store: Send + Sync {
 
     /// Hears when jobs that run are called off. A hint: the mark that [`renew`](Self::renew)
     /// reads is the truth.
-    fn alarms(&self) -> broadcast::Receiver<Alarm>;
+    fn cancellations(&self) -> broadcast::Receiver<CancelNotice>;
 
     /// Adds to what can be followed of the job's output, if `owner` holds it.
     async fn append(&self, job: &JobId, owner: &str, output: &[Output]) -> Result<(), StoreError>;

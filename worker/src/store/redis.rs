@@ -21,9 +21,9 @@ use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 
 use super::{
-    Alarm, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, ServerFacts, Store,
+    CancelNotice, Claim, Claimed, Committed, Output, Purpose, Refused, Renewed, ServerInfo, Store,
     StoreError,
-    alarms::{self, BACKLOG},
+    cancellations::{self, BACKLOG},
     server::policy,
 };
 
@@ -66,7 +66,7 @@ pub struct RedisStore {
     renew: Script,
     release: Script,
     append: Script,
-    alarms: broadcast::Sender<Alarm>,
+    cancellations: broadcast::Sender<CancelNotice>,
     listening: Mutex<Option<AbortHandle>>,
     told_of_unknown_policy: AtomicBool,
 }
@@ -90,7 +90,7 @@ impl RedisStore {
             renew: Script::new(include_str!("lua/renew.lua")),
             release: Script::new(include_str!("lua/release.lua")),
             append: Script::new(include_str!("lua/append.lua")),
-            alarms: broadcast::channel(BACKLOG).0,
+            cancellations: broadcast::channel(BACKLOG).0,
             listening: Mutex::new(None),
             told_of_unknown_policy: AtomicBool::new(false),
         })
@@ -100,8 +100,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// If it doesn't say.
-    pub async fn server(&self) -> Result<ServerFacts, StoreError> {
-        let facts = ServerFacts::ask(&self.link).await;
+    pub async fn server(&self) -> Result<ServerInfo, StoreError> {
+        let facts = ServerInfo::ask(&self.link).await;
         facts.map_err(|error| self.failed("look at the server", "-", &error))
     }
 
@@ -296,13 +296,17 @@ impl Store for RedisStore {
         cancelled.map_err(|error| Self::refused("cancellation", job.as_str(), &error))
     }
 
-    fn alarms(&self) -> broadcast::Receiver<Alarm> {
-        let receiver = self.alarms.subscribe();
+    fn cancellations(&self) -> broadcast::Receiver<CancelNotice> {
+        let receiver = self.cancellations.subscribe();
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         // Only who runs jobs listens.
         listening.get_or_insert_with(|| {
             let channel = names::cancel_channel(&self.prefix);
-            let listen = alarms::listen(self.link.client().clone(), channel, self.alarms.clone());
+            let listen = cancellations::listen(
+                self.link.client().clone(),
+                channel,
+                self.cancellations.clone(),
+            );
             tokio::spawn(listen).abort_handle()
         });
         receiver

@@ -5,7 +5,7 @@ use sandfleet_sdk::RedisLink;
 
 /// What the server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFacts {
+pub struct ServerInfo {
     /// Its version.
     pub version: String,
     /// Whether it writes everything to a log.
@@ -14,7 +14,7 @@ pub struct ServerFacts {
     pub fsync: Option<String>,
 }
 
-impl ServerFacts {
+impl ServerInfo {
     pub(super) async fn ask(link: &RedisLink) -> Result<Self, RedisError> {
         let info: String = link
             .run(|mut connection: ConnectionManager| async move {
@@ -103,13 +103,13 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        let at = |version: &str| ServerFacts::of(&format!("redis_version:{version}\r\n"), None);
+        let at = |version: &str| ServerInfo::of(&format!("redis_version:{version}\r\n"), None);
         for good in ["6.2.0", "7.0.15", "10.0"] {
             assert!(at(good).is_new_enough(), "{good}");
         }
         for bad in ["6.0.16", "5.0.7", ""] {
             assert!(!at(bad).is_new_enough(), "{bad}");
         }
-        assert!(ServerFacts::of("# P\r\naof_enabled:1\r\n", None).append_only);
+        assert!(ServerInfo::of("# P\r\naof_enabled:1\r\n", None).append_only);
     }
 }

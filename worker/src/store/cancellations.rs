@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Something was called off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alarm {
+pub enum CancelNotice {
     /// This job.
     Job(JobId),
     /// Alarms may have gone unheard: whoever runs a job has to look.
@@ -25,7 +25,11 @@ pub enum Alarm {
 }
 
 /// Passes on what is announced on `channel`, for ever.
-pub(super) async fn listen(client: Client, channel: String, alarms: broadcast::Sender<Alarm>) {
+pub(super) async fn listen(
+    client: Client,
+    channel: String,
+    alarms: broadcast::Sender<CancelNotice>,
+) {
     loop {
         let reason = subscribe(&client, &channel, &alarms).await;
         debug!(reason, "no cancellations can be heard; renewals bring them meanwhile");
@@ -34,7 +38,11 @@ pub(super) async fn listen(client: Client, channel: String, alarms: broadcast::S
 }
 
 /// Listens until that fails, and tells why.
-async fn subscribe(client: &Client, channel: &str, alarms: &broadcast::Sender<Alarm>) -> String {
+async fn subscribe(
+    client: &Client,
+    channel: &str,
+    alarms: &broadcast::Sender<CancelNotice>,
+) -> String {
     let connected = time::timeout(PATIENCE, client.get_async_pubsub()).await;
     let (mut sink, mut stream) = match connected {
         Ok(Ok(connection)) => connection.split(),
@@ -47,13 +55,13 @@ async fn subscribe(client: &Client, channel: &str, alarms: &broadcast::Sender<Al
         Err(_) => return format!("no answer in {PATIENCE:?}"),
     }
     // Nobody is there to hear it if nothing runs.
-    let _ = alarms.send(Alarm::Any);
+    let _ = alarms.send(CancelNotice::Any);
     loop {
         // Without traffic a dead peer would never be noticed.
         match time::timeout(PATIENCE, stream.next()).await {
             Ok(Some(message)) => {
                 let id = message.get_payload::<String>().ok().and_then(|text| text.parse().ok());
-                let _ = alarms.send(id.map_or(Alarm::Any, Alarm::Job));
+                let _ = alarms.send(id.map_or(CancelNotice::Any, CancelNotice::Job));
             }
             Ok(None) => return "connection closed".into(),
             Err(_) => match time::timeout(PATIENCE, sink.ping::<redis::Value>()).await {

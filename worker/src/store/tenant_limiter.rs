@@ -13,7 +13,7 @@ use super::{RedisConfig, StoreError};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The places that a fleet grants every tenant, counted in Redis.
-pub struct Places {
+pub struct TenantLimiter {
     shared: Arc<Shared>,
     most: u32,
     hold: Duration,
@@ -27,14 +27,14 @@ struct Shared {
 
 /// A place that is taken, until this is dropped; if its worker dies, until the place's time is
 /// over.
-pub struct Place {
+pub struct TenantPermit {
     shared: Arc<Shared>,
     key: String,
     member: String,
     renewal: JoinHandle<()>,
 }
 
-impl Places {
+impl TenantLimiter {
     /// `most` places for each tenant, each of them held for `hold` beyond a worker's death. Call it
     /// within a tokio runtime.
     ///
@@ -53,7 +53,11 @@ impl Places {
     ///
     /// # Errors
     /// If the store doesn't answer.
-    pub async fn enter(&self, tenant: &str, member: &str) -> Result<Option<Place>, StoreError> {
+    pub async fn enter(
+        &self,
+        tenant: &str,
+        member: &str,
+    ) -> Result<Option<TenantPermit>, StoreError> {
         let key = names::tenant_key(&self.shared.prefix, tenant);
         let (most, hold) = (self.most, self.hold);
         if !self.shared.enter(&key, member, most, hold).await.map_err(|error| StoreError {
@@ -75,7 +79,7 @@ impl Places {
                 }
             }
         });
-        Ok(Some(Place { shared, key, member, renewal }))
+        Ok(Some(TenantPermit { shared, key, member, renewal }))
     }
 }
 
@@ -104,7 +108,7 @@ impl Shared {
     }
 }
 
-impl Drop for Place {
+impl Drop for TenantPermit {
     fn drop(&mut self) {
         self.renewal.abort();
         let Ok(runtime) = Handle::try_current() else { return };

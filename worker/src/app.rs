@@ -29,7 +29,7 @@ use crate::{
     sandbox::{
         Description, Sandbox, SandboxError,
         docker::{DockerConfig, DockerSandbox},
-        health::Watched,
+        health::HealthTracked,
         native::{NativeConfig, NativeSandbox},
         policy::Policy,
         self_test,
@@ -57,7 +57,7 @@ pub async fn open_sandbox(
         Backend::Docker => Arc::new(DockerSandbox::open(docker_config(settings)).await?),
     };
     let memory = HostMemory::new("/proc", least_available(backend, settings));
-    Ok(Arc::new(Watched::new(sandbox, Arc::new(memory))))
+    Ok(Arc::new(HealthTracked::new(sandbox, Arc::new(memory))))
 }
 
 /// Below how much available memory the sandbox's host is short; 0 where that is another machine.

@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Failure},
     terminal,
 };
-use crate::{config, metrics, sandbox::agent};
+use crate::{config, metrics, sandbox::agent_binary};
 
 #[derive(Args)]
 pub(super) struct AgentArguments {
@@ -19,7 +19,7 @@ pub(super) struct AgentArguments {
 
 pub(super) fn write_agent(arguments: &AgentArguments) -> Result<ExitCode, Failure> {
     let path = &arguments.output;
-    fs::write(path, agent::BINARY)
+    fs::write(path, agent_binary::BINARY)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o555)))
         .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
     Ok(ExitCode::SUCCESS)

@@ -139,7 +139,7 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
             DOCKER,
             "self-test",
             State::Untried,
-            "no program is run with known holes",
+            "no program is run with known vulnerabilities",
             "see the versions above",
         ));
         return findings;
@@ -179,13 +179,17 @@ async fn versions(docker: &Docker, config: &DockerConfig) -> Vec<Finding> {
             findings.push(Finding::bad(DOCKER, name, state, complaint, versions::WAYS_OUT));
         } else if one.is_known {
             let found = one.found.unwrap_or_default();
-            findings.push(Finding::ok(DOCKER, name, format!("{found}, without known holes")));
+            findings.push(Finding::ok(
+                DOCKER,
+                name,
+                format!("{found}, without known vulnerabilities"),
+            ));
         } else {
             let detail = format!("{} doesn't tell its version to the engine", config.runtime);
             let fix = "ask it yourself, and keep it up to date";
             findings.push(Finding::bad(DOCKER, name, State::Warning, detail, fix));
         }
-        for hole in one.holes {
+        for hole in one.vulnerabilities {
             let name = format!("fix of {}", hole.cve);
             let detail = format!("the hole {}", hole.meaning);
             let component = one.component.as_str();

@@ -93,17 +93,18 @@ fn kernel(version: &str) -> Vec<Finding> {
         return vec![bad(detail, "kernel", "see yourself whether it is up to date")];
     };
     let (major, minor, patch) = release;
-    let holes: Vec<_> = kernels::holes(release)
+    let vulnerabilities: Vec<_> = kernels::vulnerabilities(release)
         .map(|hole| {
             let detail = format!("Linux {major}.{minor}.{patch}: {}", hole.meaning);
             Finding::bad(HOST, hole.name, State::Warning, detail, hole.fix)
         })
         .collect();
-    if holes.is_empty() {
-        let detail = format!("Linux {major}.{minor}.{patch}, without holes on this worker's list");
+    if vulnerabilities.is_empty() {
+        let detail =
+            format!("Linux {major}.{minor}.{patch}, without vulnerabilities on this worker's list");
         return vec![Finding::ok(HOST, "kernel", detail)];
     }
-    holes
+    vulnerabilities
 }
 
 #[cfg(test)]

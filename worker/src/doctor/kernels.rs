@@ -8,7 +8,7 @@ type Release = (u32, u32, u32);
 
 /// One hole.
 #[derive(Debug)]
-pub(super) struct Hole {
+pub(super) struct Vulnerability {
     pub(super) name: &'static str,
     /// From which release on, and the first one without it, if there is one in its line.
     affected: &'static [(Release, Option<Release>)],
@@ -16,8 +16,8 @@ pub(super) struct Hole {
     pub(super) fix: &'static str,
 }
 
-pub(super) const HOLES: &[Hole] = &[
-    Hole {
+pub(super) const VULNERABILITIES: &[Vulnerability] = &[
+    Vulnerability {
         // Seen by this project on 6.18.44, when a program attached thousands of socket filters; no
         // other line was found to be with or without it.
         name: "filters freed in great number",
@@ -28,7 +28,7 @@ pub(super) const HOLES: &[Hole] = &[
         fix: "see that nothing else on this host makes filters in great number, and restart it if \
               doctor shows processes that wait in the kernel",
     },
-    Hole {
+    Vulnerability {
         // NVD's ranges, 2026-04-24. No release without it is named for 6.1 and 6.6.
         name: "CVE-2026-23394",
         affected: &[
@@ -44,7 +44,7 @@ pub(super) const HOLES: &[Hole] = &[
     },
 ];
 
-impl Hole {
+impl Vulnerability {
     fn affects(&self, release: Release) -> bool {
         self.affected.iter().any(|(from, fixed)| match fixed {
             Some(fixed) => (*from..*fixed).contains(&release),
@@ -66,8 +66,8 @@ pub(super) fn release(version: &str) -> Option<Release> {
 }
 
 /// The holes of a release.
-pub(super) fn holes(release: Release) -> impl Iterator<Item = &'static Hole> {
-    HOLES.iter().filter(move |hole| hole.affects(release))
+pub(super) fn vulnerabilities(release: Release) -> impl Iterator<Item = &'static Vulnerability> {
+    VULNERABILITIES.iter().filter(move |hole| hole.affects(release))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_hole_is_in_the_releases_that_are_known_to_have_it_and_no_others() {
-        let names = |release| holes(release).map(|hole| hole.name).collect::<Vec<_>>();
+        let names = |release| vulnerabilities(release).map(|hole| hole.name).collect::<Vec<_>>();
         assert_eq!(names((6, 1, 140)), [""; 0]);
         assert_eq!(names((6, 1, 141)), ["CVE-2026-23394"]);
         assert_eq!(names((6, 12, 60)), ["CVE-2026-23394"]);

@@ -12,8 +12,8 @@ use sandfleet_common::{
 use sha2::{Digest, Sha256};
 
 use crate::sandbox::{
-    Description, End, Outcome, Plan, agent::hexadecimal, capture::Captured, classify::classify,
-    policy::Policy,
+    Description, End, Outcome, Plan, agent_binary::hexadecimal, capture::Captured,
+    classify::classify, policy::Policy,
 };
 
 /// What every result says about its job, whatever became of it.

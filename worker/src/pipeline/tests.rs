@@ -6,7 +6,7 @@ use sandfleet_common::{Isolation, encode};
 
 use super::*;
 use crate::{
-    app, config::Settings, queue::MemoryQueue, sandbox::fragile::Fragile, store::MemoryStore,
+    app, config::Settings, queue::MemoryQueue, sandbox::fake::FakeSandbox, store::MemoryStore,
 };
 
 /// Has the worker told to stop the moment it takes a job.
@@ -44,7 +44,7 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         queue: Arc::new(queue),
         store: Arc::new(MemoryStore::new()),
         admission: app::admission(&settings, Isolation::Container),
-        sandbox: Arc::new(Fragile::default()),
+        sandbox: Arc::new(FakeSandbox::default()),
         hooks: hooks.clone(),
         tenant_limiter: None,
         peers: None,

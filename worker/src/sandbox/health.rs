@@ -47,7 +47,7 @@ const PACE: Pace = Pace {
 };
 
 /// A sandbox whose failures are remembered until it has proved itself again.
-pub struct Watched {
+pub struct HealthTracked {
     shared: Arc<Shared>,
 }
 
@@ -72,7 +72,7 @@ struct Health {
     not_before: Option<Instant>,
 }
 
-impl Watched {
+impl HealthTracked {
     /// Watches over `sandbox`, whose host has `memory`.
     pub fn new(sandbox: Arc<dyn Sandbox>, memory: Arc<HostMemory>) -> Self {
         Self::with_pace(sandbox, memory, PACE)
@@ -191,7 +191,7 @@ impl Drop for Probe {
 }
 
 #[async_trait]
-impl Sandbox for Watched {
+impl Sandbox for HealthTracked {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         let failures = self.shared.health().failures;
         let ran = self.shared.sandbox.run(plan, watcher).await;

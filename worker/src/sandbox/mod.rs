@@ -5,19 +5,19 @@
 //! container, the same for every backend; [`classify`] turns what is known at its end into a
 //! verdict.
 
-pub mod agent;
+pub mod agent_binary;
 pub mod capacity;
 pub mod capture;
 pub mod classify;
-mod conversation;
 pub mod docker;
 #[cfg(test)]
-pub(crate) mod fragile;
+pub(crate) mod fake;
 pub mod health;
 pub mod native;
 pub mod policy;
 pub mod seccomp;
-mod users;
+mod session;
+mod uid_pool;
 
 use std::{sync::Arc, time::Duration};
 

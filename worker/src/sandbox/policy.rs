@@ -8,7 +8,7 @@ use sandfleet_agent::message::Bounds;
 use sandfleet_common::{Isolation, Limits, OutputOverflow};
 use sha2::{Digest, Sha256};
 
-use super::{agent::hexadecimal, seccomp::Profile};
+use super::{agent_binary::hexadecimal, seccomp::Profile};
 
 /// What stands between a program and its host, on every backend.
 #[derive(Debug, Clone)]

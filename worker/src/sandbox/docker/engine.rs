@@ -19,9 +19,9 @@ use super::{
     container::{self, Container, Removals, Running},
     isolation_of, label,
     pool::LONGEST_WAIT,
-    spec::{self, Shape},
+    spec::{self, ContainerKey},
 };
-use crate::sandbox::{SandboxError, conversation::Carrier, policy::Policy, users::ReservedUser};
+use crate::sandbox::{SandboxError, policy::Policy, session::Transport, uid_pool::ReservedUser};
 
 /// What a container may take beyond its wait and its wall time limit before another worker may take
 /// it for left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
@@ -90,14 +90,14 @@ impl Engine {
     }
 
     /// Makes a container and starts it.
-    pub(super) async fn start(&self, shape: Shape) -> Result<Running, SandboxError> {
+    pub(super) async fn start(&self, key: ContainerKey) -> Result<Running, SandboxError> {
         let first = self.made.fetch_add(1, Ordering::Relaxed);
         let user = ReservedUser::reserve(self.config.user_base, first)?;
         let seconds = LONGEST_WAIT.as_secs() + SLACK_SECONDS;
-        let seconds = shape.minutes.saturating_mul(60).saturating_add(seconds);
+        let seconds = key.minutes.saturating_mul(60).saturating_add(seconds);
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let deadline = Timestamp::now().as_second().saturating_add(seconds);
-        let body = spec::lower(&self.policy, &self.config, shape, user.id, deadline);
+        let body = spec::lower(&self.policy, &self.config, key, user.id, deadline);
         let worker = &self.config.worker_id;
         let container = Container::create(&self.docker, &self.removals, worker, user, body).await?;
         let started = container.start().await;
@@ -141,8 +141,8 @@ impl Engine {
 }
 
 #[async_trait]
-impl Carrier for Engine {
-    async fn is_awake(&self) -> Result<(), SandboxError> {
+impl Transport for Engine {
+    async fn ping(&self) -> Result<(), SandboxError> {
         ask_within(AWAKE, "hearing a container", self.docker.ping()).await.map(drop)
     }
 }

@@ -26,13 +26,13 @@ use self::{
     container::Running,
     engine::{Engine, ask},
     pool::Pool,
-    spec::Shape,
+    spec::ContainerKey,
 };
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent,
+    Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent_binary,
     capacity::Capacity,
-    conversation::{self, Broken, Heard, Loss, Talk},
     policy::Policy,
+    session::{self, Loss, SessionContext, SessionError, Transcript},
     wait_for_cleanups,
 };
 
@@ -123,18 +123,18 @@ impl DockerSandbox {
         watcher: &Watcher<'_>,
         begun: Instant,
     ) -> Result<Outcome, SandboxError> {
-        let shape = Shape::of(&plan.limits);
-        let mut waiting = self.pool.take(shape);
+        let key = ContainerKey::of(&plan.limits);
+        let mut waiting = self.pool.take(key);
         loop {
             let was_waiting = waiting.is_some();
             let failures = self.pool.failures();
-            let mut heard = Heard::default();
+            let mut transcript = Transcript::default();
             let mut running = match waiting.take() {
                 Some(waiting) => {
-                    heard.hello = Some(waiting.hello);
+                    transcript.hello = Some(waiting.hello);
                     waiting.running
                 }
-                None => self.engine.start(shape).await?,
+                None => self.engine.start(key).await?,
             };
             let container = running.container.id();
             debug!(job = %plan.job_id, attempt = plan.attempt, container, was_waiting, "has a container");
@@ -142,8 +142,9 @@ impl DockerSandbox {
             let isolation = self.description.isolation;
             let policy = &self.engine.policy;
             let cpus = self.engine.config.cpus;
-            let talk = Talk { plan, policy, isolation, cpus, watcher, carrier: &*self.engine };
-            let held = conversation::hold(from, to, &talk, &mut heard).await;
+            let context =
+                SessionContext { plan, policy, isolation, cpus, watcher, transport: &*self.engine };
+            let held = session::run(from, to, &context, &mut transcript).await;
             let Running { container, from, to } = running;
             // Whoever hears nobody any more ends.
             drop((from, to));
@@ -152,22 +153,22 @@ impl DockerSandbox {
                 if !was_waiting {
                     self.pool.trust(failures);
                 }
-                return conversation::conclude(held, heard, begun, Loss::Unexplained);
+                return session::conclude(held, transcript, begun, Loss::Unexplained);
             }
             let loss = match held {
                 // The agent may have been killed with the program: then the engine has to know why.
-                Err(Broken::Lost) => container.explain_loss(isolation).await?,
+                Err(SessionError::Lost) => container.explain_loss(isolation).await?,
                 _ => Loss::Unexplained,
             };
             container.remove().await;
-            let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
-            if was_waiting && is_lost && heard.started.is_none() {
+            let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
+            if was_waiting && is_lost && transcript.started.is_none() {
                 // It went while it waited, before it said that the program runs: the job hasn't had
                 // its attempt. Others may have gone with it.
                 self.pool.distrust();
                 continue;
             }
-            return conversation::conclude(held, heard, begun, loss);
+            return session::conclude(held, transcript, begun, loss);
         }
     }
 }
@@ -194,7 +195,7 @@ async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxErr
     };
     let config = image.config.unwrap_or_default();
     let carried = config.labels.unwrap_or_default().remove(label::AGENT);
-    if carried.as_deref() != Some(agent::digest().as_str()) {
+    if carried.as_deref() != Some(agent_binary::digest().as_str()) {
         return Err(refuse("it carries another agent than this worker".into()));
     }
     if config.volumes.is_some_and(|volumes| !volumes.is_empty()) {

@@ -19,8 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use self::demand::Demand;
-use super::{DEADLINE, container::Running, engine::Engine, spec::Shape};
-use crate::sandbox::{SandboxError, conversation};
+use super::{DEADLINE, container::Running, engine::Engine, spec::ContainerKey};
+use crate::sandbox::{SandboxError, session};
 
 /// How long a container waits at most; then another takes its place.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -35,7 +35,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Waiting {
     pub(super) running: Running,
     pub(super) hello: Hello,
-    shape: Shape,
+    key: ContainerKey,
     since: Instant,
 }
 
@@ -59,16 +59,16 @@ pub(super) struct Pool {
 struct Shared {
     size: usize,
     engine: Arc<Engine>,
-    shelf: Mutex<Shelf>,
+    state: Mutex<PoolState>,
     wake: Notify,
 }
 
-struct Shelf {
+struct PoolState {
     demand: Demand,
     /// Oldest first.
     waiting: VecDeque<Waiting>,
     /// What is being made.
-    making: Vec<Shape>,
+    making: Vec<ContainerKey>,
     /// How often something has failed: what was begun before the last time counts for nothing.
     failures: u64,
     /// Whether a container that was made for its job has served it since.
@@ -78,7 +78,7 @@ struct Shelf {
 impl Pool {
     /// A pool of at most `size` containers.
     pub(super) fn new(engine: Arc<Engine>, size: usize) -> Self {
-        let shelf = Shelf {
+        let state = PoolState {
             demand: Demand::new(size),
             waiting: VecDeque::new(),
             making: Vec::new(),
@@ -86,7 +86,7 @@ impl Pool {
             is_trusted: false,
         };
         let shared =
-            Arc::new(Shared { size, engine, shelf: Mutex::new(shelf), wake: Notify::new() });
+            Arc::new(Shared { size, engine, state: Mutex::new(state), wake: Notify::new() });
         let stop = CancellationToken::new();
         for _ in 0..MAKERS.min(size) {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
@@ -97,16 +97,16 @@ impl Pool {
     }
 
     /// One that has been waiting for a job of this shape, if there is one.
-    pub(super) fn take(&self, shape: Shape) -> Option<Waiting> {
+    pub(super) fn take(&self, key: ContainerKey) -> Option<Waiting> {
         if self.shared.size == 0 {
             return None;
         }
-        let mut shelf = self.shared.shelf();
-        shelf.demand.note(shape, Instant::now());
+        let mut state = self.shared.state();
+        state.demand.note(key, Instant::now());
         // Before anything is found: the lock is held until the end anyway.
         self.shared.wake.notify_one();
-        while let Some(at) = shelf.waiting.iter().position(|waiting| waiting.shape == shape) {
-            let mut taken = shelf.waiting.remove(at)?;
+        while let Some(at) = state.waiting.iter().position(|waiting| waiting.key == key) {
+            let mut taken = state.waiting.remove(at)?;
             if taken.is_good() {
                 return Some(taken);
             }
@@ -116,14 +116,14 @@ impl Pool {
 
     /// How often something has failed so far.
     pub(super) fn failures(&self) -> u64 {
-        self.shared.shelf().failures
+        self.shared.state().failures
     }
 
     /// A container that was made for its job has served it, which began after so many failures: if
     /// there were no more, containers may be made ahead.
     pub(super) fn trust(&self, failures: u64) {
-        let mut shelf = self.shared.shelf();
-        shelf.is_trusted |= shelf.failures == failures;
+        let mut state = self.shared.state();
+        state.is_trusted |= state.failures == failures;
     }
 
     /// Something has failed. What was made before that serves nobody, and nothing is made ahead
@@ -140,28 +140,28 @@ impl Pool {
 }
 
 impl Shared {
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn distrust(&self) {
-        let mut shelf = self.shelf();
-        shelf.is_trusted = false;
-        shelf.failures += 1;
-        shelf.making.clear();
-        shelf.waiting.clear();
+        let mut state = self.state();
+        state.is_trusted = false;
+        state.failures += 1;
+        state.making.clear();
+        state.waiting.clear();
     }
 
     /// Makes what is missing, one after the other. What was begun is brought to its end: an engine
     /// makes a container also when nobody waits for its answer any more.
     async fn fill(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let Some((failures, shape)) = self.next() else {
+            let Some((failures, key)) = self.next() else {
                 let look = timeout(LOOK_INTERVAL, self.wake.notified());
                 let _ = stop.run_until_cancelled(look).await;
                 continue;
             };
-            match self.make(shape).await {
+            match self.make(key).await {
                 Ok(made) => self.put(failures, made),
                 Err(error) => {
                     warn!(%error, "no container can be started ahead; the next job starts its own");
@@ -172,22 +172,21 @@ impl Shared {
     }
 
     /// What is to be made next, and after how many failures; throws away what nobody should have any more.
-    fn next(&self) -> Option<(u64, Shape)> {
-        let mut shelf = self.shelf();
-        let Shelf { demand, waiting, making, failures, is_trusted } = &mut *shelf;
+    fn next(&self) -> Option<(u64, ContainerKey)> {
+        let mut state = self.state();
+        let PoolState { demand, waiting, making, failures, is_trusted } = &mut *state;
         if !*is_trusted {
             return None;
         }
         let targets = demand.targets(Instant::now());
-        let target =
-            |shape| targets.iter().find(|(it, _)| *it == shape).map_or(0, |(_, count)| *count);
-        let mut kept: Vec<Shape> = Vec::new();
-        let count = |kept: &[Shape], shape| kept.iter().filter(|it| **it == shape).count();
+        let target = |key| targets.iter().find(|(it, _)| *it == key).map_or(0, |(_, count)| *count);
+        let mut kept: Vec<ContainerKey> = Vec::new();
+        let count = |kept: &[ContainerKey], key| kept.iter().filter(|it| **it == key).count();
         // From behind: the youngest are kept.
         for at in (0..waiting.len()).rev() {
-            let shape = waiting[at].shape;
-            if waiting[at].is_good() && count(&kept, shape) < target(shape) {
-                kept.push(shape);
+            let key = waiting[at].key;
+            if waiting[at].is_good() && count(&kept, key) < target(key) {
+                kept.push(key);
             } else {
                 waiting.remove(at);
             }
@@ -196,28 +195,28 @@ impl Shared {
         if kept.len() >= self.size {
             return None;
         }
-        let missing = targets.iter().find(|(shape, target)| count(&kept, *shape) < *target);
-        let (shape, _) = *missing?;
-        making.push(shape);
-        Some((*failures, shape))
+        let missing = targets.iter().find(|(key, target)| count(&kept, *key) < *target);
+        let (key, _) = *missing?;
+        making.push(key);
+        Some((*failures, key))
     }
 
-    async fn make(&self, shape: Shape) -> Result<Waiting, SandboxError> {
-        let mut running = self.engine.start(shape).await?;
-        let greeted = conversation::greet(&mut running.from, (Instant::now() + DEADLINE).into());
+    async fn make(&self, key: ContainerKey) -> Result<Waiting, SandboxError> {
+        let mut running = self.engine.start(key).await?;
+        let greeted = session::handshake(&mut running.from, (Instant::now() + DEADLINE).into());
         let hello =
             greeted.await.map_err(|error| SandboxError::failed("greeting a container", error))?;
         debug!(container = running.container.id(), "a container waits for a job");
-        Ok(Waiting { running, hello, shape, since: Instant::now() })
+        Ok(Waiting { running, hello, key, since: Instant::now() })
     }
 
     /// Puts what was made where jobs find it, unless something has failed meanwhile.
     fn put(&self, failures: u64, made: Waiting) {
-        let mut shelf = self.shelf();
-        if shelf.failures == failures {
-            let begun = shelf.making.iter().position(|shape| *shape == made.shape);
-            begun.map(|at| shelf.making.swap_remove(at));
-            shelf.waiting.push_back(made);
+        let mut state = self.state();
+        if state.failures == failures {
+            let begun = state.making.iter().position(|key| *key == made.key);
+            begun.map(|at| state.making.swap_remove(at));
+            state.waiting.push_back(made);
         }
     }
 }

@@ -18,7 +18,7 @@ const OVERHEAD_PROCESSES: u64 = 1;
 
 /// What a container itself fixes of its job's limits: any job of the same shape can have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Shape {
+pub(super) struct ContainerKey {
     memory_bytes: u64,
     processes: u64,
     scratch_bytes: u64,
@@ -27,7 +27,7 @@ pub(super) struct Shape {
     pub(super) minutes: u64,
 }
 
-impl Shape {
+impl ContainerKey {
     pub(super) fn of(limits: &Limits) -> Self {
         let Limits {
             memory_bytes,
@@ -50,7 +50,7 @@ impl Shape {
 pub(super) fn lower(
     policy: &Policy,
     config: &DockerConfig,
-    shape: Shape,
+    key: ContainerKey,
     user: u32,
     deadline: i64,
 ) -> ContainerCreateBody {
@@ -72,9 +72,9 @@ pub(super) fn lower(
         socket_bytes: _, // the agent, by Policy::bounds
         mappings: _,     // the agent, by Policy::bounds
     } = policy;
-    let memory = signed(shape.memory_bytes.saturating_add(*overhead_bytes));
+    let memory = signed(key.memory_bytes.saturating_add(*overhead_bytes));
     // A tmpfs of size 0 has no end.
-    let scratch_bytes = shape.scratch_bytes.max(1);
+    let scratch_bytes = key.scratch_bytes.max(1);
     let scratch = format!(
         "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
@@ -96,7 +96,7 @@ pub(super) fn lower(
         // Docker takes absence for twice the memory, and zero or less for no limit at all.
         memory: Some(memory),
         memory_swap: Some(if *swap { -1 } else { memory }),
-        pids_limit: Some(signed(shape.processes.saturating_add(OVERHEAD_PROCESSES))),
+        pids_limit: Some(signed(key.processes.saturating_add(OVERHEAD_PROCESSES))),
         nano_cpus: Some((config.cpus * 1e9) as i64),
         // If memory runs out, it runs out for the program, not for the engine.
         oom_score_adj: Some(1000),
@@ -169,8 +169,8 @@ mod tests {
         }
     }
 
-    fn smallest() -> Shape {
-        Shape::of(&Limits::default())
+    fn smallest() -> ContainerKey {
+        ContainerKey::of(&Limits::default())
     }
 
     #[test]
@@ -202,15 +202,15 @@ mod tests {
 
     #[test]
     fn the_largest_limits_do_not_turn_into_no_limit() {
-        let shape = Shape { memory_bytes: u64::MAX, processes: u64::MAX, ..smallest() };
-        let host = lower(&Policy::strict(), &config(), shape, 1, 0).host_config.unwrap();
+        let key = ContainerKey { memory_bytes: u64::MAX, processes: u64::MAX, ..smallest() };
+        let host = lower(&Policy::strict(), &config(), key, 1, 0).host_config.unwrap();
         assert_eq!((host.memory, host.pids_limit), (Some(i64::MAX), Some(i64::MAX)));
     }
 
     #[test]
     fn a_shape_leaves_time_for_the_whole_program() {
         let minutes =
-            |wall_time_ms| Shape::of(&Limits { wall_time_ms, ..Limits::default() }).minutes;
+            |wall_time_ms| ContainerKey::of(&Limits { wall_time_ms, ..Limits::default() }).minutes;
         assert_eq!([1, 60_000, 60_001, 180_001].map(minutes), [1, 1, 2, 4]);
         assert!(minutes(u64::MAX) > u64::MAX / 60_000);
     }

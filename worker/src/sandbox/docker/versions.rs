@@ -17,8 +17,8 @@ use tracing::warn;
 use super::{DEADLINE, DockerConfig, engine::ask, isolation_of};
 use crate::sandbox::SandboxError;
 use sandfleet_common::Isolation;
-pub(crate) use table::Hole;
-use table::{Backport, HOLES};
+pub(crate) use table::Vulnerability;
+use table::{Backport, VULNERABILITIES};
 
 /// The barrier that an outdated engine lacks.
 pub(crate) const BARRIER: &str = "engine versions";
@@ -140,7 +140,7 @@ fn debian_update(text: &str) -> Option<(u32, u32)> {
     Some((release.parse().ok()?, update[..end].parse().ok()?))
 }
 
-impl Hole {
+impl Vulnerability {
     /// Whether a component of this version, told as `text`, has the hole.
     fn is_open(&self, version: Version, text: &str) -> bool {
         let is_past = |fixed: &Version| version >= *fixed && version.is_of_the_line_of(fixed);
@@ -164,7 +164,7 @@ pub(crate) struct Judged {
     /// Its version, as it was told.
     pub(crate) found: Option<String>,
     /// The holes that it has.
-    pub(crate) holes: Vec<&'static Hole>,
+    pub(crate) vulnerabilities: Vec<&'static Vulnerability>,
     /// Whether the version was understood.
     pub(crate) is_known: bool,
 }
@@ -172,20 +172,22 @@ pub(crate) struct Judged {
 impl Judged {
     fn new(component: Component, found: Option<String>) -> Self {
         let version = found.as_deref().and_then(Version::parse);
-        let of_it = |hole: &&Hole| hole.component == component;
-        let holes = match (version, &found) {
-            (Some(version), Some(text)) => {
-                HOLES.iter().filter(of_it).filter(|hole| hole.is_open(version, text)).collect()
-            }
+        let of_it = |hole: &&Vulnerability| hole.component == component;
+        let vulnerabilities = match (version, &found) {
+            (Some(version), Some(text)) => VULNERABILITIES
+                .iter()
+                .filter(of_it)
+                .filter(|hole| hole.is_open(version, text))
+                .collect(),
             _ => Vec::new(),
         };
         let is_known = version.is_some() && component != Component::Other;
-        Self { component, found, holes, is_known }
+        Self { component, found, vulnerabilities, is_known }
     }
 
     /// Whether programs must not be run with it unless the operator says so.
     pub(crate) fn is_refused(&self) -> bool {
-        !self.holes.is_empty() || (!self.is_known && self.component.is_told())
+        !self.vulnerabilities.is_empty() || (!self.is_known && self.component.is_told())
     }
 
     /// What is wrong, in a clause.
@@ -193,9 +195,9 @@ impl Judged {
         let name = self.component.as_str();
         match &self.found {
             Some(found) if self.is_known => {
-                let cves: Vec<&str> = self.holes.iter().map(|hole| hole.cve).collect();
+                let cves: Vec<&str> = self.vulnerabilities.iter().map(|hole| hole.cve).collect();
                 format!(
-                    "{name} {found} has known holes ({}), {} or later has not",
+                    "{name} {found} has known vulnerabilities ({}), {} or later has not",
                     cves.join(", "),
                     wanted(self.component)
                 )
@@ -208,7 +210,7 @@ impl Judged {
 
 /// The lowest version of each release line that has none of the component's holes.
 pub(crate) fn wanted(component: Component) -> String {
-    let of_it = || HOLES.iter().filter(move |hole| hole.component == component);
+    let of_it = || VULNERABILITIES.iter().filter(move |hole| hole.component == component);
     let mut whole: Vec<Version> = of_it()
         .flat_map(|hole| hole.fixed)
         .filter(|fixed| !of_it().any(|hole| hole.is_open(**fixed, "")))

@@ -3,18 +3,18 @@ use std::sync::atomic::Ordering;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::sandbox::{fragile::Fragile, smallest_plan};
+use crate::sandbox::{fake::FakeSandbox, smallest_plan};
 
 /// Long enough never to be over in a test.
 const EVER: Duration = Duration::from_secs(3600);
 
-fn watched(pace: Pace) -> (Arc<Fragile>, Watched) {
-    let fragile = Arc::new(Fragile::default());
+fn watched(pace: Pace) -> (Arc<FakeSandbox>, HealthTracked) {
+    let fragile = Arc::new(FakeSandbox::default());
     let memory = Arc::new(HostMemory::new("/nowhere", 1));
-    (fragile.clone(), Watched::with_pace(fragile, memory, pace))
+    (fragile.clone(), HealthTracked::with_pace(fragile, memory, pace))
 }
 
-async fn runs(watched: &Watched) -> bool {
+async fn runs(watched: &HealthTracked) -> bool {
     watched.run(&smallest_plan(), &|_, _| ()).await.is_ok()
 }
 

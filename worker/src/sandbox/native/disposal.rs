@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::cgroup::{FIRST_TRIES, remove_once, remove_within};
 use crate::{
     host::processes::{self, Process},
-    sandbox::{capacity::Capacity, users::ReservedUser},
+    sandbox::{capacity::Capacity, uid_pool::ReservedUser},
 };
 
 /// How long after a removal that failed it is tried again: at first, and at most.

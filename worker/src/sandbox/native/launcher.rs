@@ -14,7 +14,7 @@ use sandfleet_agent::launch::{Command, Report};
 use tokio::process::Child;
 
 use super::channel::Channel;
-use crate::sandbox::agent;
+use crate::sandbox::agent_binary;
 
 /// A launcher process and the socket to it. Dropping it ends the process, and with that the
 /// container it may have.
@@ -92,7 +92,7 @@ pub(super) fn spawn(
     output: Stdio,
     errors: Stdio,
 ) -> io::Result<Child> {
-    let executable = agent::executable()?;
+    let executable = agent_binary::executable()?;
     // The path is looked up in the child, which therefore needs the descriptor until then.
     fcntl_setfd(&executable, FdFlags::empty())?;
     tokio::process::Command::new(format!("/proc/self/fd/{}", executable.as_raw_fd()))

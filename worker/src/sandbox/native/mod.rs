@@ -9,8 +9,8 @@ mod channel;
 mod disposal;
 mod filter;
 mod launcher;
-mod lease;
 mod slot;
+mod slot_guard;
 mod warm;
 mod zygote;
 
@@ -29,20 +29,20 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use self::{
-    cgroup::{Hierarchy, MemoryEvents, SlotGroup, Territory},
+    cgroup::{Hierarchy, MemoryEvents, SlotCgroup, WorkerCgroup},
     disposal::Disposal,
     launcher::Launcher,
-    lease::Lease,
     slot::Slot,
-    warm::Nursery,
+    slot_guard::SlotGuard,
+    warm::ZygotePool,
     zygote::Zygote,
 };
 use super::{
     Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
-    conversation::{self, Broken, Carrier, Heard, Loss, Talk},
     policy::Policy,
-    users::ReservedUser,
+    session::{self, Loss, SessionContext, SessionError, Transcript, Transport},
+    uid_pool::ReservedUser,
     wait_for_cleanups,
 };
 use crate::{catalogue::WarmStart, host::limits::Need};
@@ -57,7 +57,7 @@ pub(crate) use cgroup::BARRIER as CGROUPS;
 pub(crate) fn describe_cgroups(config: &NativeConfig) -> Result<String, SandboxError> {
     let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
     let version = hierarchy.version();
-    drop(Territory::claim(hierarchy)?);
+    drop(WorkerCgroup::claim(hierarchy)?);
     Ok(format!("version {version}: memory, pids, cpu"))
 }
 
@@ -86,11 +86,11 @@ struct Shared {
     config: NativeConfig,
     policy: Policy,
     filter: Vec<u8>,
-    territory: Territory,
+    worker_cgroup: WorkerCgroup,
     hierarchy: Hierarchy,
     /// None once the sandbox is closed: a slot that comes back then goes the way of the others.
     idle: Mutex<Option<Vec<Slot>>>,
-    nursery: Nursery,
+    zygote_pool: ZygotePool,
     /// How many containers may run at a time. Without root all of them would be the same user,
     /// and so neighbours that can use up each other's kernel quotas: then there is one.
     turns: Arc<Semaphore>,
@@ -115,7 +115,7 @@ impl NativeSandbox {
         let filter = filter::compile(&policy.system_calls)
             .map_err(|error| SandboxError::failed("compiling the system call filter", error))?;
         let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
-        let territory = Territory::claim(hierarchy.clone())?;
+        let worker_cgroup = WorkerCgroup::claim(hierarchy.clone())?;
         let description = Description {
             backend: "native",
             runtime: "sandfleet".into(),
@@ -128,15 +128,16 @@ impl NativeSandbox {
         // it takes Landlock to keep programs from it. Without root there is one slot anyway.
         let is_root = rustix::process::geteuid().is_root();
         let can_be_warm = is_root && sandfleet_agent::landlock_version().is_some();
-        let nursery = Nursery::new(if can_be_warm { config.warm.clone() } else { Vec::new() });
+        let zygote_pool =
+            ZygotePool::new(if can_be_warm { config.warm.clone() } else { Vec::new() });
         let slots = if is_root { config.slots } else { 1 };
         let shared = Shared {
             capacity: Capacity::new(slots),
             config,
-            nursery,
+            zygote_pool,
             policy,
             filter,
-            territory,
+            worker_cgroup,
             hierarchy,
             idle: Mutex::new(Some(Vec::new())),
             turns: Arc::new(Semaphore::new(if is_root { Semaphore::MAX_PERMITS } else { 1 })),
@@ -161,7 +162,7 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             writable_root: false,
             new_privileges: false,
             capabilities: false,
-            swap: _, // SlotGroup
+            swap: _, // SlotCgroup
             shared_ipc: false,
             system_calls: _,      // filter
             scratch_inodes: _,    // the launch command
@@ -169,7 +170,7 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             output_kill_bytes: _, // Policy::bounds
             stderr_tail_bytes: _, // Policy::bounds
             artifact_count: _,    // Policy::bounds
-            overhead_bytes: _,    // SlotGroup
+            overhead_bytes: _,    // SlotCgroup
             network_settings: _,  // the launch command
             socket_bytes: _,      // Policy::bounds
             mappings: _,          // Policy::bounds
@@ -196,7 +197,7 @@ impl Shared {
             false => ReservedUser::own(),
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let group = SlotGroup::make(&self.territory, number, self.config.cpus)?;
+        let group = SlotCgroup::make(&self.worker_cgroup, number, self.config.cpus)?;
         let settings = self.policy.network_settings();
         let disposal =
             Disposal { capacity: Arc::clone(&self.capacity), cleanups: self.cleanups.clone() };
@@ -206,7 +207,7 @@ impl Shared {
     /// A slot for the program of `plan`.
     async fn take_slot(&self, plan: &Plan) -> Result<Slot, SandboxError> {
         if let Some(name) = plan.warm.as_deref()
-            && let Some(zygote) = self.nursery.zygote(name)
+            && let Some(zygote) = self.zygote_pool.zygote(name)
         {
             match self.idle_slot(Some(&zygote), plan) {
                 Some(slot) => return Ok(slot),
@@ -214,7 +215,7 @@ impl Shared {
                     Ok(slot) => return Ok(slot),
                     Err(error) => {
                         warn!(interpreter = name, %error, "a warm interpreter is given up");
-                        self.nursery.give_up(name, &zygote);
+                        self.zygote_pool.give_up(name, &zygote);
                     }
                 },
             }
@@ -228,7 +229,7 @@ impl Shared {
     fn idle_slot(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
         loop {
             let slot = self.best_idle_slot(zygote, plan.limits.scratch_bytes)?;
-            if !slot.is_forsaken() {
+            if !slot.container_died() {
                 return Some(slot);
             }
             warn!("a container that waited is gone; its slot is given up");
@@ -241,14 +242,14 @@ impl Shared {
         // Of those that are as good as each other the one that is idle for longest: its container is
         // the likeliest to be there already.
         let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
-        let place = places.max_by_key(|place| idle[*place].fitness(scratch_bytes))?;
+        let place = places.max_by_key(|place| idle[*place].match_score(scratch_bytes))?;
         Some(idle.remove(place))
     }
 
     fn put_back(&self, slot: Slot) {
         if let Some(idle) = &mut *self.lock() {
             idle.push(slot);
-            idle.retain(|slot| !slot.is_worn());
+            idle.retain(|slot| !slot.is_expired());
         }
     }
 
@@ -271,8 +272,8 @@ fn loss_between(before: MemoryEvents, after: MemoryEvents) -> Loss {
 struct Kernel;
 
 #[async_trait]
-impl Carrier for Kernel {
-    async fn is_awake(&self) -> Result<(), SandboxError> {
+impl Transport for Kernel {
+    async fn ping(&self) -> Result<(), SandboxError> {
         Ok(())
     }
 }
@@ -285,37 +286,38 @@ impl Sandbox for NativeSandbox {
         loop {
             let _place = shared.capacity.enter().await?;
             let turn = Arc::clone(&shared.turns).acquire_owned().await.ok();
-            let mut lease = Lease::take(shared, plan, turn).await?;
-            let warm = lease.slot()?.is_warm();
-            let mut running = lease.slot()?.launch(&plan.limits, policy).await?;
+            let mut slot_guard = SlotGuard::take(shared, plan, turn).await?;
+            let warm = slot_guard.slot()?.is_warm();
+            let mut running = slot_guard.slot()?.launch(&plan.limits, policy).await?;
 
-            let mut heard = Heard::default();
+            let mut transcript = Transcript::default();
             let (from, to) = running.stream.split();
             let isolation = self.description.isolation;
             let cpus = shared.config.cpus;
-            let talk = Talk { plan, policy, isolation, cpus, watcher, carrier: &Kernel };
-            let held = conversation::hold(from, to, &talk, &mut heard).await;
+            let context =
+                SessionContext { plan, policy, isolation, cpus, watcher, transport: &Kernel };
+            let held = session::run(from, to, &context, &mut transcript).await;
             drop(running.stream);
             let mut loss = Loss::Unexplained;
-            let risen_peak = lease.slot()?.risen_peak();
+            let risen_peak = slot_guard.slot()?.risen_peak();
             if held.is_ok() {
-                lease.leave().await;
+                slot_guard.leave().await;
             } else {
-                let silent = matches!(held, Err(Broken::Overdue));
-                let ended = lease.end().await?;
+                let silent = matches!(held, Err(SessionError::Overdue));
+                let ended = slot_guard.end().await?;
                 if let (true, Err(error)) = (silent, ended.cleared) {
                     // Neither its end nor being killed ended it: that is no program's doing.
                     return Err(error);
                 }
                 loss = loss_between(running.memory_events_before, ended.memory_events);
             }
-            let is_lost = matches!(held, Err(Broken::Lost)) && loss == Loss::Unexplained;
-            if running.was_waiting && is_lost && heard.started.is_none() {
+            let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
+            if running.was_waiting && is_lost && transcript.started.is_none() {
                 // It went while it waited: the job hasn't had its attempt.
                 continue;
             }
 
-            let mut outcome = conversation::conclude(held, heard, begun, loss)?;
+            let mut outcome = session::conclude(held, transcript, begun, loss)?;
             if let End::Seen(ended) = &mut outcome.end {
                 // What the slot's group held before the container is not the program's.
                 let own = |peak: u64| peak.saturating_sub(running.memory_before);
@@ -327,7 +329,7 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
-        self.shared.territory.check()
+        self.shared.worker_cgroup.check()
     }
 
     fn description(&self) -> &Description {
@@ -336,14 +338,14 @@ impl Sandbox for NativeSandbox {
 
     async fn reap(&self) -> Result<usize, SandboxError> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || Territory::reap(&shared.hierarchy))
+        tokio::task::spawn_blocking(move || WorkerCgroup::reap(&shared.hierarchy))
             .await
             .map_err(|error| SandboxError::failed("reaping control groups", error))?
             .map_err(|error| SandboxError::failed("reaping control groups", error))
     }
 
     async fn close(&self) {
-        self.shared.nursery.close();
+        self.shared.zygote_pool.close();
         let slots = self.shared.lock().take();
         drop(slots);
         wait_for_cleanups(&self.shared.cleanups).await;

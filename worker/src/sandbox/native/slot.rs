@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use super::{
-    cgroup::{MemoryEvents, SlotGroup},
+    cgroup::{MemoryEvents, SlotCgroup},
     disposal::{Disposal, Premises, processes_in},
     launcher::Launcher,
     zygote::Zygote,
 };
 use crate::{
     host::processes,
-    sandbox::{SandboxError, policy::Policy, users::ReservedUser},
+    sandbox::{SandboxError, policy::Policy, uid_pool::ReservedUser},
 };
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
@@ -43,7 +43,7 @@ const SETTLED_BYTES: u64 = 4 << 20;
 pub(crate) struct Slot {
     // First, so that it is dropped first: its end empties the group.
     launcher: Launcher,
-    group: SlotGroup,
+    group: SlotCgroup,
     _premises: Premises,
     /// What the launcher is a copy of.
     zygote: Option<Arc<Zygote>>,
@@ -87,7 +87,7 @@ impl Slot {
     pub(crate) async fn make(
         launcher: Launcher,
         zygote: Option<Arc<Zygote>>,
-        group: SlotGroup,
+        group: SlotCgroup,
         user: ReservedUser,
         filter: &[u8],
         settings: Vec<(String, String)>,
@@ -152,8 +152,8 @@ impl Slot {
     }
 
     /// Whether the interpreter that it is of should serve no more programs.
-    pub(crate) fn is_worn(&self) -> bool {
-        self.zygote.as_ref().is_some_and(|zygote| zygote.is_worn())
+    pub(crate) fn is_expired(&self) -> bool {
+        self.zygote.as_ref().is_some_and(|zygote| zygote.is_expired())
     }
 
     /// A container for a program with `limits`: the one that waits, if it is fit for that.
@@ -179,7 +179,7 @@ impl Slot {
 
     /// How good the slot is for a program with so much scratch space: best if a container waits in it
     /// that is fit for that, and worst if one has to make room first.
-    pub(crate) fn fitness(&self, scratch_bytes: u64) -> u8 {
+    pub(crate) fn match_score(&self, scratch_bytes: u64) -> u8 {
         match &self.waiting {
             Some(waiting) if waiting.scratch_bytes == scratch_bytes => 2,
             Some(_) => 0,
@@ -188,7 +188,7 @@ impl Slot {
     }
 
     /// Whether the container that waited here, if one did, has gone away: then so should the slot.
-    pub(crate) fn is_forsaken(&self) -> bool {
+    pub(crate) fn container_died(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| !waiting.is_there())
     }
 

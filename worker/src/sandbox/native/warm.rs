@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// All warm starts that this worker offers.
-pub(super) struct Nursery {
+pub(super) struct ZygotePool {
     starts: BTreeMap<String, Arc<WarmStart>>,
     places: Arc<Mutex<BTreeMap<String, Place>>>,
 }
@@ -35,7 +35,7 @@ struct Place {
     not_before: Option<Instant>,
 }
 
-impl Nursery {
+impl ZygotePool {
     pub(super) fn new(starts: Vec<WarmStart>) -> Self {
         let starts = starts.into_iter().map(|start| (start.name.clone(), Arc::new(start)));
         Self { starts: starts.collect(), places: Arc::default() }
@@ -47,7 +47,8 @@ impl Nursery {
         let mut places = lock(&self.places);
         let place = places.entry(name.to_owned()).or_default();
         place.asked = place.asked.saturating_add(1);
-        let is_wanted = place.zygote.as_ref().map_or(place.asked >= WORTH_IT, |old| old.is_worn());
+        let is_wanted =
+            place.zygote.as_ref().map_or(place.asked >= WORTH_IT, |old| old.is_expired());
         if is_wanted && place.may_start() {
             place.is_starting = true;
             let same_command = |other: &&Arc<WarmStart>| other.command == start.command;

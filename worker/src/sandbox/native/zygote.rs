@@ -21,7 +21,7 @@ use super::{
     channel::Channel,
     launcher::{self, Launcher},
 };
-use crate::{catalogue::WarmStart, sandbox::agent};
+use crate::{catalogue::WarmStart, sandbox::agent_binary};
 
 /// How long an interpreter may take to load everything, and to make a copy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -81,7 +81,9 @@ impl Zygote {
             ("rehearsal", warm.rehearsal.as_bytes()),
             ("variables", variables.as_bytes()),
         ]
-        .map(|(name, content)| Ok::<_, io::Error>((name.to_owned(), agent::file(name, content)?)));
+        .map(|(name, content)| {
+            Ok::<_, io::Error>((name.to_owned(), agent_binary::file(name, content)?))
+        });
         let files: Vec<(String, OwnedFd)> = files.into_iter().collect::<Result<_, _>>()?;
         let mut environment = warm.environment.clone();
         environment.push((MODULES.into(), DIRECTORY.into()));
@@ -135,7 +137,7 @@ impl Zygote {
     }
 
     /// Whether another should take its place.
-    pub(crate) fn is_worn(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
             || self.programs.load(Ordering::Relaxed) >= self.max_programs
             || self.born.elapsed() >= MAX_AGE

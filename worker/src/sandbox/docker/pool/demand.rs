@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sandbox::docker::spec::Shape;
+use crate::sandbox::docker::spec::ContainerKey;
 
 /// As many containers of a shape wait as were asked for in this time.
 const LATELY: Duration = Duration::from_secs(30);
@@ -18,14 +18,14 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const CONVINCING: usize = 2;
 
 /// Shapes that are remembered.
-const SHAPES: usize = 64;
+const KEYS: usize = 64;
 
 /// Who asked for what, and when.
 pub(super) struct Demand {
     /// The most containers that may wait together.
     size: usize,
     /// The shape that was asked for last comes first; of each, the last times, oldest first.
-    asked: VecDeque<(Shape, VecDeque<Instant>)>,
+    asked: VecDeque<(ContainerKey, VecDeque<Instant>)>,
 }
 
 impl Demand {
@@ -34,34 +34,34 @@ impl Demand {
     }
 
     /// A job asked for a container of this shape.
-    pub(super) fn note(&mut self, shape: Shape, now: Instant) {
-        let known = self.asked.iter().position(|(known, _)| *known == shape);
+    pub(super) fn note(&mut self, key: ContainerKey, now: Instant) {
+        let known = self.asked.iter().position(|(known, _)| *known == key);
         let known = known.and_then(|at| self.asked.remove(at));
-        let (_, mut times) = known.unwrap_or((shape, VecDeque::new()));
+        let (_, mut times) = known.unwrap_or((key, VecDeque::new()));
         times.push_back(now);
         if times.len() > self.size.max(CONVINCING) {
             times.pop_front();
         }
-        self.asked.push_front((shape, times));
-        self.asked.truncate(SHAPES);
+        self.asked.push_front((key, times));
+        self.asked.truncate(KEYS);
     }
 
     /// How many containers of each shape should wait: in turns, until all have what they want or
     /// there are enough. Shapes that none should wait for are left out.
-    pub(super) fn targets(&self, now: Instant) -> Vec<(Shape, usize)> {
-        let mut targets: Vec<(Shape, usize)> = Vec::new();
+    pub(super) fn targets(&self, now: Instant) -> Vec<(ContainerKey, usize)> {
+        let mut targets: Vec<(ContainerKey, usize)> = Vec::new();
         let mut left = self.size;
         for turn in 0..self.size {
-            for (shape, times) in &self.asked {
+            for (key, times) in &self.asked {
                 if left == 0 {
                     return targets;
                 }
                 if wanted(times, now) <= turn {
                     continue;
                 }
-                match targets.iter_mut().find(|(target, _)| target == shape) {
+                match targets.iter_mut().find(|(target, _)| target == key) {
                     Some((_, count)) => *count += 1,
-                    None => targets.push((*shape, 1)),
+                    None => targets.push((*key, 1)),
                 }
                 left -= 1;
             }
@@ -84,22 +84,22 @@ mod tests {
 
     use super::*;
 
-    fn shape(processes: u64) -> Shape {
-        Shape::of(&Limits { processes, ..Limits::default() })
+    fn key(processes: u64) -> ContainerKey {
+        ContainerKey::of(&Limits { processes, ..Limits::default() })
     }
 
     #[test]
     fn as_many_wait_as_were_asked_for_lately_and_no_more_than_allowed() {
         let (mut demand, begun) = (Demand::new(4), Instant::now());
         let asked =
-            |demand: &mut Demand, times| (0..times).for_each(|_| demand.note(shape(1), begun));
+            |demand: &mut Demand, times| (0..times).for_each(|_| demand.note(key(1), begun));
         asked(&mut demand, 1);
         assert_eq!(demand.targets(begun), [], "once is no demand");
         asked(&mut demand, 2);
-        assert_eq!(demand.targets(begun), [(shape(1), 3)]);
+        assert_eq!(demand.targets(begun), [(key(1), 3)]);
         asked(&mut demand, 9);
-        assert_eq!(demand.targets(begun), [(shape(1), 4)]);
-        assert_eq!(demand.targets(begun + LATELY), [(shape(1), 1)], "a while later");
+        assert_eq!(demand.targets(begun), [(key(1), 4)]);
+        assert_eq!(demand.targets(begun + LATELY), [(key(1), 1)], "a while later");
         assert_eq!(demand.targets(begun + REMEMBERED), [], "not asked for any more");
     }
 
@@ -107,23 +107,23 @@ mod tests {
     fn a_shape_in_demand_leaves_room_for_others() {
         let (mut demand, now) = (Demand::new(4), Instant::now());
         for (processes, times) in [(1, 9), (2, 2), (3, 1)] {
-            (0..times).for_each(|_| demand.note(shape(processes), now));
+            (0..times).for_each(|_| demand.note(key(processes), now));
         }
-        assert_eq!(demand.targets(now), [(shape(2), 2), (shape(1), 2)]);
+        assert_eq!(demand.targets(now), [(key(2), 2), (key(1), 2)]);
     }
 
     #[test]
     fn a_flood_of_shapes_that_come_once_has_nothing_made_for_it() {
         let (mut demand, now) = (Demand::new(4), Instant::now());
-        (0..1000).for_each(|processes| demand.note(shape(processes), now));
+        (0..1000).for_each(|processes| demand.note(key(processes), now));
         assert_eq!(demand.targets(now), []);
-        assert!(demand.asked.len() <= SHAPES);
+        assert!(demand.asked.len() <= KEYS);
     }
 
     #[test]
     fn nothing_waits_in_a_pool_without_places() {
         let (mut demand, now) = (Demand::new(0), Instant::now());
-        (0..9).for_each(|_| demand.note(shape(1), now));
+        (0..9).for_each(|_| demand.note(key(1), now));
         assert_eq!(demand.targets(now), []);
     }
 }

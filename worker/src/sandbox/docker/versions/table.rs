@@ -7,7 +7,7 @@ use super::{Component, Version};
 
 /// One hole.
 #[derive(Debug)]
-pub(crate) struct Hole {
+pub(crate) struct Vulnerability {
     pub(super) component: Component,
     /// Its name.
     pub(crate) cve: &'static str,
@@ -37,8 +37,8 @@ const MASKS: &str = "takes mounts that containers share, or an image that was pr
                      the image";
 
 /// Every hole that is known, by component.
-pub(crate) const HOLES: &[Hole] = &[
-    Hole {
+pub(crate) const VULNERABILITIES: &[Vulnerability] = &[
+    Vulnerability {
         component: Component::Engine,
         cve: "CVE-2026-34040",
         fixed: &[Version::new(29, 3, 1)],
@@ -46,42 +46,42 @@ pub(crate) const HOLES: &[Hole] = &[
         meaning: "takes access to the engine; matters where an authorization plugin is to limit \
                   what the worker may ask of it",
     },
-    Hole {
+    Vulnerability {
         component: Component::Engine,
         cve: "CVE-2026-41567",
         fixed: &[Version::new(29, 5, 1)],
         backports: &[],
         meaning: ARCHIVE,
     },
-    Hole {
+    Vulnerability {
         component: Component::Engine,
         cve: "CVE-2026-41568",
         fixed: &[Version::new(29, 5, 1)],
         backports: &[],
         meaning: ARCHIVE,
     },
-    Hole {
+    Vulnerability {
         component: Component::Engine,
         cve: "CVE-2026-42306",
         fixed: &[Version::new(29, 5, 1)],
         backports: &[],
         meaning: ARCHIVE,
     },
-    Hole {
+    Vulnerability {
         component: Component::Engine,
         cve: "CVE-2026-17106",
         fixed: &[Version::new(29, 7, 0)],
         backports: &[],
         meaning: ARCHIVE,
     },
-    Hole {
+    Vulnerability {
         component: Component::Containerd,
         cve: "CVE-2020-15257",
         fixed: &[Version::new(1, 3, 9), Version::new(1, 4, 3)],
         backports: &[],
         meaning: "takes the host's network namespace; sandfleet's containers have an empty one",
     },
-    Hole {
+    Vulnerability {
         component: Component::Containerd,
         cve: "CVE-2024-25621",
         fixed: &[
@@ -93,28 +93,28 @@ pub(crate) const HOLES: &[Hole] = &[
         backports: &[Backport { upstream: Version::new(1, 6, 20), debian: 12, update: 2 }],
         meaning: "lets other users of the engine's host read what containerd keeps there",
     },
-    Hole {
+    Vulnerability {
         component: Component::Containerd,
         cve: "CVE-2024-40635",
         fixed: &[Version::new(1, 6, 38), Version::new(1, 7, 27), Version::new(2, 0, 4)],
         backports: &[Backport { upstream: Version::new(1, 6, 20), debian: 12, update: 2 }],
         meaning: "takes a user number beyond 2147483647, which sandbox.uid_base can't reach",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2019-5736",
         fixed: &[Version::candidate(1, 0, 0, 7)],
         backports: &[],
         meaning: "takes root in the container; sandfleet's programs and PID 1 are not",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2021-30465",
         fixed: &[Version::candidate(1, 0, 0, 95)],
         backports: &[],
         meaning: "takes volumes that containers share; sandfleet's have none",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2024-21626",
         fixed: &[Version::new(1, 1, 12)],
@@ -122,35 +122,35 @@ pub(crate) const HOLES: &[Hole] = &[
         meaning: "takes a working directory that the attacker chooses, or a process started in a \
                   running container; sandfleet's is fixed and it starts none",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2025-31133",
         fixed: &[Version::new(1, 2, 8), Version::new(1, 3, 3), Version::candidate(1, 4, 0, 3)],
         backports: &[],
         meaning: MASKS,
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2025-52565",
         fixed: &[Version::new(1, 2, 8), Version::new(1, 3, 3), Version::candidate(1, 4, 0, 3)],
         backports: &[],
         meaning: "takes a container with a terminal; sandfleet's have none",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2025-52881",
         fixed: &[Version::new(1, 2, 8), Version::new(1, 3, 3), Version::candidate(1, 4, 0, 3)],
         backports: &[],
         meaning: MASKS,
     },
-    Hole {
+    Vulnerability {
         component: Component::Runc,
         cve: "CVE-2026-41579",
         fixed: &[Version::new(1, 3, 6), Version::new(1, 4, 3), Version::candidate(1, 5, 0, 3)],
         backports: &[],
         meaning: "takes an image whose /dev is a symbolic link; the image is yours",
     },
-    Hole {
+    Vulnerability {
         component: Component::Runsc,
         cve: "CVE-2025-2713",
         fixed: &[Version::new(20_250_319, 0, 0)],

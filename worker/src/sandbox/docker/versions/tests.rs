@@ -29,7 +29,9 @@ fn docker_ce(engine: &str, containerd: &str, runc: &str) -> SystemVersion {
 fn open(told: &SystemVersion, runtime: &str) -> Vec<(&'static str, Vec<&'static str>)> {
     read(told, runtime)
         .iter()
-        .map(|one| (one.component.as_str(), one.holes.iter().map(|hole| hole.cve).collect()))
+        .map(|one| {
+            (one.component.as_str(), one.vulnerabilities.iter().map(|hole| hole.cve).collect())
+        })
         .collect()
 }
 
@@ -84,7 +86,7 @@ fn a_backport_counts_only_in_the_package_that_has_it() {
 
 #[test]
 fn a_release_line_is_mended_by_its_own_fix_and_by_no_other_lines() {
-    for (runc, holes) in [
+    for (runc, vulnerabilities) in [
         ("1.0.3", 5),
         ("1.1.12", 4),
         ("1.1.99", 4),
@@ -101,18 +103,20 @@ fn a_release_line_is_mended_by_its_own_fix_and_by_no_other_lines() {
         ("2.0.0", 0),
     ] {
         let judged = open(&docker_ce("29.8.2", "v2.2.5", runc), "runc");
-        assert_eq!(judged[2].1.len(), holes, "runc {runc}: {judged:?}");
+        assert_eq!(judged[2].1.len(), vulnerabilities, "runc {runc}: {judged:?}");
         assert_eq!((judged[0].1.len(), judged[1].1.len()), (0, 0));
     }
-    for (engine, holes) in
+    for (engine, vulnerabilities) in
         [("28.5.2", 5), ("29.3.1", 4), ("29.5.1", 1), ("29.7.0", 0), ("30.0.0", 0)]
     {
         let judged = open(&docker_ce(engine, "v2.2.5", "1.3.6"), "runc");
-        assert_eq!(judged[0].1.len(), holes, "engine {engine}");
+        assert_eq!(judged[0].1.len(), vulnerabilities, "engine {engine}");
     }
-    for (containerd, holes) in [("v1.7.28", 1), ("1.7.29", 0), ("v2.0.6", 1), ("v2.1.5", 0)] {
+    for (containerd, vulnerabilities) in
+        [("v1.7.28", 1), ("1.7.29", 0), ("v2.0.6", 1), ("v2.1.5", 0)]
+    {
         let judged = open(&docker_ce("29.8.2", containerd, "1.3.6"), "runc");
-        assert_eq!(judged[1].1.len(), holes, "containerd {containerd}");
+        assert_eq!(judged[1].1.len(), vulnerabilities, "containerd {containerd}");
     }
 }
 
@@ -157,7 +161,7 @@ fn only_the_runtime_in_use_is_judged() {
 
 #[test]
 fn the_table_is_in_order() {
-    for hole in HOLES {
+    for hole in VULNERABILITIES {
         assert!(hole.fixed.is_sorted() && !hole.fixed.is_empty(), "{}", hole.cve);
         assert!(hole.cve.starts_with("CVE-"), "{}", hole.cve);
     }

@@ -5,8 +5,8 @@
 //! and every container is born there; between jobs the limits are rewritten and the counters are
 //! read as differences.
 
-mod slot_group;
-mod territory;
+mod slot_cgroup;
+mod worker_cgroup;
 
 use std::{
     fs::{self, File},
@@ -14,8 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use slot_group::{MemoryEvents, SlotGroup};
-pub(crate) use territory::{FIRST_TRIES, Territory, remove_once, remove_within};
+pub(crate) use slot_cgroup::{MemoryEvents, SlotCgroup};
+pub(crate) use worker_cgroup::{FIRST_TRIES, WorkerCgroup, remove_once, remove_within};
 
 use crate::{
     host::limits::{self, Need},

@@ -33,7 +33,7 @@ fn a_peak_of_the_groups_whole_life_is_a_jobs_only_if_it_rose() {
     let mut group = group(directory.path(), 2);
     group.lasting_peak = Some(LastingPeak { file: file.clone(), seen: 0 });
     fs::write(directory.path().join("memory.current"), "1000\n").expect("room");
-    let apply = |group: &mut SlotGroup| group.apply(&Limits::default(), &Policy::strict());
+    let apply = |group: &mut SlotCgroup| group.apply(&Limits::default(), &Policy::strict());
     assert_eq!(apply(&mut group).expect("applied"), 1000);
     assert_eq!(group.risen_peak(), None, "an earlier job's");
     set("7000\n");

@@ -26,8 +26,8 @@ struct Road {
 }
 
 #[async_trait]
-impl Carrier for Road {
-    async fn is_awake(&self) -> Result<(), SandboxError> {
+impl Transport for Road {
+    async fn ping(&self) -> Result<(), SandboxError> {
         use tokio::io::AsyncWriteExt;
 
         let rest = std::mem::replace(&mut *self.rest.lock().expect("whole"), Rest::None);
@@ -61,8 +61,15 @@ fn words() -> Vec<u8> {
     bytes
 }
 
-fn talk<'a>(plan: &'a Plan, policy: &'a Policy, carrier: &'a Road) -> Talk<'a> {
-    Talk { plan, policy, isolation: Isolation::Container, cpus: 1.0, watcher: &|_, _| {}, carrier }
+fn context<'a>(plan: &'a Plan, policy: &'a Policy, transport: &'a Road) -> SessionContext<'a> {
+    SessionContext {
+        plan,
+        policy,
+        isolation: Isolation::Container,
+        cpus: 1.0,
+        watcher: &|_, _| {},
+        transport,
+    }
 }
 
 /// The first `count` bytes of those words come in time; the program's time is over at once.
@@ -76,10 +83,10 @@ async fn concluded(count: usize, rest: impl FnOnce(&[u8]) -> Rest) -> Result<End
     let mut plan = smallest_plan();
     plan.limits.wall_time_ms = 0;
     let (policy, begun) = (Policy::strict(), Instant::now());
-    let talk = talk(&plan, &policy, &road);
-    let mut heard = Heard::default();
-    let held = hear(ours, KEY, &talk, &mut heard, Deadline::now() + START_DEADLINE).await;
-    conclude(held, heard, begun, Loss::Unexplained).map(|outcome| outcome.end)
+    let context = context(&plan, &policy, &road);
+    let mut transcript = Transcript::default();
+    let held = read(ours, KEY, &context, &mut transcript, Deadline::now() + START_DEADLINE).await;
+    conclude(held, transcript, begun, Loss::Unexplained).map(|outcome| outcome.end)
 }
 
 #[tokio::test]
@@ -108,12 +115,13 @@ async fn silence_on_a_road_that_is_closed_is_nobodys_verdict() {
 async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
     let (words, plan, policy) = (words(), smallest_plan(), Policy::strict());
     let road = Road { rest: Mutex::new(Rest::None), theirs: Mutex::new(None) };
-    let talk = talk(&plan, &policy, &road);
-    let mut heard = Heard::default();
+    let context = context(&plan, &policy, &road);
+    let mut transcript = Transcript::default();
     let start_by = Deadline::now() + START_DEADLINE;
-    hear(words.as_slice(), KEY, &talk, &mut heard, start_by).await.expect("it said all");
+    read(words.as_slice(), KEY, &context, &mut transcript, start_by).await.expect("it said all");
     let asleep = SandboxError::failed("hearing a container", "nobody answers");
-    let outcome = conclude(Err(Broken::Unheard(asleep)), heard, Instant::now(), Loss::Unexplained);
+    let outcome =
+        conclude(Err(SessionError::Unheard(asleep)), transcript, Instant::now(), Loss::Unexplained);
     assert!(matches!(outcome, Err(SandboxError::Failed { .. })), "{outcome:?}");
 }
 
@@ -127,8 +135,9 @@ fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
             ..ended_in_order()
         };
         let now = Instant::now();
-        let heard = Heard { started: Some(now), ended: Some((ended, now)), ..Heard::default() };
-        conclude(Ok(()), heard, now, Loss::Unexplained).map(|outcome| outcome.end)
+        let transcript =
+            Transcript { started: Some(now), ended: Some((ended, now)), ..Transcript::default() };
+        conclude(Ok(()), transcript, now, Loss::Unexplained).map(|outcome| outcome.end)
     };
     assert!(matches!(kills(1, Some(0)), Err(SandboxError::HostMemory)), "the limit wasn't reached");
     assert!(matches!(kills(1, Some(3)), Ok(End::Seen(_))), "it was");
@@ -138,7 +147,8 @@ fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
     );
     assert!(matches!(kills(0, Some(0)), Ok(End::Seen(_))), "nothing was killed");
 
-    let lost = |loss| conclude(Err(Broken::Lost), Heard::default(), Instant::now(), loss);
+    let lost =
+        |loss| conclude(Err(SessionError::Lost), Transcript::default(), Instant::now(), loss);
     assert!(matches!(lost(Loss::HostOutOfMemory), Err(SandboxError::HostMemory)));
     assert!(matches!(lost(Loss::OutOfMemory), Ok(Outcome { end: End::OutOfMemory { .. }, .. })));
 }

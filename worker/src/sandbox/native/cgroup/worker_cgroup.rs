@@ -18,14 +18,14 @@ const PREFIX: &str = "sandfleet-worker-";
 
 /// This worker's own part of the tree. Locked while the worker lives; removed with it.
 #[derive(Debug)]
-pub(crate) struct Territory {
+pub(crate) struct WorkerCgroup {
     pub(super) hierarchy: Hierarchy,
     pub(super) name: String,
     /// Held for their locks, which the kernel gives back however this process ends.
     locks: Vec<File>,
 }
 
-impl Territory {
+impl WorkerCgroup {
     /// Makes the worker's groups below its own place.
     pub(crate) fn claim(hierarchy: Hierarchy) -> Result<Self, SandboxError> {
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
@@ -49,18 +49,18 @@ impl Territory {
             Err(error) => tracing::warn!(%error, "leftovers can't be looked for"),
         }
         // Whatever fails from here on, dropping it removes what was made.
-        let mut territory = Self { hierarchy, name, locks: Vec::new() };
-        for place in territory.hierarchy.places() {
-            let path = place.join(&territory.name);
+        let mut worker_cgroup = Self { hierarchy, name, locks: Vec::new() };
+        for place in worker_cgroup.hierarchy.places() {
+            let path = place.join(&worker_cgroup.name);
             let lock =
                 lock_new(&path).map_err(|error| missing(format!("{}: {error}", path.display())))?;
-            territory.locks.push(lock);
-            if territory.hierarchy.version() == 2 {
+            worker_cgroup.locks.push(lock);
+            if worker_cgroup.hierarchy.version() == 2 {
                 write(&path, "cgroup.subtree_control", &enabling())
                     .map_err(|error| missing(error.to_string()))?;
             }
         }
-        Ok(territory)
+        Ok(worker_cgroup)
     }
 
     /// Whether the worker's groups are still there: whoever cleans up a host may take them away.
@@ -99,7 +99,7 @@ impl Territory {
     }
 }
 
-impl Drop for Territory {
+impl Drop for WorkerCgroup {
     fn drop(&mut self) {
         // What still holds a process here is reaped by the next worker.
         let groups: Vec<_> =

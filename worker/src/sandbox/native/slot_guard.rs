@@ -10,7 +10,7 @@ use super::{Shared, cgroup::MemoryEvents, slot::Slot};
 use crate::sandbox::{Plan, SandboxError};
 
 /// A slot in use. Dropped before the job's end, it ends the container in the background.
-pub(super) struct Lease {
+pub(super) struct SlotGuard {
     shared: Arc<Shared>,
     slot: Option<Slot>,
     /// What its program may use.
@@ -19,7 +19,7 @@ pub(super) struct Lease {
     turn: Option<OwnedSemaphorePermit>,
 }
 
-impl Lease {
+impl SlotGuard {
     /// A slot for the program of `plan`, for as long as it runs.
     pub(super) async fn take(
         shared: &Arc<Shared>,
@@ -76,7 +76,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.shared.leased.fetch_sub(1, Ordering::Relaxed);
         if let Some(ending) = self.ending(true) {
@@ -96,7 +96,7 @@ pub(super) struct Ended {
 /// Puts a slot back that is cleared, for another program like that which had `limits`. That the next
 /// container can't be started is the next job's business: the one that has ended has its result.
 async fn put_away(shared: &Arc<Shared>, mut slot: Slot, limits: &Limits) {
-    if !slot.is_worn()
+    if !slot.is_expired()
         && let Err(error) = slot.launch_ahead(limits, &shared.policy).await
     {
         give_up(slot, error);

@@ -11,16 +11,16 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
-use super::{Broken, Plan, Talk};
+use super::{Plan, SessionContext, SessionError};
 
 /// Sends everything that a program needs, with a key that nobody else has.
 pub(super) async fn hand_over(
     mut to: impl AsyncWrite + Unpin,
-    talk: &Talk<'_>,
+    context: &SessionContext<'_>,
     start_by: Deadline,
-) -> Result<Key, Broken> {
+) -> Result<Key, SessionError> {
     let key = generate_key()?;
-    let Talk { plan, policy, isolation, cpus, .. } = *talk;
+    let SessionContext { plan, policy, isolation, cpus, .. } = *context;
     let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation, cpus);
     let order = encode_order(plan, key.clone(), bounds)?;
     let send = async {
@@ -29,22 +29,25 @@ pub(super) async fn hand_over(
     };
     // An agent that gives up stops listening, but it says why: a failure to send is no reason
     // not to hear that.
-    let _: std::io::Result<()> = timeout_at(start_by, send).await.map_err(|_| Broken::Overdue)?;
+    let _: std::io::Result<()> =
+        timeout_at(start_by, send).await.map_err(|_| SessionError::Overdue)?;
     Ok(key)
 }
 
-fn generate_key() -> Result<Key, Broken> {
+fn generate_key() -> Result<Key, SessionError> {
     let mut key = Key([0; 32]);
     let got = rustix::rand::getrandom(&mut key.0, GetRandomFlags::empty());
     // The kernel gives so few bytes whole or not at all.
     match got {
         Ok(length) if length == key.0.len() => Ok(key),
-        Ok(length) => Err(Broken::Refused(format!("the kernel gave {length} random bytes"))),
-        Err(error) => Err(Broken::Refused(format!("no random bytes from the kernel: {error}"))),
+        Ok(length) => Err(SessionError::Refused(format!("the kernel gave {length} random bytes"))),
+        Err(error) => {
+            Err(SessionError::Refused(format!("no random bytes from the kernel: {error}")))
+        }
     }
 }
 
-fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Broken> {
+fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, SessionError> {
     let order = Order {
         key,
         command: plan.command.clone(),
@@ -56,7 +59,10 @@ fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Broken
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
     let order = sandfleet_common::encode(&order);
     if order.len() > MAX_PAYLOAD {
-        return Err(Broken::Refused(format!("an order of {} bytes fits no frame", order.len())));
+        return Err(SessionError::Refused(format!(
+            "an order of {} bytes fits no frame",
+            order.len()
+        )));
     }
     push(&mut bytes, Kind::Order, &order);
     for (name, content) in &plan.files {

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Answers every question, and starts programs only while it isn't broken.
-pub(crate) struct Fragile {
+pub(crate) struct FakeSandbox {
     pub(crate) is_broken: AtomicBool,
     /// Whether what is started never comes back.
     pub(crate) hangs: AtomicBool,
@@ -19,7 +19,7 @@ pub(crate) struct Fragile {
     description: Description,
 }
 
-impl Default for Fragile {
+impl Default for FakeSandbox {
     fn default() -> Self {
         Self {
             is_broken: AtomicBool::new(false),
@@ -38,7 +38,7 @@ impl Default for Fragile {
 }
 
 #[async_trait]
-impl Sandbox for Fragile {
+impl Sandbox for FakeSandbox {
     async fn run(&self, _: &Plan, _: &Watcher<'_>) -> Result<Outcome, SandboxError> {
         self.runs.fetch_add(1, Ordering::Relaxed);
         if self.hangs.load(Ordering::Relaxed) {

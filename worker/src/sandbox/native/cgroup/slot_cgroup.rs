@@ -15,7 +15,7 @@ use std::{
 use sandfleet_agent::launch::CHARGE_BYTES;
 use sandfleet_common::Limits;
 
-use super::{Hierarchy, Territory, missing, write};
+use super::{Hierarchy, WorkerCgroup, missing, write};
 use crate::sandbox::{SandboxError, policy::Policy};
 
 const PERIOD_US: u64 = 100_000;
@@ -32,7 +32,7 @@ pub(crate) struct MemoryEvents {
     /// Processes that were killed, because of the group's limit or the host's.
     pub(crate) kills: u64,
     /// How often the group's own limit was reached; on version 1, whether it was since the last
-    /// [`apply`](SlotGroup::apply).
+    /// [`apply`](SlotCgroup::apply).
     pub(crate) limit_hits: u64,
 }
 
@@ -45,7 +45,7 @@ struct LastingPeak {
 
 /// The control group of one slot.
 #[derive(Debug)]
-pub(crate) struct SlotGroup {
+pub(crate) struct SlotCgroup {
     version: u32,
     memory: PathBuf,
     pids: PathBuf,
@@ -60,15 +60,15 @@ pub(crate) struct SlotGroup {
     launcher_bytes: u64,
 }
 
-impl SlotGroup {
+impl SlotCgroup {
     /// Makes the group of slot number `slot`, for programs that may use `cpus` processors.
     pub(crate) fn make(
-        territory: &Territory,
+        worker_cgroup: &WorkerCgroup,
         slot: usize,
         cpus: f64,
     ) -> Result<Self, SandboxError> {
-        let below = |place: &Path| place.join(&territory.name).join(format!("slot-{slot}"));
-        for place in territory.hierarchy.places() {
+        let below = |place: &Path| place.join(&worker_cgroup.name).join(format!("slot-{slot}"));
+        for place in worker_cgroup.hierarchy.places() {
             match fs::create_dir(below(place)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(missing(format!("{}: {error}", below(place).display())));
@@ -76,8 +76,8 @@ impl SlotGroup {
                 _ => {}
             }
         }
-        let version = territory.hierarchy.version();
-        let [memory, pids, cpu, cpuacct] = match &territory.hierarchy {
+        let version = worker_cgroup.hierarchy.version();
+        let [memory, pids, cpu, cpuacct] = match &worker_cgroup.hierarchy {
             Hierarchy::Unified(place) => std::array::from_fn(|_| below(place)),
             Hierarchy::PerController(places) => std::array::from_fn(|i| below(&places[i])),
         };

@@ -10,7 +10,7 @@ use sandfleet_common::{Isolation, JobResult, encode, validate_file_name};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{order::push, *};
+use super::{request::push, *};
 use crate::{
     outcome::{self, ResultBuilder},
     sandbox::{Description, smallest_plan},
@@ -144,7 +144,7 @@ fn saying() -> impl Strategy<Value = Vec<Said>> {
     ]
 }
 
-/// A whole conversation: often begun as agents begin it, so that what comes later is heard too.
+/// A whole conversation: often begun as agents begin it, so that what comes later is transcript too.
 fn conversation() -> impl Strategy<Value = Vec<Said>> {
     let beginnings = (0..4usize, ended()).prop_map(|(how_far, ended)| {
         let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
@@ -168,13 +168,13 @@ struct Shown {
 struct Reliable;
 
 #[async_trait]
-impl Carrier for Reliable {
-    async fn is_awake(&self) -> Result<(), SandboxError> {
+impl Transport for Reliable {
+    async fn ping(&self) -> Result<(), SandboxError> {
         Ok(())
     }
 }
 
-fn held(said: &[Said]) -> (Result<(), Broken>, Heard, Shown) {
+fn held(said: &[Said]) -> (Result<(), SessionError>, Transcript, Shown) {
     let shown = Mutex::new(Shown { stdout: 0, stderr: 0 });
     let watcher = |stream: Stream, bytes: &[u8]| {
         let mut shown = shown.lock().expect("nobody panics with it");
@@ -183,22 +183,22 @@ fn held(said: &[Said]) -> (Result<(), Broken>, Heard, Shown) {
             Stream::Stderr => shown.stderr += bytes.len() as u64,
         }
     };
-    let mut heard = Heard::default();
+    let mut transcript = Transcript::default();
     let bytes = on_the_wire(said);
     let held = RUNTIME.block_on(async {
         let start_by = Deadline::now() + START_DEADLINE;
         let (plan, isolation) = (&plan(), Isolation::Container);
-        let talk = Talk {
+        let context = SessionContext {
             plan,
             policy: &POLICY,
             isolation,
             cpus: 1.0,
             watcher: &watcher,
-            carrier: &Reliable,
+            transport: &Reliable,
         };
-        hear(bytes.as_slice(), KEY, &talk, &mut heard, start_by).await
+        read(bytes.as_slice(), KEY, &context, &mut transcript, start_by).await
     });
-    (held, heard, shown.into_inner().expect("nobody panicked with it"))
+    (held, transcript, shown.into_inner().expect("nobody panicked with it"))
 }
 
 fn result(plan: &Plan, outcome: Outcome) -> JobResult {
@@ -225,23 +225,23 @@ proptest! {
 
     #[test]
     fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(said in conversation()) {
-        let (held, heard, shown) = held(&said);
-        prop_assert!(heard.stdout.head.len() as u64 <= OUTPUT);
-        prop_assert!(heard.stderr.head.len() as u64 <= OUTPUT);
-        prop_assert!(heard.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
-        prop_assert!(heard.stdout.tail.is_empty());
+        let (held, transcript, shown) = held(&said);
+        prop_assert!(transcript.stdout.head.len() as u64 <= OUTPUT);
+        prop_assert!(transcript.stderr.head.len() as u64 <= OUTPUT);
+        prop_assert!(transcript.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
+        prop_assert!(transcript.stdout.tail.is_empty());
         prop_assert!(shown.stdout <= OUTPUT && shown.stderr <= OUTPUT, "shown to whoever watches");
-        prop_assert!(heard.artifacts.len() as u64 <= POLICY.artifact_count);
-        let sizes = heard.artifacts.iter().map(|(_, content)| content.len() as u64);
+        prop_assert!(transcript.artifacts.len() as u64 <= POLICY.artifact_count);
+        let sizes = transcript.artifacts.iter().map(|(_, content)| content.len() as u64);
         prop_assert!(sizes.sum::<u64>() <= ARTIFACTS);
-        for (name, _) in &heard.artifacts {
+        for (name, _) in &transcript.artifacts {
             prop_assert_eq!(validate_file_name(name), Ok(()));
         }
-        prop_assert!(heard.artifacts_refused.len() <= MAX_REFUSALS);
+        prop_assert!(transcript.artifacts_refused.len() <= MAX_REFUSALS);
         // A byte that is no text becomes a sign of three.
-        prop_assert!(heard.artifacts_refused.iter().all(|said| said.len() <= 3 * MAX_SENTENCE));
+        prop_assert!(transcript.artifacts_refused.iter().all(|said| said.len() <= 3 * MAX_SENTENCE));
         if held.is_ok() {
-            prop_assert!(heard.started.is_some() && heard.ended.is_some(), "all was said");
+            prop_assert!(transcript.started.is_some() && transcript.ended.is_some(), "all was said");
         }
     }
 
@@ -256,9 +256,9 @@ proptest! {
             Loss::Unexplained,
         ]),
     ) {
-        let (held, heard, _) = held(&said);
-        let started = heard.started.is_some();
-        if let Ok(outcome) = conclude(held, heard, Instant::now(), loss) {
+        let (held, transcript, _) = held(&said);
+        let started = transcript.started.is_some();
+        if let Ok(outcome) = conclude(held, transcript, Instant::now(), loss) {
             let plan = plan();
             let result = result(&plan, outcome);
             prop_assert!(started || loss == Loss::OutOfMemory, "a program that never ran has no verdict");
@@ -290,9 +290,9 @@ fn honest_conversation() -> Vec<Said> {
 
 #[test]
 fn an_honest_conversation_is_heard_to_its_end() {
-    let (held, heard, shown) = held(&honest_conversation());
+    let (held, transcript, shown) = held(&honest_conversation());
     assert!(held.is_ok(), "{held:?}");
-    assert_eq!((heard.stdout.head.as_slice(), shown.stdout), (b"hi".as_slice(), 2));
+    assert_eq!((transcript.stdout.head.as_slice(), shown.stdout), (b"hi".as_slice(), 2));
 }
 
 #[test]
@@ -318,8 +318,8 @@ fn a_program_that_speaks_for_its_agent_is_found_out() {
         tampered.push(vec![Said::Bytes(wire)]);
     }
     for said in &tampered {
-        let (held, heard, _) = held(said);
-        let outcome = conclude(held, heard, Instant::now(), Loss::Unheard).expect("a verdict");
+        let (held, transcript, _) = held(said);
+        let outcome = conclude(held, transcript, Instant::now(), Loss::Unheard).expect("a verdict");
         assert!(matches!(outcome.end, End::Tampered { .. }), "{said:?}: {outcome:?}");
     }
 }

@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 mod fuzz;
-mod order;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -44,31 +44,31 @@ const HELD_UP: Duration = Duration::from_secs(1);
 
 /// What a conversation is about, and over what it is held.
 #[derive(Clone, Copy)]
-pub(crate) struct Talk<'a> {
+pub(crate) struct SessionContext<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) policy: &'a Policy,
     pub(crate) isolation: Isolation,
     /// How many processors the container is granted.
     pub(crate) cpus: f64,
     pub(crate) watcher: &'a Watcher<'a>,
-    pub(crate) carrier: &'a dyn Carrier,
+    pub(crate) transport: &'a dyn Transport,
 }
 
 /// Who carries what a container says.
 #[async_trait]
-pub(crate) trait Carrier: Sync {
+pub(crate) trait Transport: Sync {
     /// An error if it stands still itself: then a container's silence says nothing about its program.
-    async fn is_awake(&self) -> Result<(), SandboxError>;
+    async fn ping(&self) -> Result<(), SandboxError>;
 }
 
-/// What was heard, complete or not.
+/// What was transcript, complete or not.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
-    /// Of a container that was [`greet`]ed before, too.
+pub(crate) struct Transcript {
+    /// Of a container that was [`handshake`]ed before, too.
     pub(crate) hello: Option<Hello>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<(Ended, Instant)>,
-    /// When nothing more was to be heard.
+    /// When nothing more was to be transcript.
     over: Option<Instant>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
@@ -78,7 +78,7 @@ pub(crate) struct Heard {
 
 /// Why a conversation broke off.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub(crate) enum SessionError {
     #[error("the container went away in the middle of the job")]
     Lost,
     #[error("the container did not answer in time")]
@@ -92,26 +92,26 @@ pub(crate) enum Broken {
     #[error("the container broke the protocol: {0}")]
     Protocol(String),
     #[error("{0:?} is not from the container's first process, or something before it is missing")]
-    Forged(Kind),
+    BadMac(Kind),
 }
 
-/// Runs a plan over the two directions of a container's stream. `heard` is what came back, also
+/// Runs a plan over the two directions of a container's stream. `transcript` is what came back, also
 /// when the conversation broke off.
-pub(crate) async fn hold(
+pub(crate) async fn run(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
-    talk: &Talk<'_>,
-    heard: &mut Heard,
-) -> Result<(), Broken> {
+    context: &SessionContext<'_>,
+    transcript: &mut Transcript,
+) -> Result<(), SessionError> {
     let start_by = Deadline::now() + START_DEADLINE;
     // Most frames are short and come in twos and threes.
     let from = BufReader::new(from);
     let held = async {
-        let key = order::hand_over(to, talk, start_by).await?;
-        hear(from, key, talk, heard, start_by).await
+        let key = request::hand_over(to, context, start_by).await?;
+        read(from, key, context, transcript, start_by).await
     };
     let held = held.await;
-    heard.over = Some(Instant::now());
+    transcript.over = Some(Instant::now());
     held
 }
 
@@ -132,60 +132,62 @@ pub(crate) enum Loss {
 
 /// Puts together what is known once the container is gone; `loss` counts if it was lost.
 pub(crate) fn conclude(
-    held: Result<(), Broken>,
-    heard: Heard,
+    held: Result<(), SessionError>,
+    transcript: Transcript,
     begun: Instant,
     loss: Loss,
 ) -> Result<Outcome, SandboxError> {
     let failed = |reason: String| SandboxError::failed("running a container", reason);
-    if let Err(Broken::Barrier(barrier)) = held {
+    if let Err(SessionError::Barrier(barrier)) = held {
         return Err(barrier.into());
     }
-    let host_killed = match &heard.ended {
+    let host_killed = match &transcript.ended {
         Some((ended, _)) => ended.was_host_short(),
-        None => matches!(held, Err(Broken::Lost)) && loss == Loss::HostOutOfMemory,
+        None => matches!(held, Err(SessionError::Lost)) && loss == Loss::HostOutOfMemory,
     };
     if host_killed {
         // Whatever became of the program, it is not what it would have done.
         return Err(SandboxError::HostMemory);
     }
     // Taking a container down may take longer than all of its job.
-    let over = heard.over.unwrap_or_else(Instant::now);
+    let over = transcript.over.unwrap_or_else(Instant::now);
     // Before the start, memory can only run out over what the job brought along.
-    let has_started = heard.started.is_some();
-    let started = heard.started.unwrap_or(over);
-    let ended_at = heard.ended.as_ref().map_or(over, |(_, at)| *at);
+    let has_started = transcript.started.is_some();
+    let started = transcript.started.unwrap_or(over);
+    let ended_at = transcript.ended.as_ref().map_or(over, |(_, at)| *at);
     let wall_time = ended_at.duration_since(started);
-    let mut artifacts_refused = heard.artifacts_refused;
-    let end = match (held, heard.ended) {
+    let mut artifacts_refused = transcript.artifacts_refused;
+    let end = match (held, transcript.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
-        (Err(Broken::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
-        (Err(Broken::Lost), None) if loss == Loss::Killed && has_started => {
+        (Err(SessionError::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
+        (Err(SessionError::Lost), None) if loss == Loss::Killed && has_started => {
             End::Killed { wall_time }
         }
-        (Err(Broken::Lost), None) if loss == Loss::Unheard && has_started => {
+        (Err(SessionError::Lost), None) if loss == Loss::Unheard && has_started => {
             End::Tampered { wall_time }
         }
-        (Err(Broken::Forged(_) | Broken::Protocol(_)), None) if has_started => {
+        (Err(SessionError::BadMac(_) | SessionError::Protocol(_)), None) if has_started => {
             End::Tampered { wall_time }
         }
-        // That a container is lost or can't be heard may be the host's fault, and then another attempt
+        // That a container is lost or can't be transcript may be the host's fault, and then another attempt
         // helps. All else is the program's: what it left behind must not take its verdict away.
-        (Err(error), Some((ended, _))) if !matches!(error, Broken::Lost | Broken::Unheard(_)) => {
+        (Err(error), Some((ended, _)))
+            if !matches!(error, SessionError::Lost | SessionError::Unheard(_)) =>
+        {
             artifacts_refused.push(format!("all that is not here: {error}"));
             End::Seen(ended)
         }
-        (Err(Broken::Overdue), None) if has_started => End::Overdue { wall_time },
+        (Err(SessionError::Overdue), None) if has_started => End::Overdue { wall_time },
         (Err(error), _) => return Err(failed(error.to_string())),
         (Ok(()), None) => return Err(failed("it ended without an account of it".into())),
     };
     Ok(Outcome {
         end,
-        stdout: heard.stdout,
-        stderr: heard.stderr,
-        artifacts: heard.artifacts,
+        stdout: transcript.stdout,
+        stderr: transcript.stderr,
+        artifacts: transcript.artifacts,
         artifacts_refused,
-        landlock: heard.hello.and_then(|hello| hello.landlock),
+        landlock: transcript.hello.and_then(|hello| hello.landlock),
         warm: false,
         setup: started.duration_since(begun),
         collect: over.duration_since(ended_at),
@@ -193,35 +195,35 @@ pub(crate) fn conclude(
 }
 
 /// Hears a container from its first word to its last.
-async fn hear(
+async fn read(
     mut from: impl AsyncRead + Unpin,
     key: Key,
-    talk: &Talk<'_>,
-    heard: &mut Heard,
+    context: &SessionContext<'_>,
+    transcript: &mut Transcript,
     start_by: Deadline,
-) -> Result<(), Broken> {
-    if heard.hello.is_none() {
-        heard.hello = Some(greet(&mut from, start_by).await?);
+) -> Result<(), SessionError> {
+    if transcript.hello.is_none() {
+        transcript.hello = Some(handshake(&mut from, start_by).await?);
     }
-    listen(Receiver::new(from, &key), talk, heard, start_by).await
+    listen(Receiver::new(from, &key), context, transcript, start_by).await
 }
 
 /// Hears that a container's agent is there, has found its barriers and waits for its order.
-pub(crate) async fn greet(
+pub(crate) async fn handshake(
     mut from: impl AsyncRead + Unpin,
     start_by: Deadline,
-) -> Result<Hello, Broken> {
+) -> Result<Hello, SessionError> {
     let mut payload = Vec::new();
     let first = read_frame(&mut from, &mut payload);
-    match timeout_at(start_by, first).await.map_err(|_| Broken::Overdue)?? {
+    match timeout_at(start_by, first).await.map_err(|_| SessionError::Overdue)?? {
         Kind::Hello => {}
-        Kind::Failed => return Err(Broken::Refused(sentence(&payload))),
-        Kind::Barrier => return Err(Broken::Barrier(parse(&payload)?)),
-        kind => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
+        Kind::Failed => return Err(SessionError::Refused(sentence(&payload))),
+        Kind::Barrier => return Err(SessionError::Barrier(parse(&payload)?)),
+        kind => return Err(SessionError::Protocol(format!("{kind:?} out of turn"))),
     }
     let hello: Hello = parse(&payload)?;
     if hello.protocol != AGENT_PROTOCOL {
-        return Err(Broken::Refused(format!(
+        return Err(SessionError::Refused(format!(
             "the image's agent speaks protocol {}, this worker {AGENT_PROTOCOL}; rebuild the image \
              with deploy/images/build",
             hello.protocol
@@ -233,74 +235,74 @@ pub(crate) async fn greet(
 /// Hears what a container says once it has greeted.
 async fn listen(
     mut from: Receiver<impl AsyncRead + Unpin>,
-    talk: &Talk<'_>,
-    heard: &mut Heard,
+    context: &SessionContext<'_>,
+    transcript: &mut Transcript,
     start_by: Deadline,
-) -> Result<(), Broken> {
-    let Talk { plan, policy, watcher, carrier, .. } = *talk;
+) -> Result<(), SessionError> {
+    let SessionContext { plan, policy, watcher, transport, .. } = *context;
     let cap = plan.limits.output_bytes;
-    let mut patience = Patience { until: start_by, is_used_up: false, carrier };
+    let mut read_deadline = ReadDeadline { until: start_by, is_used_up: false, transport };
     let mut artifact_bytes = 0;
     let mut payload = Vec::new();
     loop {
-        let kind = patience.hear(from.frame(&mut payload)).await?;
-        match (kind, heard.started.is_some(), heard.ended.is_some()) {
-            (Kind::Failed, ..) => return Err(Broken::Refused(sentence(&payload))),
+        let kind = read_deadline.read(from.frame(&mut payload)).await?;
+        match (kind, transcript.started.is_some(), transcript.ended.is_some()) {
+            (Kind::Failed, ..) => return Err(SessionError::Refused(sentence(&payload))),
             (Kind::Started, false, _) => {
-                heard.started = Some(Instant::now());
+                transcript.started = Some(Instant::now());
                 let limit = Duration::from_millis(plan.limits.wall_time_ms);
-                patience.renew(limit + END_DEADLINE);
+                read_deadline.renew(limit + END_DEADLINE);
             }
             (Kind::Stdout, true, false) => {
-                heard.stdout.push(&payload, cap).map_err(Broken::Protocol)?;
+                transcript.stdout.push(&payload, cap).map_err(SessionError::Protocol)?;
                 watcher(Stream::Stdout, &payload);
             }
             (Kind::Stderr, true, false) => {
-                heard.stderr.push(&payload, cap).map_err(Broken::Protocol)?;
+                transcript.stderr.push(&payload, cap).map_err(SessionError::Protocol)?;
                 watcher(Stream::Stderr, &payload);
             }
             (Kind::StderrTail, true, false) => {
                 payload.truncate(policy.stderr_tail_bytes as usize);
-                heard.stderr.tail = std::mem::take(&mut payload);
+                transcript.stderr.tail = std::mem::take(&mut payload);
             }
             (Kind::Ended, true, false) => {
                 let ended: Ended = parse(&payload)?;
-                heard.stdout.total = ended.stdout_bytes.max(heard.stdout.total);
-                heard.stderr.total = ended.stderr_bytes.max(heard.stderr.total);
-                heard.ended = Some((ended, Instant::now()));
-                patience.renew(COLLECT_DEADLINE);
+                transcript.stdout.total = ended.stdout_bytes.max(transcript.stdout.total);
+                transcript.stderr.total = ended.stderr_bytes.max(transcript.stderr.total);
+                transcript.ended = Some((ended, Instant::now()));
+                read_deadline.renew(COLLECT_DEADLINE);
             }
             (Kind::Artifact, _, true) => {
                 let header: FileHeader = parse(&payload)?;
                 artifact_bytes = u64::saturating_add(artifact_bytes, header.size);
                 if artifact_bytes > plan.limits.artifact_bytes
-                    || heard.artifacts.len() as u64 >= policy.artifact_count
+                    || transcript.artifacts.len() as u64 >= policy.artifact_count
                 {
-                    return Err(Broken::Protocol("more artifacts than agreed".into()));
+                    return Err(SessionError::Protocol("more artifacts than agreed".into()));
                 }
                 let read = from.content(header, &mut payload);
-                heard.artifacts.push(patience.hear(read).await?);
+                transcript.artifacts.push(read_deadline.read(read).await?);
             }
             (Kind::Refused, _, true) => {
-                if heard.artifacts_refused.len() < MAX_REFUSALS {
-                    heard.artifacts_refused.push(sentence(&payload));
+                if transcript.artifacts_refused.len() < MAX_REFUSALS {
+                    transcript.artifacts_refused.push(sentence(&payload));
                 }
             }
             (Kind::Done, _, true) => return Ok(()),
-            (kind, ..) => return Err(Broken::Protocol(format!("{kind:?} out of turn"))),
+            (kind, ..) => return Err(SessionError::Protocol(format!("{kind:?} out of turn"))),
         }
     }
 }
 
 /// How long a container is listened to.
-struct Patience<'a> {
+struct ReadDeadline<'a> {
     until: Deadline,
     /// Whether it was given a moment more already.
     is_used_up: bool,
-    carrier: &'a dyn Carrier,
+    transport: &'a dyn Transport,
 }
 
-impl Patience<'_> {
+impl ReadDeadline<'_> {
     fn renew(&mut self, for_so_long: Duration) {
         self.until = Deadline::now() + for_so_long;
         self.is_used_up = false;
@@ -308,21 +310,21 @@ impl Patience<'_> {
 
     /// What `said` comes to, if that is in time. Whatever is read half by then is read on for the one
     /// moment more.
-    async fn hear<T>(
+    async fn read<T>(
         &mut self,
-        said: impl Future<Output = Result<T, Broken>>,
-    ) -> Result<T, Broken> {
+        said: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<T, SessionError> {
         tokio::pin!(said);
         if let Ok(said) = timeout_at(self.until, &mut said).await {
             return said;
         }
         if self.is_used_up {
-            return Err(Broken::Overdue);
+            return Err(SessionError::Overdue);
         }
-        self.carrier.is_awake().await.map_err(Broken::Unheard)?;
+        self.transport.ping().await.map_err(SessionError::Unheard)?;
         self.is_used_up = true;
         self.until = Deadline::now() + HELD_UP;
-        timeout_at(self.until, said).await.map_err(|_| Broken::Overdue)?
+        timeout_at(self.until, said).await.map_err(|_| SessionError::Overdue)?
     }
 }
 
@@ -330,23 +332,24 @@ fn sentence(payload: &[u8]) -> String {
     String::from_utf8_lossy(&payload[..payload.len().min(MAX_SENTENCE)]).into_owned()
 }
 
-fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Broken> {
-    serde_json::from_slice(payload).map_err(|error| Broken::Protocol(error.to_string()))
+fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, SessionError> {
+    serde_json::from_slice(payload).map_err(|error| SessionError::Protocol(error.to_string()))
 }
 
 async fn read_frame(
     mut from: impl AsyncRead + Unpin,
     payload: &mut Vec<u8>,
-) -> Result<Kind, Broken> {
+) -> Result<Kind, SessionError> {
     let mut head = [0; HEADER];
-    from.read_exact(&mut head).await.map_err(|_| Broken::Lost)?;
+    from.read_exact(&mut head).await.map_err(|_| SessionError::Lost)?;
     let (kind, length) =
-        frame::parse_header(head).map_err(|error| Broken::Protocol(error.to_string()))?;
+        frame::parse_header(head).map_err(|error| SessionError::Protocol(error.to_string()))?;
     // Grows with what really arrives: a header alone makes nobody allocate.
     payload.clear();
-    let read = from.take(length as u64).read_to_end(payload).await.map_err(|_| Broken::Lost)?;
+    let read =
+        from.take(length as u64).read_to_end(payload).await.map_err(|_| SessionError::Lost)?;
     if read < length {
-        return Err(Broken::Lost);
+        return Err(SessionError::Lost);
     }
     Ok(kind)
 }
@@ -362,12 +365,12 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         Self { from, seal: Seal::new(key) }
     }
 
-    async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, Broken> {
+    async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, SessionError> {
         let kind = read_frame(&mut self.from, payload).await?;
         let mut tag = [0; TAG];
-        self.from.read_exact(&mut tag).await.map_err(|_| Broken::Lost)?;
+        self.from.read_exact(&mut tag).await.map_err(|_| SessionError::Lost)?;
         if !self.seal.is_genuine(kind, payload, &tag) {
-            return Err(Broken::Forged(kind));
+            return Err(SessionError::BadMac(kind));
         }
         Ok(kind)
     }
@@ -376,15 +379,15 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         &mut self,
         header: FileHeader,
         payload: &mut Vec<u8>,
-    ) -> Result<(String, Vec<u8>), Broken> {
+    ) -> Result<(String, Vec<u8>), SessionError> {
         // The name goes into results and from there to file systems of people we don't know.
-        sandfleet_common::validate_file_name(&header.name).map_err(Broken::Protocol)?;
+        sandfleet_common::validate_file_name(&header.name).map_err(SessionError::Protocol)?;
         let mut content = Vec::new();
         while (content.len() as u64) < header.size {
             let kind = self.frame(payload).await?;
             let left = header.size - content.len() as u64;
             if kind != Kind::Data || payload.is_empty() || payload.len() as u64 > left {
-                return Err(Broken::Protocol(format!("{kind:?} inside an artifact")));
+                return Err(SessionError::Protocol(format!("{kind:?} inside an artifact")));
             }
             content.extend_from_slice(payload);
         }

@@ -11,7 +11,7 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 /// A group of files that only look like one.
-pub(super) fn group(directory: &Path, version: u32) -> SlotGroup {
+pub(super) fn group(directory: &Path, version: u32) -> SlotCgroup {
     for file in [
         "pids.max",
         "memory.max",
@@ -27,7 +27,7 @@ pub(super) fn group(directory: &Path, version: u32) -> SlotGroup {
     let part = || directory.to_owned();
     let peak = File::options().write(true).open("/dev/null").expect("it is there");
     let (memory, pids, cpu, cpuacct) = (part(), part(), part(), part());
-    SlotGroup {
+    SlotCgroup {
         version,
         memory,
         pids,

@@ -15,7 +15,7 @@ use rustix::fs::{
 
 use crate::{
     frame::{Kind, MAX_PAYLOAD, Sender},
-    message::{Bounds, FileHeader},
+    message::{FileHeader, ProcessLimits},
 };
 
 /// Longer paths are no names of artifacts: the protocol's own bound, in bytes.
@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 32;
 /// Entries looked at before the search ends: a program can make more files than is worth waiting
 /// for.
 const MAX_ENTRIES: usize = 100_000;
-/// Refusals that are reported one by one; the rest is a number.
+/// SoftLimits that are reported one by one; the rest is a number.
 const MAX_REFUSALS: usize = 64;
 /// Why a file is refused when there were enough before it.
 const TOO_MANY: &str = "more artifacts than may be brought back";
@@ -78,7 +78,7 @@ pub(crate) fn collect(
     directory: &str,
     inputs: &Inputs,
     globs: &[String],
-    bounds: &Bounds,
+    bounds: &ProcessLimits,
 ) -> io::Result<()> {
     if globs.is_empty() {
         return Ok(());
@@ -125,7 +125,7 @@ struct Collection<'a, W> {
 }
 
 impl<W: Write> Collection<'_, W> {
-    /// Looks into one directory at a time and holds no other open: the agent lives under the
+    /// Sampler into one directory at a time and holds no other open: the agent lives under the
     /// program's own limit of open files.
     fn walk(&mut self) -> io::Result<()> {
         let mut pending = vec![(String::new(), 0)];

@@ -2,11 +2,11 @@
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
 //! reader never allocates more than one payload beyond the bytes it was really sent. Once the agent
-//! has its order, a [seal](crate::seal) follows each of its frames.
+//! has its order, a [seal](crate::frame_mac) follows each of its frames.
 
 use std::io::{self, Read, Write};
 
-use crate::seal::{Key, Seal, TAG};
+use crate::frame_mac::{FrameMac, Key, TAG};
 
 /// The longest payload, in bytes. Longer content goes as several [`Kind::Data`] frames.
 pub const MAX_PAYLOAD: usize = 1 << 20;
@@ -30,8 +30,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Worker: what to run, as [`Order`](crate::message::Order).
-    Order = 1,
+    /// Worker: what to run, as [`Order`](crate::message::RunRequest).
+    RunRequest = 1,
     /// Worker: a file's name and size, as [`FileHeader`](crate::message::FileHeader); its content
     /// follows as data.
     File = 2,
@@ -52,8 +52,8 @@ kinds! {
     Stderr = 19,
     /// Agent: the end of a stderr that was longer than is kept.
     StderrTail = 20,
-    /// Agent: the program and all it started are gone, as [`Ended`](crate::message::Ended).
-    Ended = 21,
+    /// Agent: the program and all it started are gone, as [`Ended`](crate::message::ExitReport).
+    ExitReport = 21,
     /// Agent: an artifact's name and size, as [`FileHeader`](crate::message::FileHeader); its
     /// content follows as data.
     Artifact = 22,
@@ -116,7 +116,7 @@ pub fn parse_header(header: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
 /// The agent's frames on their way out.
 pub struct Sender<W> {
     output: W,
-    seal: Option<Seal>,
+    seal: Option<FrameMac>,
 }
 
 impl<W: Write> Sender<W> {
@@ -127,7 +127,7 @@ impl<W: Write> Sender<W> {
 
     /// Seals every frame from here on.
     pub fn seal_with(&mut self, key: &Key) {
-        self.seal = Some(Seal::new(key));
+        self.seal = Some(FrameMac::new(key));
     }
 
     /// Writes one frame in one go, so that a small one is one system call.
@@ -189,7 +189,7 @@ mod tests {
         sender.seal_with(&Key([1; 32]));
         sender.send(Kind::Started, b"").expect("a vector takes all");
         assert_eq!(bytes.len(), HEADER + HEADER + TAG);
-        let tag = Seal::new(&Key([1; 32])).tag(Kind::Started, b"");
+        let tag = FrameMac::new(&Key([1; 32])).tag(Kind::Started, b"");
         assert_eq!(bytes[2 * HEADER..], tag);
     }
 

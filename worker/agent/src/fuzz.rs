@@ -10,19 +10,19 @@ use serde_json::Value;
 use crate::{
     artifacts::{self, Inputs},
     frame::{self, HEADER, Kind, MAX_PAYLOAD, Sender},
-    message::{Bounds, FileHeader, Order},
-    seal::Key,
+    frame_mac::Key,
+    message::{FileHeader, ProcessLimits, RunRequest},
 };
 
-pub(crate) fn bounds() -> Bounds {
-    Bounds {
+pub(crate) fn bounds() -> ProcessLimits {
+    ProcessLimits {
         wall_time_ms: 1,
         cpu_time_ms: 1,
         memory_bytes: 1,
         processes: 1,
         socket_bytes: 1,
         mappings: 1,
-        own_kernel: false,
+        is_gvisor: false,
         cpu_quota_ms: 1000,
         output_bytes: 1,
         output_kill_bytes: 1,
@@ -136,7 +136,7 @@ proptest! {
         let at = at.index(bytes.len());
         let end = (at + cut).min(bytes.len());
         bytes.splice(at..end, damage);
-        if let Ok(order) = serde_json::from_slice::<Order>(&bytes) {
+        if let Ok(order) = serde_json::from_slice::<RunRequest>(&bytes) {
             let said: Value = serde_json::from_slice(&bytes).expect("it was an order");
             let understood = serde_json::to_value(&order).expect("serialises");
             for (name, value) in understood.as_object().expect("an object") {
@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn any_bytes_are_no_order_and_no_file(bytes in vec(any::<u8>(), 0..64)) {
         // Shorter than any order; and a file's header by chance is none of 64 bytes at random.
-        prop_assert!(serde_json::from_slice::<Order>(&bytes).is_err());
+        prop_assert!(serde_json::from_slice::<RunRequest>(&bytes).is_err());
         prop_assert!(serde_json::from_slice::<FileHeader>(&bytes).is_err());
     }
 
@@ -172,8 +172,8 @@ proptest! {
     }
 }
 
-fn order() -> Order {
-    Order {
+fn order() -> RunRequest {
+    RunRequest {
         key: Key([7; 32]),
         command: vec!["/usr/bin/python3".into(), "main.py".into()],
         environment: vec![("HOME".into(), "/box".into())],
@@ -198,9 +198,9 @@ fn says(glob: &[u8], path: &[u8]) -> bool {
 #[test]
 fn an_order_without_one_of_its_fields_is_refused() {
     let whole = serde_json::to_value(order()).expect("serialises");
-    assert_eq!(serde_json::from_value::<Order>(whole.clone()).expect("whole"), order());
+    assert_eq!(serde_json::from_value::<RunRequest>(whole.clone()).expect("whole"), order());
     let lacks = |order: Value, name: &str| {
-        let error = serde_json::from_value::<Order>(order).expect_err(name);
+        let error = serde_json::from_value::<RunRequest>(order).expect_err(name);
         assert!(error.to_string().contains(&format!("missing field `{name}`")), "{error}");
     };
     let names = |value: &Value| value.as_object().expect("fields").keys().cloned().collect();

@@ -7,7 +7,7 @@
 //! to it over a socket that keeps message boundaries and carries descriptors.
 //!
 //! A launcher may also be a copy of a [zygote](crate::zygote), an interpreter that is started already; then
-//! so are its containers' programs, and a container's agent is itself by an exec after all (`copies.rs`).
+//! so are its containers' programs, and a container's agent is itself by an exec after all (`warm_container.rs`).
 
 use std::{
     io,
@@ -33,7 +33,7 @@ use crate::{
     message::ScratchSpace,
     namespace,
     program::Exec,
-    root, session,
+    rootfs, session,
     settings::{self, Settings},
     system,
 };
@@ -183,7 +183,7 @@ pub(crate) struct Slot {
 }
 
 /// What becomes the containers of a slot.
-pub(crate) trait Origin {
+pub(crate) trait ContainerLauncher {
     /// Starts one that speaks over `stream`.
     ///
     /// # Errors
@@ -197,11 +197,11 @@ pub(crate) trait Origin {
         slot: &Slot,
         scratch: &ScratchSpace,
         stream: UnixStream,
-    ) -> io::Result<Born>;
+    ) -> io::Result<Launched>;
 }
 
 /// What came of the start of a container, and as whom the start came back.
-pub(crate) enum Born {
+pub(crate) enum Launched {
     /// As the launcher, which has a container.
     Container(Pid),
     /// As the launcher, which has none.
@@ -236,7 +236,7 @@ pub unsafe fn serve() -> io::Result<()> {
 /// the worker lets finish.
 pub(crate) fn leave_worker() -> io::Result<()> {
     rustix::process::setsid()?;
-    system::forget_signal_effects();
+    system::reset_signal_dispositions();
     system::block_stop_signals()
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn leave_worker() -> io::Result<()> {
 #[expect(unsafe_code, reason = "hands the contract on")]
 pub(crate) unsafe fn serve_slot(
     mut worker: Channel,
-    origin: &mut dyn Origin,
+    origin: &mut dyn ContainerLauncher,
 ) -> io::Result<Option<Box<Start>>> {
     let mut slot = None;
     while let Some((command, descriptors)) = worker.receive()? {
@@ -275,12 +275,12 @@ pub(crate) unsafe fn serve_slot(
                 };
                 // SAFETY: as the caller promises.
                 match unsafe { origin.start(prepared, &scratch, stream.into()) }? {
-                    Born::Container(container) => {
+                    Launched::Container(container) => {
                         let killed = attend(&mut worker, container)?;
                         worker.report(&Report::Exited { killed })?;
                     }
-                    Born::Failed(failed) => worker.report(&Report::Failed(failed))?,
-                    Born::Program(start) => return Ok(Some(start)),
+                    Launched::Failed(failed) => worker.report(&Report::Failed(failed))?,
+                    Launched::Program(start) => return Ok(Some(start)),
                 }
             }
             // The container it meant has ended by itself meanwhile.
@@ -312,7 +312,7 @@ unsafe fn prepare(
     // SAFETY: as the caller promises.
     let user_namespace = unsafe { namespace::make_user_namespace(owner) }?;
     namespace::leave_host_mounts()?;
-    root::build(is_root, root::overlay, (!is_root).then_some(root::KEPT_PROC))?;
+    rootfs::build(is_root, rootfs::overlay, (!is_root).then_some(rootfs::KEPT_PROC))?;
     let counters = Counters::from_descriptors(descriptors);
     Ok(Slot { counters, user_namespace, filter, settings, owner, is_root })
 }
@@ -320,20 +320,20 @@ unsafe fn prepare(
 /// Containers that are copies of this process.
 struct Forks;
 
-impl Origin for Forks {
+impl ContainerLauncher for Forks {
     #[expect(unsafe_code, reason = "hands the contract on")]
     unsafe fn start(
         &mut self,
         slot: &Slot,
         scratch: &ScratchSpace,
         stream: UnixStream,
-    ) -> io::Result<Born> {
+    ) -> io::Result<Launched> {
         // Past this only the agent's copy of the stream is left, so that its end is the stream's end.
         // SAFETY: as the caller promises.
         match unsafe { namespace::fork_container() } {
-            Ok(Some(pid)) => Ok(Born::Container(pid)),
+            Ok(Some(pid)) => Ok(Launched::Container(pid)),
             Ok(None) => become_agent(slot, scratch, stream),
-            Err(failed) => Ok(Born::Failed(failed)),
+            Err(failed) => Ok(Launched::Failed(failed)),
         }
     }
 }
@@ -350,8 +350,8 @@ fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
 /// Makes a container of this process, the first in new namespaces: everything it has of its own.
 pub(crate) fn build(slot: &Slot, scratch: &ScratchSpace) -> Result<(), Failed> {
     namespace::leave_session()?;
-    root::enter_container(scratch, !slot.is_root)?;
-    namespace::furnish()?;
+    rootfs::enter_container(scratch, !slot.is_root)?;
+    namespace::setup_uts_and_loopback()?;
     slot.settings.apply()?;
     namespace::drop_privileges(&slot.user_namespace, slot.is_root, &slot.filter)
 }

@@ -9,9 +9,9 @@
 //! from inside a PID namespace don't reach its init.
 
 pub mod frame;
+pub mod frame_mac;
 pub mod launch;
 pub mod message;
-pub mod seal;
 pub mod session;
 pub mod sockets;
 pub mod zygote;
@@ -19,20 +19,20 @@ pub mod zygote;
 mod artifacts;
 mod barriers;
 mod channel;
-mod copies;
 mod counters;
 #[cfg(test)]
 mod fuzz;
+mod gvisor_limits;
 mod landlock;
-mod looks;
 mod mappings;
 mod namespace;
 mod output;
-mod own_kernel;
 mod program;
-mod refusals;
-mod root;
+mod rootfs;
+mod sampler;
 mod settings;
+mod soft_limits;
 mod system;
+mod warm_container;
 
 pub use system::landlock_version;

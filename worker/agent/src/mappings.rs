@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::message::{Bounds, Cause};
+use crate::message::{Cause, ProcessLimits};
 
 /// The program's mappings.
 #[derive(Debug, Default)]
@@ -17,8 +17,8 @@ pub(crate) struct Mappings {
 }
 
 impl Mappings {
-    /// Looks once: whether all processes together have more than they may.
-    pub(crate) fn exceeded(&mut self, bounds: &Bounds) -> Option<Cause> {
+    /// Sampler once: whether all processes together have more than they may.
+    pub(crate) fn exceeded(&mut self, bounds: &ProcessLimits) -> Option<Cause> {
         let count = count(Path::new("/proc"), bounds.mappings);
         self.are_many = count > bounds.mappings / 4;
         (count > bounds.mappings).then_some(Cause::Mappings)

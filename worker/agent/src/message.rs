@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::seal::Key;
+use crate::frame_mac::Key;
 
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
 pub const AGENT_PROTOCOL: u32 = 4;
@@ -19,7 +19,7 @@ pub struct Hello {
 
 /// What to run and within which bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct RunRequest {
     /// For the seals on everything that the agent says once it has this.
     pub key: Key,
     /// The command; the first element is an absolute path.
@@ -29,14 +29,14 @@ pub struct Order {
     /// Globs of the files to bring back.
     pub artifacts: Vec<String>,
     /// The bounds.
-    pub bounds: Bounds,
+    pub bounds: ProcessLimits,
 }
 
 /// The bounds that the agent itself holds the program to. Memory, processes and scratch space
 /// are the container's; where its control groups can't be read, the agent asks the container's
 /// own kernel instead, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
+pub struct ProcessLimits {
     /// Real time, in milliseconds.
     pub wall_time_ms: u64,
     /// CPU time of all processes, in milliseconds.
@@ -50,7 +50,7 @@ pub struct Bounds {
     /// Mappings of all processes together, on a kernel that counts a part of their memory nowhere.
     pub mappings: u64,
     /// Whether the container has a kernel of its own, which tells of nothing but this container.
-    pub own_kernel: bool,
+    pub is_gvisor: bool,
     /// CPU time that the host grants the container, in milliseconds a second.
     pub cpu_quota_ms: u64,
     /// Bytes passed on of each stream.
@@ -106,7 +106,7 @@ pub enum Cause {
 
 /// How the program ended: facts it can't forge, read when every process of it was gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct ExitReport {
     /// The first cause; what struck later doesn't count.
     pub cause: Cause,
     /// The exit code, if the program exited.
@@ -137,7 +137,7 @@ pub struct Ended {
     pub stderr_bytes: u64,
 }
 
-impl Ended {
+impl ExitReport {
     /// Whether a process of the job was killed because the host had no memory left, and not the job.
     pub fn was_host_short(&self) -> bool {
         self.memory_kills.is_some_and(|kills| kills > 0) && self.memory_limit_hits == Some(0)

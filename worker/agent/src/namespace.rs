@@ -22,7 +22,7 @@ use rustix::{
 
 use crate::{
     launch::{Barrier, Failed},
-    system::{self, Branch, Stacks},
+    system::{self, Stacks, VforkClone},
 };
 
 /// The user and group inside every container.
@@ -48,19 +48,19 @@ pub(crate) unsafe fn fork_container() -> Result<Option<Pid>, Failed> {
 }
 
 /// Starts a child that does `child`, which forks, in new namespaces: in this process's memory, with the
-/// `stacks` for that, or else in a copy. See [`system::branch`] and [`system::fork_twice`].
+/// `stacks` for that, or else in a copy. See [`system::vfork_clone`] and [`system::fork_twice`].
 ///
 /// # Safety
-/// That of [`system::branch`].
+/// That of [`system::vfork_clone`].
 #[expect(unsafe_code, reason = "hands the contract on")]
 pub(crate) unsafe fn branch_container(
     stacks: Option<&mut Stacks>,
     child: &mut dyn FnMut(),
-) -> Result<Branch, Failed> {
+) -> Result<VforkClone, Failed> {
     // SAFETY: as the caller promises.
     let branched = unsafe {
         match stacks {
-            Some(stacks) => system::branch(stacks, JOB_NAMESPACES, child),
+            Some(stacks) => system::vfork_clone(stacks, JOB_NAMESPACES, child),
             None => system::fork_twice(JOB_NAMESPACES, child),
         }
     };
@@ -146,7 +146,7 @@ pub(crate) fn leave_host_mounts() -> Result<(), Failed> {
 
 /// Names the host and brings its only network interface up; needs the privileges that
 /// [`drop_privileges`] gives away.
-pub(crate) fn furnish() -> Result<(), Failed> {
+pub(crate) fn setup_uts_and_loopback() -> Result<(), Failed> {
     rustix::system::sethostname(b"sandbox")
         .map_err(|error| Barrier::HostName.failed(error.to_string()))?;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)

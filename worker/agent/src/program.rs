@@ -20,14 +20,14 @@ use rustix::{
 use crate::{
     counters::{Counters, Reading},
     frame::{Kind, Sender},
-    looks::{self, Looks},
+    gvisor_limits,
     mappings::Mappings,
-    message::{Bounds, Cause, Ended, Order},
+    message::{Cause, ExitReport, ProcessLimits, RunRequest},
     output::{self, Output},
-    own_kernel,
-    refusals::Refusals,
+    sampler::{self, Sampler},
     session::WORKING_DIRECTORY,
     sockets::Sockets,
+    soft_limits::SoftLimits,
     system,
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Started {
 }
 
 /// How a program comes into being.
-pub(crate) trait Birth {
+pub(crate) trait Spawner {
     /// A file for what the program is to read on stdin; it is empty.
     ///
     /// # Errors
@@ -68,27 +68,27 @@ pub(crate) trait Birth {
     ///
     /// # Errors
     /// If it can't be started.
-    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started>;
+    fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started>;
 }
 
 /// By executing the order's command.
 pub(crate) struct Exec;
 
-impl Birth for Exec {
+impl Spawner for Exec {
     fn stdin(&mut self) -> io::Result<File> {
         stdin_file()
     }
 
-    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started> {
-        let Some(name) = order.command.first() else {
-            return Err(io::Error::other("the order names no command"));
+    fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started> {
+        let Some(name) = request.command.first() else {
+            return Err(io::Error::other("the request names no command"));
         };
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
         let streams = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
         let pid =
-            system::spawn(name, &order.command, &order.environment, WORKING_DIRECTORY, streams)
+            system::spawn(name, &request.command, &request.environment, WORKING_DIRECTORY, streams)
                 .map_err(|error| {
                     io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
                 })?;
@@ -103,22 +103,22 @@ pub(crate) fn stdin_file() -> io::Result<File> {
 
 /// Starts the program; it is within its bounds from its first instruction on.
 pub(crate) fn start(
-    order: &Order,
+    request: &RunRequest,
     stdin: Option<File>,
     counters: &Counters,
-    birth: &mut dyn Birth,
+    spawner: &mut dyn Spawner,
 ) -> io::Result<Program> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
     // they in force before the program's first instruction without more code between its process and its exec.
-    limit(&order.bounds)?;
-    let (before, processors) = (counters.read(), looks::processors());
+    limit(&request.bounds)?;
+    let (before, processors) = (counters.read(), sampler::processors());
     let started = Instant::now();
-    let Started { pid, stdout, stderr } = birth.start(order, stdin)?;
+    let Started { pid, stdout, stderr } = spawner.start(request, stdin)?;
     Ok(Program { pid, started, processors, before, stdout, stderr })
 }
 
 /// Sets the bounds that are this process's own, and its children's.
-pub(crate) fn limit(bounds: &Bounds) -> io::Result<()> {
+pub(crate) fn limit(bounds: &ProcessLimits) -> io::Result<()> {
     let limits = [
         // A dump would fill the scratch space with what nobody reads.
         (Resource::Core, 0),
@@ -170,20 +170,20 @@ impl Program {
         worker: &mut Sender<impl Write>,
         signals: &OwnedFd,
         counters: &Counters,
-        bounds: &Bounds,
-    ) -> io::Result<Ended> {
+        bounds: &ProcessLimits,
+    ) -> io::Result<ExitReport> {
         fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
         fcntl_setfl(&self.stderr, OFlags::NONBLOCK)?;
         let (cap, tail_cap) = (bounds.output_bytes, bounds.stderr_tail_bytes as usize);
         let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
         let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
         let before = self.before;
-        let asks_own_kernel = own_kernel::is_witness(bounds, &before);
+        let asks_gvisor = gvisor_limits::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
-        let mut looks = Looks::since(self.started, self.processors, asks_own_kernel);
+        let mut sampler = Sampler::since(self.started, self.processors, asks_gvisor);
         let mut buffer = output::buffer();
         let mut status = None;
-        let mut refusals = Refusals::default();
+        let mut soft_limits = SoftLimits::default();
         let (mut sockets, mut mappings) = (Sockets::default(), Mappings::default());
         // One that waited for its call may have ended before its signal was waited for.
         reap(self.pid, &mut status)?;
@@ -194,7 +194,7 @@ impl Program {
             }
             let ready = await_events(
                 [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
-                deadline.min(looks.next()),
+                deadline.min(sampler.next()),
             )?;
             if ready[1] {
                 stdout.pump(worker, &mut buffer)?;
@@ -225,28 +225,28 @@ impl Program {
             if stdout.seen() + stderr.seen() >= bounds.output_kill_bytes {
                 break Cause::Output;
             }
-            if now >= looks.next() {
+            if now >= sampler.next() {
                 let mut reading = Reading { cpu_time_us: counters.cpu_time_us(), ..before };
-                if looks.are_worth_it(now, reading.cpu_time_us) {
-                    refusals.look(bounds);
+                if sampler.are_worth_it(now, reading.cpu_time_us) {
+                    soft_limits.look(bounds);
                     reading = counters.read();
                     if let Some(cause) = exceeded(&before, &reading, bounds) {
                         break cause;
                     }
-                    if !bounds.own_kernel
+                    if !bounds.is_gvisor
                         && let Some(cause) =
                             sockets.exceeded(bounds).or_else(|| mappings.exceeded(bounds))
                     {
                         break cause;
                     }
-                    if asks_own_kernel
-                        && let Some(cause) = own_kernel::exceeded(bounds, now - self.started)
+                    if asks_gvisor
+                        && let Some(cause) = gvisor_limits::exceeded(bounds, now - self.started)
                     {
                         break cause;
                     }
                 }
                 let quickly = sockets.are_many() || mappings.are_many();
-                looks.plan(now, cpu_left(&before, &reading, bounds), quickly);
+                sampler.plan(now, cpu_left(&before, &reading, bounds), quickly);
             }
         };
 
@@ -258,17 +258,17 @@ impl Program {
         stdout.drain(worker, &mut buffer)?;
         stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
-        refusals.look_at_files();
+        soft_limits.look_at_files();
         let largest_process = system::children_memory_peak_bytes();
-        let ended = Ended {
+        let ended = ExitReport {
             cause,
             exit_code: status.and_then(|status| status.exit_status()),
             signal: status.and_then(|status| status.terminating_signal()),
             wall_time_us: wall_time.as_micros() as u64,
             cpu_time_us: since(before.cpu_time_us, after.cpu_time_us).unwrap_or_else(|| {
                 match system::children_cpu_time_us() {
-                    counted if bounds.own_kernel => {
-                        own_kernel::granted_us(counted, bounds, wall_time)
+                    counted if bounds.is_gvisor => {
+                        gvisor_limits::granted_us(counted, bounds, wall_time)
                     }
                     counted => counted,
                 }
@@ -276,14 +276,14 @@ impl Program {
             // gVisor counts for nobody, so there it is that of the largest process.
             memory_peak_bytes: counters
                 .memory_peak_bytes(largest_process)
-                .or(bounds.own_kernel.then_some(largest_process)),
+                .or(bounds.is_gvisor.then_some(largest_process)),
             memory_kills: since(before.memory_kills, after.memory_kills),
             memory_limit_hits: since(before.memory_limit_hits, after.memory_limit_hits)
                 .or(after.was_at_memory_limit.map(u64::from)),
             processes_refused: since(before.processes_refused, after.processes_refused)
                 .unwrap_or(0),
-            scratch_full: refusals.scratch_full,
-            open_files_used_up: refusals.open_files_used_up,
+            scratch_full: soft_limits.scratch_full,
+            open_files_used_up: soft_limits.open_files_used_up,
             stdout_bytes: stdout.seen(),
             stderr_bytes: stderr.seen(),
         };
@@ -296,7 +296,7 @@ impl Program {
 }
 
 /// Which of the bounds that the counters tell of is exceeded.
-fn exceeded(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Cause> {
+fn exceeded(before: &Reading, now: &Reading, bounds: &ProcessLimits) -> Option<Cause> {
     if now.memory_kills > before.memory_kills {
         return Some(Cause::Memory);
     }
@@ -304,7 +304,7 @@ fn exceeded(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Cause> {
 }
 
 /// How much CPU time the program may use yet, where that is counted.
-fn cpu_left(before: &Reading, now: &Reading, bounds: &Bounds) -> Option<Duration> {
+fn cpu_left(before: &Reading, now: &Reading, bounds: &ProcessLimits) -> Option<Duration> {
     let used = since(before.cpu_time_us, now.cpu_time_us)?;
     Some(Duration::from_millis(bounds.cpu_time_ms).saturating_sub(Duration::from_micros(used)))
 }

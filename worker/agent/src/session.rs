@@ -14,8 +14,8 @@ use crate::{
     counters::Counters,
     frame::{self, Kind, Sender},
     landlock,
-    message::{AGENT_PROTOCOL, FileHeader, Hello, Order},
-    program::{self, Birth, Exec},
+    message::{AGENT_PROTOCOL, FileHeader, Hello, RunRequest},
+    program::{self, Exec, Spawner},
     system,
 };
 
@@ -28,7 +28,7 @@ pub const WORKING_DIRECTORY: &str = "/box";
 /// # Errors
 /// What kept the agent from doing its part; the worker was told, if it could be.
 pub fn serve_standard_streams() -> io::Result<()> {
-    system::forget_signal_effects();
+    system::reset_signal_dispositions();
     let counters = Counters::open_mounted();
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
@@ -42,10 +42,10 @@ pub(crate) fn serve(
     output: impl Write,
     counters: &Counters,
     landlock: io::Result<Option<u32>>,
-    birth: &mut dyn Birth,
+    spawner: &mut dyn Spawner,
 ) -> io::Result<()> {
     let mut output = Sender::new(output);
-    let served = converse(&mut input, &mut output, counters, landlock, birth);
+    let served = converse(&mut input, &mut output, counters, landlock, spawner);
     if let Err(error) = &served {
         // If the worker is gone there is nobody to tell; the error goes to the exit status.
         let _ = output.send(Kind::Failed, error.to_string().as_bytes());
@@ -58,22 +58,22 @@ fn converse(
     output: &mut Sender<impl Write>,
     counters: &Counters,
     landlock: io::Result<Option<u32>>,
-    birth: &mut dyn Birth,
+    spawner: &mut dyn Spawner,
 ) -> io::Result<()> {
     barriers::check().map_err(io::Error::other)?;
     // After the check, which says more of what is missing than Landlock does.
     let landlock = landlock?;
     let signals = system::child_signals()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL, landlock })?;
-    let Some(Received { order, stdin, inputs }) = receive(input, output, birth)? else {
+    let Some(Received { request, stdin, inputs }) = receive(input, output, spawner)? else {
         return Ok(());
     };
-    let bounds = order.bounds;
-    let program = program::start(&order, stdin, counters, birth)?;
+    let bounds = request.bounds;
+    let program = program::start(&request, stdin, counters, spawner)?;
     output.send(Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
-    say(output, Kind::Ended, &ended)?;
-    artifacts::collect(output, WORKING_DIRECTORY, &inputs, &order.artifacts, &bounds)?;
+    say(output, Kind::ExitReport, &ended)?;
+    artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;
     output.send(Kind::Done, &[])
 }
 
@@ -91,7 +91,7 @@ fn unexpected(kind: Kind) -> io::Error {
 
 /// Everything that the worker sent before the start.
 struct Received {
-    order: Order,
+    request: RunRequest,
     stdin: Option<File>,
     inputs: Inputs,
 }
@@ -101,25 +101,25 @@ struct Received {
 fn receive(
     input: &mut impl Read,
     output: &mut Sender<impl Write>,
-    birth: &mut dyn Birth,
+    spawner: &mut dyn Spawner,
 ) -> io::Result<Option<Received>> {
-    let mut order: Option<Order> = None;
+    let mut request: Option<RunRequest> = None;
     let mut stdin = None;
     let mut inputs = Inputs::default();
     while let Some((kind, payload)) = frame::read(input)? {
         match kind {
-            Kind::Order => {
-                let received: Order = serde_json::from_slice(&payload)?;
+            Kind::RunRequest => {
+                let received: RunRequest = serde_json::from_slice(&payload)?;
                 output.seal_with(&received.key);
-                order = Some(received);
+                request = Some(received);
             }
             Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
             Kind::Stdin => {
-                stdin = Some(fill(birth.stdin()?, serde_json::from_slice(&payload)?, input)?)
+                stdin = Some(fill(spawner.stdin()?, serde_json::from_slice(&payload)?, input)?)
             }
             Kind::Start => {
-                let order = order.ok_or_else(|| unexpected(kind))?;
-                return Ok(Some(Received { order, stdin, inputs }));
+                let request = request.ok_or_else(|| unexpected(kind))?;
+                return Ok(Some(Received { request, stdin, inputs }));
             }
             other => return Err(unexpected(other)),
         }

@@ -26,7 +26,7 @@ const QUOTAS: [(&str, &str); 2] =
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The host's directory of settings; the container's own /proc has none. Which namespace's
-    /// settings the kernel shows in it depends on the process that looks.
+    /// settings the kernel shows in it depends on the process that sampler.
     directory: OwnedFd,
     values: Vec<(CString, String)>,
 }

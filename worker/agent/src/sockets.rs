@@ -10,7 +10,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use crate::message::{Bounds, Cause};
+use crate::message::{Cause, ProcessLimits};
 
 /// What a TCP socket holds at most, both ways together.
 pub const TCP_BYTES: u64 = 128 << 10;
@@ -38,8 +38,8 @@ struct Counters {
 }
 
 impl Sockets {
-    /// Looks once: whether all sockets together can hold more than they may.
-    pub(crate) fn exceeded(&mut self, bounds: &Bounds) -> Option<Cause> {
+    /// Sampler once: whether all sockets together can hold more than they may.
+    pub(crate) fn exceeded(&mut self, bounds: &ProcessLimits) -> Option<Cause> {
         self.bytes = self.counters.get_or_insert_with(Counters::open).bytes();
         (self.bytes > bounds.socket_bytes).then_some(Cause::Sockets)
     }

@@ -2,7 +2,7 @@
 //!
 //! It starts as the agent, builds a root tree in namespaces of its own and becomes the interpreter,
 //! which loads a module that is this code again and calls [`serve`]. For every slot it makes a copy of
-//! itself, a [launcher](crate::launch), whose containers' programs are copies in turn (`copies.rs`). So
+//! itself, a [launcher](crate::launch), whose containers' programs are copies in turn (`warm_container.rs`). So
 //! no byte of a job is ever read where another job could see it, and the zygote itself runs nothing but
 //! what is installed on the host.
 
@@ -28,14 +28,14 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use crate::copies::attend;
+pub use crate::warm_container::attend;
 use crate::{
     channel::Channel,
-    copies::Copies,
     launch::{self, Failed, Start},
-    namespace, root,
+    namespace, rootfs,
     session::WORKING_DIRECTORY,
     system::{self, SignalEffects},
+    warm_container::WarmContainers,
 };
 
 /// Where the interpreter has its socket to the worker. Standard input is what programs will have.
@@ -146,8 +146,8 @@ unsafe fn replace<'a>(
         system::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         let broken = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| root::build(true, root::expose, Some("/proc")))
-            .and_then(|()| root::furnish_zygote(program, &contents))
+            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc")))
+            .and_then(|()| rootfs::setup_zygote(program, &contents))
             .map_err(broken)?;
         // As for programs: it tells interpreters where the program's file is.
         chdir(WORKING_DIRECTORY)?;
@@ -291,7 +291,7 @@ pub unsafe fn serve(forking: Forking) -> io::Result<Changes> {
 
 /// Does what copies would have to do otherwise, each of them.
 #[expect(unsafe_code, reason = "takes over what it was started with")]
-fn prepare(forking: Forking) -> io::Result<Copies> {
+fn prepare(forking: Forking) -> io::Result<WarmContainers> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
         // A copy has one thread, and finds locked for ever what the others held.
@@ -302,8 +302,8 @@ fn prepare(forking: Forking) -> io::Result<Copies> {
     let agent = unsafe { system::inherited(AGENT) }?;
     let start = own_start()?;
     // What most programs are started with, so that they needn't see to it.
-    system::show_start(&start.command, &start.environment)?;
-    let copies = Copies::new(forking, start, SignalEffects::take(), agent);
+    system::set_cmdline(&start.command, &start.environment)?;
+    let copies = WarmContainers::new(forking, start, SignalEffects::take(), agent);
     system::collapse_memory()?;
     system::block_stop_signals()?;
     Ok(copies)
@@ -386,7 +386,7 @@ impl KeptFile {
 
 /// The copy's part, until its slot isn't needed any more.
 #[expect(unsafe_code, reason = "closes what the zygote has")]
-fn launch(socket: OwnedFd, copies: &mut Copies, vfork: bool) -> io::Result<Start> {
+fn launch(socket: OwnedFd, copies: &mut WarmContainers, vfork: bool) -> io::Result<Start> {
     rustix::process::setsid()?;
     copies.kept = kept_files(&[CHANNEL, socket.as_raw_fd(), copies.agent.as_raw_fd()])?;
     // SAFETY: the interpreter's own are used in programs only, which open them anew. The zygote's socket is used no

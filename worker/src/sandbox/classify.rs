@@ -5,7 +5,7 @@
 //! output beyond what is allowed, and only then judged by how it exited.
 
 use sandfleet_agent::{
-    message::{Cause, Ended},
+    message::{Cause, ExitReport},
     sockets::{TCP_BYTES, UDP_BYTES},
 };
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
@@ -74,7 +74,7 @@ pub fn classify(
     }
 }
 
-fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdict, String) {
+fn judge_exit(ended: &ExitReport, limits: &Limits, output_kill_bytes: u64) -> (Verdict, String) {
     if ended.memory_kills.is_some_and(|kills| kills > 0) {
         return (Verdict::MemoryLimitExceeded, out_of_memory(limits));
     }
@@ -103,11 +103,11 @@ fn judge_exit(ended: &Ended, limits: &Limits, output_kill_bytes: u64) -> (Verdic
     }
 }
 
-fn is_out_of_cpu_time(ended: &Ended, limits: &Limits) -> bool {
+fn is_out_of_cpu_time(ended: &ExitReport, limits: &Limits) -> bool {
     ended.cpu_time_us >= limits.cpu_time_ms.saturating_mul(1000)
 }
 
-fn limits_hit(ended: &Ended, limits: &Limits) -> Vec<LimitHit> {
+fn limits_hit(ended: &ExitReport, limits: &Limits) -> Vec<LimitHit> {
     let hit = |limit: LimitName| LimitHit { limit, value: limits.get(limit) };
     let mut hits = Vec::new();
     if ended.processes_refused > 0 || ended.cause == Cause::Processes {
@@ -240,13 +240,13 @@ mod tests {
     use super::*;
     use crate::sandbox::ended_in_order;
 
-    fn ended(change: impl FnOnce(&mut Ended)) -> End {
+    fn ended(change: impl FnOnce(&mut ExitReport)) -> End {
         let mut ended = ended_in_order();
         change(&mut ended);
         End::Seen(ended)
     }
 
-    fn killed(signal: i32) -> impl FnOnce(&mut Ended) {
+    fn killed(signal: i32) -> impl FnOnce(&mut ExitReport) {
         move |ended| (ended.exit_code, ended.signal) = (None, Some(signal))
     }
 

@@ -22,7 +22,7 @@ mod uid_pool;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sandfleet_agent::{launch::Barrier, message::Ended};
+use sandfleet_agent::{launch::Barrier, message::ExitReport};
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -142,7 +142,7 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// The agent saw it and accounts for it.
-    Seen(Ended),
+    Seen(ExitReport),
     /// The whole container was killed for want of memory, the agent with it.
     OutOfMemory {
         /// How long the program ran.
@@ -290,8 +290,8 @@ pub(crate) fn smallest_plan() -> Plan {
 
 /// The account of a program that ended in order, having done next to nothing.
 #[cfg(test)]
-pub(crate) fn ended_in_order() -> Ended {
-    Ended {
+pub(crate) fn ended_in_order() -> ExitReport {
+    ExitReport {
         cause: sandfleet_agent::message::Cause::Itself,
         exit_code: Some(0),
         signal: None,

@@ -4,7 +4,7 @@
 //! has said what it does about it. A job can't change any of it, nor can configuration: what an
 //! operator may set are limits.
 
-use sandfleet_agent::message::Bounds;
+use sandfleet_agent::message::ProcessLimits;
 use sandfleet_common::{Isolation, Limits, OutputOverflow};
 use sha2::{Digest, Sha256};
 
@@ -130,7 +130,7 @@ impl Policy {
         overflow: OutputOverflow,
         isolation: Isolation,
         cpus: f64,
-    ) -> Bounds {
+    ) -> ProcessLimits {
         let Limits {
             wall_time_ms,
             cpu_time_ms,
@@ -141,14 +141,14 @@ impl Policy {
             files,
             artifact_bytes,
         } = *limits;
-        Bounds {
+        ProcessLimits {
             wall_time_ms,
             cpu_time_ms,
             memory_bytes: memory_bytes.saturating_add(self.overhead_bytes),
             processes,
             socket_bytes: self.socket_bytes,
             mappings: self.mappings,
-            own_kernel: isolation == Isolation::GVisor,
+            is_gvisor: isolation == Isolation::GVisor,
             cpu_quota_ms: (cpus * 1000.0).ceil() as u64,
             output_bytes,
             output_kill_bytes: self.output_kill_bytes(limits, overflow),

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sandfleet_agent::{
     frame::{self, HEADER, Kind},
-    message::{AGENT_PROTOCOL, Ended, FileHeader, Hello},
-    seal::{Key, Seal, TAG},
+    frame_mac::{FrameMac, Key, TAG},
+    message::{AGENT_PROTOCOL, ExitReport, FileHeader, Hello},
 };
 use sandfleet_common::Isolation;
 use tokio::{
@@ -67,7 +67,7 @@ pub(crate) struct Transcript {
     /// Of a container that was [`handshake`]ed before, too.
     pub(crate) hello: Option<Hello>,
     pub(crate) started: Option<Instant>,
-    pub(crate) ended: Option<(Ended, Instant)>,
+    pub(crate) ended: Option<(ExitReport, Instant)>,
     /// When nothing more was to be transcript.
     over: Option<Instant>,
     pub(crate) stdout: Captured,
@@ -265,8 +265,8 @@ async fn listen(
                 payload.truncate(policy.stderr_tail_bytes as usize);
                 transcript.stderr.tail = std::mem::take(&mut payload);
             }
-            (Kind::Ended, true, false) => {
-                let ended: Ended = parse(&payload)?;
+            (Kind::ExitReport, true, false) => {
+                let ended: ExitReport = parse(&payload)?;
                 transcript.stdout.total = ended.stdout_bytes.max(transcript.stdout.total);
                 transcript.stderr.total = ended.stderr_bytes.max(transcript.stderr.total);
                 transcript.ended = Some((ended, Instant::now()));
@@ -357,12 +357,12 @@ async fn read_frame(
 /// The frames of one container that has greeted: nothing is taken but what its agent has sealed.
 struct Receiver<R> {
     from: R,
-    seal: Seal,
+    seal: FrameMac,
 }
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
     fn new(from: R, key: &Key) -> Self {
-        Self { from, seal: Seal::new(key) }
+        Self { from, seal: FrameMac::new(key) }
     }
 
     async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, SessionError> {

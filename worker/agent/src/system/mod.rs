@@ -2,19 +2,19 @@
 //! `unsafe` and say under "Safety" which; the callers say how they keep it.
 #![allow(unsafe_code)]
 
-mod branch;
-mod memory;
+mod cmdline;
+mod huge_pages;
 mod signals;
 mod spawn;
 mod stack;
-mod start;
+mod vfork_clone;
 
 pub(crate) use self::{
-    branch::{Branch, Stacks, branch, fork_twice},
-    memory::collapse_memory,
-    signals::{SignalEffects, block_stop_signals, child_signals, forget_signal_effects},
+    cmdline::set_cmdline,
+    huge_pages::collapse_memory,
+    signals::{SignalEffects, block_stop_signals, child_signals, reset_signal_dispositions},
     spawn::spawn,
-    start::show_start,
+    vfork_clone::{Stacks, VforkClone, fork_twice, vfork_clone},
 };
 
 use std::{
@@ -176,7 +176,7 @@ pub(crate) unsafe fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) 
     unsafe {
         check(libc::dup2(descriptor.as_raw_fd(), number).into())?;
     }
-    bequeath(number)
+    clear_cloexec(number)
 }
 
 /// Gives `descriptor` the number `number`; it ends with an exec.
@@ -200,7 +200,7 @@ pub(crate) unsafe fn place_descriptor(descriptor: OwnedFd, number: RawFd) -> io:
 ///
 /// # Errors
 /// If there is none.
-pub(crate) fn bequeath(number: RawFd) -> io::Result<()> {
+pub(crate) fn clear_cloexec(number: RawFd) -> io::Result<()> {
     // SAFETY: takes no pointer, and changes nothing but the flag.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop)
 }

@@ -12,7 +12,7 @@ use super::check;
 /// shell's `&`, by whatever a service manager does. Meant for this program before it does anything, and not
 /// for an interpreter, whose C library may have handlers by now that nothing would put back: for that see
 /// [`SignalEffects::take`].
-pub(crate) fn forget_signal_effects() {
+pub(crate) fn reset_signal_dispositions() {
     for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
         set_default(signal);
     }

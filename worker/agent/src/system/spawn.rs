@@ -25,7 +25,7 @@ struct Exec<'a> {
 
 /// Starts `file` in `directory`, with these arguments (the first is its name), environment and streams
 /// (stdin, stdout, stderr; none of them is descriptor 0 to 2 here). No signal is blocked for it, and SIGPIPE
-/// has its default effect; what else this process ignores (nothing, by `forget_signal_effects`) it does too.
+/// has its default effect; what else this process ignores (nothing, by `reset_signal_dispositions`) it does too.
 ///
 /// # Errors
 /// Those of clone(2), of the exec and what goes before it, and of text that has a NUL in it.

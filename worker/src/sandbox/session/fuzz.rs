@@ -49,7 +49,7 @@ fn framed(kind: Kind, payload: &[u8]) -> Vec<Said> {
 /// All of it on one stream, with the seals that the agent sets from its first word on.
 fn on_the_wire(said: &[Said]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut seal: Option<Seal> = None;
+    let mut seal: Option<FrameMac> = None;
     for one in said {
         match one {
             Said::Bytes(any) => bytes.extend_from_slice(any),
@@ -58,7 +58,7 @@ fn on_the_wire(said: &[Said]) -> Vec<u8> {
                 if let Some(seal) = &mut seal {
                     bytes.extend(seal.tag(*kind, payload));
                 } else if *kind == Kind::Hello {
-                    seal = Some(Seal::new(&KEY));
+                    seal = Some(FrameMac::new(&KEY));
                 }
             }
         }
@@ -83,7 +83,7 @@ fn ended() -> impl Strategy<Value = Vec<Said>> {
             "memory_limit_hits": kills,
             "processes_refused": refused, "scratch_full": false, "open_files_used_up": true, "stdout_bytes": stdout, "stderr_bytes": stderr,
         });
-        framed(Kind::Ended, ended.to_string().as_bytes())
+        framed(Kind::ExitReport, ended.to_string().as_bytes())
     })
 }
 
@@ -282,7 +282,7 @@ fn honest_conversation() -> Vec<Said> {
         framed(Kind::Hello, hello.as_bytes()),
         framed(Kind::Started, b""),
         framed(Kind::Stdout, b"hi"),
-        framed(Kind::Ended, ended.to_string().as_bytes()),
+        framed(Kind::ExitReport, ended.to_string().as_bytes()),
         framed(Kind::Done, b""),
     ]
     .concat()

@@ -3,8 +3,8 @@
 use rustix::rand::GetRandomFlags;
 use sandfleet_agent::{
     frame::{self, Kind, MAX_PAYLOAD},
-    message::{Bounds, FileHeader, Order},
-    seal::Key,
+    frame_mac::Key,
+    message::{FileHeader, ProcessLimits, RunRequest},
 };
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
@@ -22,9 +22,9 @@ pub(super) async fn hand_over(
     let key = generate_key()?;
     let SessionContext { plan, policy, isolation, cpus, .. } = *context;
     let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation, cpus);
-    let order = encode_order(plan, key.clone(), bounds)?;
+    let request = encode_request(plan, key.clone(), bounds)?;
     let send = async {
-        to.write_all(&order).await?;
+        to.write_all(&request).await?;
         to.flush().await
     };
     // An agent that gives up stops listening, but it says why: a failure to send is no reason
@@ -47,8 +47,8 @@ fn generate_key() -> Result<Key, SessionError> {
     }
 }
 
-fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, SessionError> {
-    let order = Order {
+fn encode_request(plan: &Plan, key: Key, bounds: ProcessLimits) -> Result<Vec<u8>, SessionError> {
+    let request = RunRequest {
         key,
         command: plan.command.clone(),
         environment: plan.environment.clone(),
@@ -57,14 +57,14 @@ fn encode_order(plan: &Plan, key: Key, bounds: Bounds) -> Result<Vec<u8>, Sessio
     };
     let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
-    let order = sandfleet_common::encode(&order);
-    if order.len() > MAX_PAYLOAD {
+    let request = sandfleet_common::encode(&request);
+    if request.len() > MAX_PAYLOAD {
         return Err(SessionError::Refused(format!(
-            "an order of {} bytes fits no frame",
-            order.len()
+            "an request of {} bytes fits no frame",
+            request.len()
         )));
     }
-    push(&mut bytes, Kind::Order, &order);
+    push(&mut bytes, Kind::RunRequest, &request);
     for (name, content) in &plan.files {
         push_content(&mut bytes, Kind::File, name, content);
     }

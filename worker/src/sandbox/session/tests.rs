@@ -55,8 +55,8 @@ fn words() -> Vec<u8> {
     let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
     say(Kind::Started, &[]);
     say(Kind::Stdout, b"2\n");
-    let ended = Ended { stdout_bytes: 2, ..ended_in_order() };
-    say(Kind::Ended, &serde_json::to_vec(&ended).expect("plain"));
+    let ended = ExitReport { stdout_bytes: 2, ..ended_in_order() };
+    say(Kind::ExitReport, &serde_json::to_vec(&ended).expect("plain"));
     say(Kind::Done, &[]);
     bytes
 }
@@ -128,7 +128,7 @@ async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
 #[test]
 fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
     let kills = |kills, limit_hits| {
-        let ended = Ended {
+        let ended = ExitReport {
             cause: sandfleet_agent::message::Cause::Memory,
             memory_kills: Some(kills),
             memory_limit_hits: limit_hits,

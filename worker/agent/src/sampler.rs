@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The looks at one program.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct Sampler {
     started: Instant,
     next: Instant,
     processors: u32,
@@ -29,8 +29,8 @@ pub(crate) struct Looks {
     alone: bool,
 }
 
-impl Looks {
-    /// Looks at a program that has `started` and may run on so many `processors` at a time.
+impl Sampler {
+    /// Sampler at a program that has `started` and may run on so many `processors` at a time.
     pub(crate) fn since(started: Instant, processors: u32, alone: bool) -> Self {
         Self { started, next: started + SHORTEST, processors, seen: None, alone }
     }

@@ -17,20 +17,20 @@ use super::{check, fork_into, stack::Stack};
 pub(crate) struct Stacks {
     waiting: Stack,
     child: Stack,
-    sequences: Option<Sequences>,
+    sequences: Option<Rseq>,
 }
 
 impl Stacks {
     /// For this thread and its copies.
     pub(crate) fn new() -> io::Result<Self> {
-        let sequences = Sequences::find();
+        let sequences = Rseq::find();
         Ok(Self { waiting: Stack::new()?, child: Stack::new()?, sequences })
     }
 }
 
 /// As whom [`branch`] and [`fork_twice`] come back.
 #[derive(Debug)]
-pub(crate) enum Branch {
+pub(crate) enum VforkClone {
     /// As the caller, whose child this is. It is another program by now, or gone.
     Caller(Pid),
     /// As the child's child, with a copy of the caller's memory.
@@ -41,9 +41,9 @@ struct Branching<'a> {
     flags: c_int,
     child: &'a mut dyn FnMut(),
     child_stack: *mut c_void,
-    sequences: Option<Sequences>,
+    sequences: Option<Rseq>,
     caller: libc::ucontext_t,
-    result: Option<io::Result<Branch>>,
+    result: Option<io::Result<VforkClone>>,
 }
 
 /// Starts a child in the namespaces of `flags` (`CLONE_NEW*`) that does `child`, which has to fork. It
@@ -61,11 +61,11 @@ struct Branching<'a> {
 ///   caller's stack, on which the caller goes on as well.
 /// - Until its end the child leaves what it finds in memory such that the caller can go on with it. What it
 ///   changes is changed for the caller.
-pub(crate) unsafe fn branch(
+pub(crate) unsafe fn vfork_clone(
     stacks: &mut Stacks,
     flags: c_int,
     child: &mut dyn FnMut(),
-) -> io::Result<Branch> {
+) -> io::Result<VforkClone> {
     // SAFETY: all-zero contexts are valid and are filled before they are used. The caller's context is
     // left by `swapcontext` and entered again at most once in each process: here by the end of `wait`
     // (`uc_link`), in the grandchild by `setcontext`, in its own copy of an untouched stack. The stacks
@@ -110,7 +110,7 @@ extern "C" fn wait(high: c_uint, low: c_uint) {
         let child = libc::clone(begin, (*branching).child_stack, flags, branching.cast());
         let child = check(child.into()).map(|child| Pid::from_raw(child as i32));
         (*branching).result = Some(match child {
-            Ok(Some(child)) => Ok(Branch::Caller(child)),
+            Ok(Some(child)) => Ok(VforkClone::Caller(child)),
             Ok(None) => Err(io::ErrorKind::InvalidData.into()),
             Err(error) => Err(error),
         });
@@ -122,7 +122,7 @@ extern "C" fn begin(branching: *mut c_void) -> c_int {
     // SAFETY: as in `wait`. Past the call this is the grandchild, with a copy of it all.
     unsafe {
         ((*branching).child)();
-        (*branching).result = Some(Ok(Branch::Grandchild));
+        (*branching).result = Some(Ok(VforkClone::Grandchild));
         if let Some(sequences) = (*branching).sequences {
             sequences.keep();
         }
@@ -139,22 +139,22 @@ extern "C" fn begin(branching: *mut c_void) -> c_int {
 ///
 /// # Safety
 /// `flags` has nothing but `CLONE_NEW*`, and the caller is its process's only thread.
-pub(crate) unsafe fn fork_twice(flags: c_int, child: &mut dyn FnMut()) -> io::Result<Branch> {
+pub(crate) unsafe fn fork_twice(flags: c_int, child: &mut dyn FnMut()) -> io::Result<VforkClone> {
     // SAFETY: as the caller promises.
     if let Some(child) = unsafe { fork_into(flags) }? {
-        return Ok(Branch::Caller(child));
+        return Ok(VforkClone::Caller(child));
     }
     child();
-    Ok(Branch::Grandchild)
+    Ok(VforkClone::Grandchild)
 }
 
 /// Where the kernel writes on which processor a thread is: a place of the C library's, that of the thread that
 /// asked for it and of its copies. The kernel stops for a child that works in its parent's memory, and so for
 /// that child's children.
 #[derive(Debug, Clone, Copy)]
-struct Sequences(*mut u8);
+struct Rseq(*mut u8);
 
-impl Sequences {
+impl Rseq {
     /// What stands before every place at which a sequence is given up.
     #[cfg(target_arch = "x86_64")]
     const SIGNATURE: c_uint = 0x5305_3053;
@@ -212,7 +212,7 @@ mod tests {
     /// Tests are threads of one process, and what is tested is for processes with one thread; so the
     /// grandchild only does what any process may do after a fork.
     fn sees_what_its_child_does(
-        mut start: impl FnMut(&mut dyn FnMut()) -> io::Result<Branch>,
+        mut start: impl FnMut(&mut dyn FnMut()) -> io::Result<VforkClone>,
     ) -> [bool; 3] {
         let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
         [0, 1, 2].map(|round: u8| {
@@ -228,11 +228,11 @@ mod tests {
                 }
             };
             match start(&mut child).expect("possible") {
-                Branch::Caller(child) => {
+                VforkClone::Caller(child) => {
                     assert_eq!(rustix::process::getpid(), parent);
                     waitpid(Some(child), WaitOptions::empty()).expect("a child");
                 }
-                Branch::Grandchild => {
+                VforkClone::Grandchild => {
                     let is_own = rustix::process::getpid() != parent;
                     // SAFETY: takes no pointer.
                     let processor = unsafe { libc::sched_getcpu() };
@@ -254,7 +254,7 @@ mod tests {
         let mut stacks = Stacks::new().expect("two stacks");
         let seen = sees_what_its_child_does(|child| {
             // SAFETY: no signal has a handler that does anything; the child forks once.
-            unsafe { branch(&mut stacks, 0, child) }
+            unsafe { vfork_clone(&mut stacks, 0, child) }
         });
         assert_eq!(seen, [true; 3], "the child works in the caller's memory");
     }

@@ -6,22 +6,22 @@ use std::{fs, io, path::Path};
 
 use rustix::fs::statvfs;
 
-use crate::{message::Bounds, session::WORKING_DIRECTORY};
+use crate::{message::ProcessLimits, session::WORKING_DIRECTORY};
 
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
+pub(crate) struct SoftLimits {
     pub(crate) scratch_full: bool,
     pub(crate) open_files_used_up: bool,
 }
 
-impl Refusals {
-    /// Looks once; what was seen stays seen.
-    pub(crate) fn look(&mut self, bounds: &Bounds) {
+impl SoftLimits {
+    /// Sampler once; what was seen stays seen.
+    pub(crate) fn look(&mut self, bounds: &ProcessLimits) {
         self.look_at_files();
         self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
     }
 
-    /// Looks only at what outlasts the program.
+    /// Sampler only at what outlasts the program.
     pub(crate) fn look_at_files(&mut self) {
         self.scratch_full =
             self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);

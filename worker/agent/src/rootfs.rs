@@ -220,7 +220,7 @@ fn copy_settings(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
+/// WarmContainers files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
 /// time of its last change: by that interpreters know whether what they once compiled of it still holds.
 fn copy(source: &Path, target: &Path) -> io::Result<()> {
     let facts = match fs::symlink_metadata(source) {
@@ -251,7 +251,7 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
 
 /// What a zygote has in the tree beside what its containers find there: the host's /proc, a directory for
 /// `files`, and nothing in the place of the file `program`.
-pub(crate) fn furnish_zygote(program: &str, files: &[(&str, &[u8])]) -> Result<(), Failed> {
+pub(crate) fn setup_zygote(program: &str, files: &[(&str, &[u8])]) -> Result<(), Failed> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     for directory in [WORKING_DIRECTORY, "/tmp"] {
         mount("tmpfs", directory, "tmpfs", flags, c"mode=0755,size=64m")
@@ -278,7 +278,7 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
         .map_err(failed(Barrier::Proc, "/proc"))?;
     // If memory runs out, it runs out for the program and not for the launcher, which is in the same
     // control group. Everybody may make himself the likelier victim. While this process is in the
-    // launcher's memory (`copies.rs`) both would go, and with them the slot, which is made anew.
+    // launcher's memory (`warm_container.rs`) both would go, and with them the slot, which is made anew.
     fs::write("/proc/self/oom_score_adj", "1000")
         .map_err(|error| Barrier::Proc.failed(format!("oom_score_adj: {error}")))?;
     if kept_proc {

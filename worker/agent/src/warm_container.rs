@@ -27,17 +27,17 @@ use crate::{
     counters::Counters,
     frame::{self, Kind, Sender},
     landlock,
-    launch::{self, Born, Origin, Slot, Start},
-    message::{Bounds, Order, ScratchSpace},
+    launch::{self, ContainerLauncher, Launched, Slot, Start},
+    message::{ProcessLimits, RunRequest, ScratchSpace},
     namespace,
-    program::{self, Birth, Started},
+    program::{self, Spawner, Started},
     session::{self, WORKING_DIRECTORY},
-    system::{self, Branch, SignalEffects, Stacks},
+    system::{self, SignalEffects, Stacks, VforkClone},
     zygote::{Forking, KeptFile},
 };
 
 /// Makes containers of copies of this process.
-pub(crate) struct Copies {
+pub(crate) struct WarmContainers {
     forking: Forking,
     /// What this process was started with.
     pub(crate) start: Start,
@@ -50,7 +50,7 @@ pub(crate) struct Copies {
     stacks: Option<Stacks>,
 }
 
-impl Copies {
+impl WarmContainers {
     pub(crate) fn new(
         forking: Forking,
         start: Start,
@@ -69,7 +69,7 @@ impl Copies {
 
 /// What an agent has from before its exec: numbers of descriptors, and more.
 #[derive(Debug, Serialize, Deserialize)]
-struct Legacy {
+struct InheritedFds {
     /// To the worker.
     stream: RawFd,
     /// To the program.
@@ -84,7 +84,7 @@ struct Legacy {
     landlock: Option<u32>,
 }
 
-impl Legacy {
+impl InheritedFds {
     fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.counters.iter().copied().chain(self.streams).chain([self.stream, self.link])
     }
@@ -110,26 +110,26 @@ struct Streams {
 
 /// What a program is told over its link.
 #[derive(Debug, Serialize, Deserialize)]
-struct Call {
+struct StartCommand {
     has_stdin: bool,
     start: Start,
-    bounds: Bounds,
+    bounds: ProcessLimits,
 }
 
-impl Origin for Copies {
+impl ContainerLauncher for WarmContainers {
     #[expect(unsafe_code, reason = "forks")]
     unsafe fn start(
         &mut self,
         slot: &Slot,
         scratch: &ScratchSpace,
         stream: UnixStream,
-    ) -> io::Result<Born> {
+    ) -> io::Result<Launched> {
         let (link, programs_link) = UnixStream::pair()?;
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let streams =
             Streams { stdin: program::stdin_file()?, stdout: stdout_end, stderr: stderr_end };
-        let mut legacy = Legacy {
+        let mut fds = InheritedFds {
             stream: stream.as_raw_fd(),
             link: link.as_raw_fd(),
             streams: [streams.stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
@@ -137,37 +137,38 @@ impl Origin for Copies {
             program: 0,
             landlock: None,
         };
-        let mut keep: Vec<RawFd> = legacy.descriptors().collect();
+        let mut keep: Vec<RawFd> = fds.descriptors().collect();
         keep.extend([streams.stdout.as_raw_fd(), streams.stderr.as_raw_fd()]);
         keep.extend([programs_link.as_raw_fd(), self.agent.as_raw_fd()]);
         let agent = self.agent.as_fd();
         let mut container = || {
-            legacy.landlock = put_up(slot, scratch, &stream, &mut keep);
+            fds.landlock = put_up(slot, scratch, &stream, &mut keep);
             // SAFETY: PID 1 is a copy of the launcher's only thread, or that thread while it works in the
             // launcher's memory.
             match unsafe { system::fork() } {
                 Ok(None) => {}
                 Ok(Some(program)) => {
-                    legacy.program = program.as_raw_nonzero().get();
-                    give_up(&stream, &become_agent(agent, &legacy))
+                    fds.program = program.as_raw_nonzero().get();
+                    give_up(&stream, &become_agent(agent, &fds))
                 }
                 Err(error) => give_up(&stream, &error),
             }
         };
         // SAFETY: one thread, as the caller promises. No signal has a handler (`SignalEffects::take`).
         // `container` forks once, and all else that it does ends with an exec or an exit. What it changes in
-        // memory is its own (`legacy`, `keep`) or the allocator's, and whole at its exec.
+        // memory is its own (`fds`, `keep`) or the allocator's, and whole at its exec.
         let branch =
             || unsafe { namespace::branch_container(self.stacks.as_mut(), &mut container) };
-        let is_program = |branched: &Result<Branch, _>| matches!(branched, Ok(Branch::Grandchild));
+        let is_program =
+            |branched: &Result<VforkClone, _>| matches!(branched, Ok(VforkClone::Grandchild));
         // SAFETY: the launcher is a copy of the interpreter's only thread.
         match unsafe { self.forking.around(branch, is_program) } {
-            Ok(Branch::Caller(container)) => Ok(Born::Container(container)),
-            Err(failed) => Ok(Born::Failed(failed)),
-            Ok(Branch::Grandchild) => {
+            Ok(VforkClone::Caller(container)) => Ok(Launched::Container(container)),
+            Err(failed) => Ok(Launched::Failed(failed)),
+            Ok(VforkClone::Grandchild) => {
                 // The agent's.
                 drop((stream, link, stdout, stderr));
-                Ok(Born::Program(Box::new(self.become_program(&programs_link, streams))))
+                Ok(Launched::Program(Box::new(self.become_program(&programs_link, streams))))
             }
         }
     }
@@ -199,23 +200,23 @@ fn give_up(stream: &UnixStream, error: &io::Error) -> ! {
     system::exit(1)
 }
 
-/// Becomes the agent, with `legacy`; comes back only if that fails.
-fn become_agent(agent: BorrowedFd<'_>, legacy: &Legacy) -> io::Error {
+/// Becomes the agent, with `fds`; comes back only if that fails.
+fn become_agent(agent: BorrowedFd<'_>, fds: &InheritedFds) -> io::Error {
     // On the stack: what is taken from the launcher's memory here nobody would ever give back.
     let mut text = [0; 256];
     let last = text.len() - 1;
     let told =
-        serde_json::to_writer(&mut text[..last], legacy).map_err(io::Error::from).and_then(|()| {
-            legacy.descriptors().try_for_each(system::bequeath)?;
+        serde_json::to_writer(&mut text[..last], fds).map_err(io::Error::from).and_then(|()| {
+            fds.descriptors().try_for_each(system::clear_cloexec)?;
             CStr::from_bytes_until_nul(&text).map_err(io::Error::other)
         });
     match told {
-        Ok(legacy) => system::become_file(agent, [c"sandfleet-agent", c"attend", legacy]),
+        Ok(fds) => system::become_file(agent, [c"sandfleet-agent", c"attend", fds]),
         Err(error) => error,
     }
 }
 
-/// The agent of a container whose program waits for its call, with the legacy in `text`.
+/// The agent of a container whose program waits for its call, with the fds in `text`.
 ///
 /// # Errors
 /// What kept it from doing its part; the worker was told, if it could be.
@@ -224,17 +225,17 @@ fn become_agent(agent: BorrowedFd<'_>, legacy: &Legacy) -> io::Error {
 /// Nothing else in the process owns a descriptor beyond the standard ones.
 #[expect(unsafe_code, reason = "takes over what it was started with")]
 pub unsafe fn attend(text: &str) -> io::Result<()> {
-    let legacy: Legacy = serde_json::from_str(text)?;
-    legacy.check()?;
+    let fds: InheritedFds = serde_json::from_str(text)?;
+    fds.check()?;
     // SAFETY: none is named twice, and nothing else owns them, as the caller promises.
     let inherited = |number| unsafe { system::inherited(number) };
-    let stream = UnixStream::from(inherited(legacy.stream)?);
-    let link = UnixStream::from(inherited(legacy.link)?);
+    let stream = UnixStream::from(inherited(fds.stream)?);
+    let link = UnixStream::from(inherited(fds.link)?);
     let counters: Vec<OwnedFd> =
-        legacy.counters.iter().copied().map(inherited).collect::<io::Result<_>>()?;
-    let program = Pid::from_raw(legacy.program).ok_or(io::ErrorKind::InvalidInput)?;
+        fds.counters.iter().copied().map(inherited).collect::<io::Result<_>>()?;
+    let program = Pid::from_raw(fds.program).ok_or(io::ErrorKind::InvalidInput)?;
     let counters = Counters::from_descriptors(counters);
-    let [stdin, stdout, stderr] = legacy.streams;
+    let [stdin, stdout, stderr] = fds.streams;
     let file = |number| inherited(number).map(File::from);
     let mut waiting = Waiting {
         link,
@@ -244,7 +245,7 @@ pub unsafe fn attend(text: &str) -> io::Result<()> {
     };
     // An exec makes a process readable for its own user again. The session's first step ends that, and the
     // program, which is that user, has not been called yet.
-    session::serve(&stream, &stream, &counters, Ok(legacy.landlock), &mut waiting)
+    session::serve(&stream, &stream, &counters, Ok(fds.landlock), &mut waiting)
 }
 
 /// A program that is there and waits for its call.
@@ -256,19 +257,22 @@ struct Waiting {
     output: Option<(File, File)>,
 }
 
-impl Birth for Waiting {
+impl Spawner for Waiting {
     /// The program has it already.
     fn stdin(&mut self) -> io::Result<File> {
         self.stdin.try_clone()
     }
 
-    fn start(&mut self, order: &Order, stdin: Option<File>) -> io::Result<Started> {
-        let call = Call {
+    fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started> {
+        let call = StartCommand {
             has_stdin: stdin.is_some(),
-            start: Start { command: order.command.clone(), environment: order.environment.clone() },
-            bounds: order.bounds,
+            start: Start {
+                command: request.command.clone(),
+                environment: request.environment.clone(),
+            },
+            bounds: request.bounds,
         };
-        let called = Sender::new(&self.link).send(Kind::Order, &serde_json::to_vec(&call)?);
+        let called = Sender::new(&self.link).send(Kind::RunRequest, &serde_json::to_vec(&call)?);
         if let Err(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =
             called.as_ref().map_err(io::Error::kind)
         {
@@ -283,7 +287,7 @@ impl Birth for Waiting {
     }
 }
 
-impl Copies {
+impl WarmContainers {
     /// Waits for the call and becomes the program that it asks for, up to what the interpreter itself has
     /// to do about it.
     fn become_program(&self, link: &UnixStream, streams: Streams) -> Start {
@@ -301,11 +305,11 @@ impl Copies {
     #[expect(unsafe_code, reason = "closes what the launcher has")]
     fn take_call(&self, mut link: &UnixStream, streams: Streams) -> io::Result<Option<Start>> {
         let call = match frame::read(&mut link)? {
-            Some((Kind::Order, call)) => call,
+            Some((Kind::RunRequest, call)) => call,
             Some(_) => return Err(io::Error::other("no call")),
             None => return Ok(None),
         };
-        let Call { has_stdin, start, bounds } = serde_json::from_slice(&call)?;
+        let StartCommand { has_stdin, start, bounds } = serde_json::from_slice(&call)?;
         // As after an exec: three descriptors, no signal blocked, and nobody hidden from himself.
         dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
         dup2_stdout(streams.stdout)?;
@@ -317,7 +321,7 @@ impl Copies {
         chdir(WORKING_DIRECTORY)?;
         set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         if start != self.start {
-            system::show_start(&start.command, &start.environment)?;
+            system::set_cmdline(&start.command, &start.environment)?;
         }
         // SAFETY: this is a copy of the interpreter that they were taken from, which has unloaded nothing.
         unsafe { self.effects.restore() }?;

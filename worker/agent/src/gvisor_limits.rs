@@ -9,7 +9,7 @@ use rustix::system::{Sysinfo, sysinfo};
 use crate::{
     counters::Reading,
     mappings::processes,
-    message::{Bounds, Cause},
+    message::{Cause, ProcessLimits},
     system,
 };
 
@@ -17,13 +17,13 @@ use crate::{
 const TICK_US: u64 = 10_000;
 
 /// Whether it has to be asked, and may be.
-pub(crate) fn is_witness(bounds: &Bounds, counted: &Reading) -> bool {
-    bounds.own_kernel && counted.memory_kills.is_none()
+pub(crate) fn is_witness(bounds: &ProcessLimits, counted: &Reading) -> bool {
+    bounds.is_gvisor && counted.memory_kills.is_none()
 }
 
 /// Which bound the program is beyond now that it runs for `wall_time`. Such a kernel refuses neither memory nor processes on its
 /// own, so it is ended.
-pub(crate) fn exceeded(bounds: &Bounds, wall_time: Duration) -> Option<Cause> {
+pub(crate) fn exceeded(bounds: &ProcessLimits, wall_time: Duration) -> Option<Cause> {
     // One system call for both. Whoever forks without end makes every call of PID 1 wait for its
     // turn, so that a look into each process would come too late.
     let now = sysinfo();
@@ -40,7 +40,7 @@ pub(crate) fn exceeded(bounds: &Bounds, wall_time: Duration) -> Option<Cause> {
 /// What a program can have had of the CPU time that such a kernel `counted` in `wall_time`. It counts a
 /// thread that is ready to run as one that runs, so that eight of them on one processor seem to use eight
 /// seconds a second; more than the host grants none of them has had.
-pub(crate) fn granted_us(counted_us: u64, bounds: &Bounds, wall_time: Duration) -> u64 {
+pub(crate) fn granted_us(counted_us: u64, bounds: &ProcessLimits, wall_time: Duration) -> u64 {
     let most = wall_time.as_micros().saturating_mul(bounds.cpu_quota_ms.into()) / 1000;
     counted_us.min(u64::try_from(most).unwrap_or(u64::MAX))
 }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn threads_that_wait_for_a_processor_use_no_more_than_the_container_is_granted() {
-        let bounds = |cpu_quota_ms| Bounds { cpu_quota_ms, ..crate::fuzz::bounds() };
+        let bounds = |cpu_quota_ms| ProcessLimits { cpu_quota_ms, ..crate::fuzz::bounds() };
         let second = Duration::from_secs(1);
         assert_eq!(granted_us(8_000_000, &bounds(1000), second), 1_000_000);
         assert_eq!(granted_us(8_000_000, &bounds(2500), second * 2), 5_000_000);

@@ -7,7 +7,7 @@ use std::io;
 ///
 /// # Errors
 /// If /proc can't be read.
-pub(crate) fn show_start(command: &[String], environment: &[(String, String)]) -> io::Result<()> {
+pub(crate) fn set_cmdline(command: &[String], environment: &[(String, String)]) -> io::Result<()> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The second field is the name, in brackets, with whatever is in it. Counted from there, the first
     // is the state; numbers of fields are those of proc_pid_stat(5).

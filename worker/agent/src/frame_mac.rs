@@ -27,12 +27,12 @@ impl fmt::Debug for Key {
 
 /// One end of a sealed direction: both ends count the frames, so that none can be left out, sent
 /// twice or moved.
-pub struct Seal {
+pub struct FrameMac {
     keyed: Hmac<Sha256>,
     frames: u64,
 }
 
-impl Seal {
+impl FrameMac {
     /// Before the first frame.
     pub fn new(key: &Key) -> Self {
         #[expect(clippy::expect_used, reason = "the trait has an error for other functions")]
@@ -70,20 +70,23 @@ mod tests {
     #[test]
     fn a_seal_is_good_for_one_frame_in_its_place() {
         let key = Key([7; 32]);
-        let (mut one, mut other) = (Seal::new(&key), Seal::new(&key));
+        let (mut one, mut other) = (FrameMac::new(&key), FrameMac::new(&key));
         let first = one.tag(Kind::Stdout, b"x");
         assert!(other.is_genuine(Kind::Stdout, b"x", &first));
         assert!(!other.is_genuine(Kind::Stdout, b"x", &first), "sent twice");
         let reading = || {
-            let mut reader = Seal::new(&key);
+            let mut reader = FrameMac::new(&key);
             assert!(reader.is_genuine(Kind::Stdout, b"x", &first));
             reader
         };
         let second = one.tag(Kind::Done, b"");
         assert!(!reading().is_genuine(Kind::Failed, b"", &second), "another kind");
         assert!(!reading().is_genuine(Kind::Done, b"y", &second), "another content");
-        assert!(!Seal::new(&key).is_genuine(Kind::Done, b"", &second), "one was left out");
-        assert!(!Seal::new(&Key([8; 32])).is_genuine(Kind::Stdout, b"x", &first), "another key");
+        assert!(!FrameMac::new(&key).is_genuine(Kind::Done, b"", &second), "one was left out");
+        assert!(
+            !FrameMac::new(&Key([8; 32])).is_genuine(Kind::Stdout, b"x", &first),
+            "another key"
+        );
         assert!(reading().is_genuine(Kind::Done, b"", &second));
     }
 

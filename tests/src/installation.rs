@@ -17,13 +17,13 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-use crate::{DEADLINE, Ground, Services, eventually, services::setting, soon};
+use crate::{DEADLINE, Services, TestCgroup, eventually, services::setting, soon};
 
-/// The binary with settings and a ground of its own.
+/// The binary with settings and a test_cgroup of its own.
 #[derive(Debug)]
 pub struct Installation {
     /// Where its control groups are.
-    pub ground: Ground,
+    pub test_cgroup: TestCgroup,
     program: String,
     settings: BTreeMap<String, String>,
 }
@@ -42,9 +42,9 @@ pub struct Finished {
 impl Installation {
     /// One whose commands know the Docker engine of the tests and nothing else.
     pub fn fresh() -> Self {
-        let ground = Ground::fresh();
-        let path = ground.path();
-        Self { ground, program: setting("SANDFLEET_TEST_BIN"), settings: BTreeMap::new() }
+        let test_cgroup = TestCgroup::fresh();
+        let path = test_cgroup.path();
+        Self { test_cgroup, program: setting("SANDFLEET_TEST_BIN"), settings: BTreeMap::new() }
             .set("SANDBOX_CGROUP_PARENT", &path)
             .set("SANDBOX_DOCKER_HOST", &setting("SANDFLEET_TEST_DOCKER_HOST"))
             .set("SANDBOX_IMAGE", &image())

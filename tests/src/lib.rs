@@ -1,23 +1,23 @@
 //! What the tests stand on: real services, a wire that can be cut, and a way to wait.
 #![forbid(unsafe_code)]
 
-mod authority;
+mod backends;
+mod chaos_proxy;
 mod clock;
-mod figures;
 mod freezer;
-mod ground;
+mod http_get;
 mod installation;
-mod leftovers;
+mod leak_check;
 mod mutations;
-mod own_broker;
-mod own_redis;
-mod page;
-mod pair;
+mod private_broker;
+mod private_redis;
 mod processes;
 mod raw_publisher;
-mod relay;
 mod services;
-mod stuck;
+mod stats;
+mod stuck_queue;
+mod test_ca;
+mod test_cgroup;
 
 use std::{future::Future, time::Duration};
 
@@ -25,23 +25,23 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
-pub use authority::Authority;
+pub use backends::{Backends, Worker, claim};
+pub use chaos_proxy::ChaosProxy;
 pub use clock::Clock;
-pub use figures::{busy_time, median, run_until_stopped};
 pub use freezer::Frozen;
-pub use ground::Ground;
+pub use http_get::http_get;
 pub use installation::{Finished, FleetWorker, Installation};
-pub use leftovers::{Leftovers, remove_containers};
+pub use leak_check::{LeakCheck, remove_containers};
 pub use mutations::{Edit, Mutation};
-pub use own_broker::OwnBroker;
-pub use own_redis::OwnRedis;
-pub use page::page;
-pub use pair::{Pair, Worker, claim};
+pub use private_broker::PrivateBroker;
+pub use private_redis::PrivateRedis;
 pub use processes::{children_of, file_of};
 pub use raw_publisher::RawPublisher;
-pub use relay::Relay;
 pub use services::{Services, setting};
-pub use stuck::Stuck;
+pub use stats::{busy_time, median, run_until_stopped};
+pub use stuck_queue::StuckQueue;
+pub use test_ca::TestCa;
+pub use test_cgroup::TestCgroup;
 
 /// How long anything may take that should happen at once. Long, for machines that are busy: a
 /// test that passes never waits for its end.

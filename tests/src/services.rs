@@ -24,7 +24,7 @@ use sandfleet_worker::{
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
-use crate::{Relay, soon};
+use crate::{ChaosProxy, soon};
 
 /// RabbitMQ and Redis, and a prefix that only this test uses. What bears it is deleted at the
 /// end, also when the test fails.
@@ -74,23 +74,23 @@ impl Services {
         }
     }
 
-    /// A relay to the broker, and the URL that leads through it.
-    pub async fn amqp_relay(&self) -> (Relay, String) {
+    /// A proxy to the broker, and the URL that leads through it.
+    pub async fn amqp_relay(&self) -> (ChaosProxy, String) {
         through_relay(&self.amqp_url, "5672").await
     }
 
-    /// A relay to the store, and the URL that leads through it.
-    pub async fn redis_relay(&self) -> (Relay, String) {
+    /// A proxy to the store, and the URL that leads through it.
+    pub async fn redis_relay(&self) -> (ChaosProxy, String) {
         through_relay(&self.redis_url, "6379").await
     }
 
     /// The broker behind TLS, and the URL that leads there.
-    pub async fn amqp_behind_tls(&self, tls: TlsAcceptor) -> (Relay, String) {
+    pub async fn amqp_behind_tls(&self, tls: TlsAcceptor) -> (ChaosProxy, String) {
         through_tls(&self.amqp_url, "5672", tls).await
     }
 
     /// The store behind TLS, and the URL that leads there.
-    pub async fn redis_behind_tls(&self, tls: TlsAcceptor) -> (Relay, String) {
+    pub async fn redis_behind_tls(&self, tls: TlsAcceptor) -> (ChaosProxy, String) {
         through_tls(&self.redis_url, "6379", tls).await
     }
 
@@ -394,19 +394,19 @@ pub fn setting(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
 }
 
-async fn through_relay(url: &str, default_port: &str) -> (Relay, String) {
+async fn through_relay(url: &str, default_port: &str) -> (ChaosProxy, String) {
     let (start, end, address) = address_in(url, default_port);
-    let relay = Relay::to(&address).await;
-    let through = format!("{}127.0.0.1:{}{}", &url[..start], relay.port(), &url[end..]);
-    (relay, through)
+    let proxy = ChaosProxy::to(&address).await;
+    let through = format!("{}127.0.0.1:{}{}", &url[..start], proxy.port(), &url[end..]);
+    (proxy, through)
 }
 
-async fn through_tls(url: &str, default_port: &str, tls: TlsAcceptor) -> (Relay, String) {
+async fn through_tls(url: &str, default_port: &str, tls: TlsAcceptor) -> (ChaosProxy, String) {
     let (start, end, address) = address_in(url, default_port);
-    let relay = Relay::behind_tls(&address, tls).await;
+    let proxy = ChaosProxy::behind_tls(&address, tls).await;
     let (scheme, login) = url[..start].split_once(':').expect("a URL");
-    let through = format!("{scheme}s:{login}127.0.0.1:{}{}", relay.port(), &url[end..]);
-    (relay, through)
+    let through = format!("{scheme}s:{login}127.0.0.1:{}{}", proxy.port(), &url[end..]);
+    (proxy, through)
 }
 
 /// Where the host and the port are in a URL, and what they are.

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use redis::{SetExpiry, SetOptions};
 use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, encode, names};
 use sandfleet_sdk::OutputKind;
-use sandfleet_tests::{OwnRedis, Services, claim, eventually, result, soon};
+use sandfleet_tests::{PrivateRedis, Services, claim, eventually, result, soon};
 use sandfleet_worker::store::{Claimed, Committed, Output, RedisStore, Store};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -217,7 +217,7 @@ async fn only_who_holds_a_job_adds_to_its_output_and_nobody_after_its_result() {
 
 #[tokio::test]
 async fn a_server_without_memory_stores_nothing_and_changes_nothing_until_it_has_some() {
-    let server = OwnRedis::start(&["--maxmemory-policy", "noeviction"]).await;
+    let server = PrivateRedis::start(&["--maxmemory-policy", "noeviction"]).await;
     let store = server.store();
     let (claimed, waiting) = (JobId::generate(), JobId::generate());
     store.claim(&claimed, &claim("a")).await.expect("claimed");
@@ -237,7 +237,7 @@ async fn a_server_without_memory_stores_nothing_and_changes_nothing_until_it_has
 
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_left_for_the_one_that_takes_writes() {
-    let server = OwnRedis::start(&[]).await;
+    let server = PrivateRedis::start(&[]).await;
     let store = server.store();
     let job = JobId::generate();
     store.claim(&job, &claim("a")).await.expect("claimed");
@@ -255,7 +255,7 @@ async fn a_server_that_became_a_replica_is_left_for_the_one_that_takes_writes() 
 
 #[tokio::test]
 async fn a_replica_that_lost_its_primary_is_left_for_the_one_that_serves() {
-    let server = OwnRedis::start(&["--replica-serve-stale-data", "no"]).await;
+    let server = PrivateRedis::start(&["--replica-serve-stale-data", "no"]).await;
     let store = server.store();
     let job = JobId::generate();
     store.claim(&job, &claim("a")).await.expect("claimed");
@@ -274,7 +274,7 @@ async fn a_replica_that_lost_its_primary_is_left_for_the_one_that_serves() {
 async fn a_server_that_is_loading_is_waited_for() {
     // Three seconds for a thousand keys, and an answer in between.
     let slowly = ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
-    let mut server = OwnRedis::start(&slowly).await;
+    let mut server = PrivateRedis::start(&slowly).await;
     let mut services = Services::fresh();
     services.redis_url = server.url();
     let client = services.client().await;
@@ -300,7 +300,7 @@ async fn a_server_that_is_loading_is_waited_for() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_costs_a_time_out_and_no_result() {
-    let server = OwnRedis::start(&[]).await;
+    let server = PrivateRedis::start(&[]).await;
     let store = server.store();
     let job = JobId::generate();
     store.claim(&job, &claim("a")).await.expect("claimed");

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sandfleet_common::{Isolation, Job, Priority, names};
 use sandfleet_sdk::{Client, ClientConfig, Error};
-use sandfleet_tests::{Installation, OwnBroker, Services, Stuck, eventually, page, setting};
+use sandfleet_tests::{
+    Installation, PrivateBroker, Services, StuckQueue, eventually, http_get, setting,
+};
 use sandfleet_worker::queue::{
     Queue,
     settle::{Settlement, settle},
@@ -14,8 +16,8 @@ use tokio::time::Instant;
 use crate::{connected, jobs, ready_in_shard, take};
 
 /// A broker of its own: a queue that answers nothing holds up who lists queues, too.
-async fn own_broker() -> (OwnBroker, Services) {
-    let broker = OwnBroker::start().await;
+async fn private_broker() -> (PrivateBroker, Services) {
+    let broker = PrivateBroker::start().await;
     let ctl = broker.ctl().display().to_string();
     let services = Services::at(&broker.url(), &setting("SANDFLEET_TEST_REDIS_URL"), &ctl);
     (broker, services)
@@ -27,16 +29,16 @@ fn interactive(services: &Services) -> String {
 
 #[tokio::test]
 async fn a_queue_that_falls_silent_keeps_a_worker_from_no_other() {
-    keeps_from_no_other(Stuck::silent).await;
+    keeps_from_no_other(StuckQueue::silent).await;
 }
 
 #[tokio::test]
 async fn a_queue_that_goes_down_keeps_a_worker_from_no_other() {
-    keeps_from_no_other(Stuck::down).await;
+    keeps_from_no_other(StuckQueue::down).await;
 }
 
-async fn keeps_from_no_other(end: for<'a> fn(&'a Services, &str) -> Stuck<'a>) {
-    let (_broker, services) = own_broker().await;
+async fn keeps_from_no_other(end: for<'a> fn(&'a Services, &str) -> StuckQueue<'a>) {
+    let (_broker, services) = private_broker().await;
     let queue = connected(services.queue(&services.amqp_url, 2)).await;
     services.push(Priority::Interactive, b"returned").await;
     let returned = take(&queue).await;
@@ -65,11 +67,11 @@ async fn keeps_from_no_other(end: for<'a> fn(&'a Services, &str) -> Stuck<'a>) {
 
 #[tokio::test]
 async fn a_queue_that_is_silent_from_the_start_is_named_and_comes_back() {
-    let (_broker, services) = own_broker().await;
+    let (_broker, services) = private_broker().await;
     let in_the_stuck_one = Job::new("python", "print('late')");
     let late = services.client().await.submit(&in_the_stuck_one).await.expect("accepted");
     let name = interactive(&services);
-    let stuck = Stuck::silent(&services, &name);
+    let stuck = StuckQueue::silent(&services, &name);
 
     let began = Instant::now();
     let installation = Installation::fresh().on(&services);
@@ -86,7 +88,7 @@ async fn a_queue_that_is_silent_from_the_start_is_named_and_comes_back() {
     }
     println!("2 jobs of another queue after {:?}", began.elapsed());
     eventually("a word on the stuck queue", || async {
-        let (status, body) = page(admin, "/readyz").await;
+        let (status, body) = http_get(admin, "/readyz").await;
         (status == 200 && body.contains(&name)).then_some(())
     })
     .await;
@@ -97,7 +99,7 @@ async fn a_queue_that_is_silent_from_the_start_is_named_and_comes_back() {
     assert_eq!((result.attempt, result.run.expect("it ran").stdout.as_str()), (1, "late\n"));
     println!("and the stuck queue's after {:?}", resumed.elapsed());
     eventually("silence on it", || async {
-        let (status, body) = page(admin, "/readyz").await;
+        let (status, body) = http_get(admin, "/readyz").await;
         (status == 200 && !body.contains(&name)).then_some(())
     })
     .await;
@@ -110,13 +112,13 @@ async fn a_queue_that_is_silent_from_the_start_is_named_and_comes_back() {
 
 #[tokio::test]
 async fn a_tenant_one_of_whose_queues_is_silent_is_given_the_other() {
-    let (_broker, services) = own_broker().await;
+    let (_broker, services) = private_broker().await;
     let config = ClientConfig { timeout: Duration::from_secs(3), ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let [first, second] = names::tenant_shards("acme");
     let priority = Priority::Interactive;
     let name = names::shard_queue(&services.prefix, Isolation::Container, priority, first);
-    let stuck = Stuck::silent(&services, &name);
+    let stuck = StuckQueue::silent(&services, &name);
     let mut job = Job::new("python", "1");
     job.tenant = Some("acme".into());
     let error = client.submit(&job).await.expect_err("nobody confirms");

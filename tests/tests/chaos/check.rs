@@ -6,7 +6,7 @@ use std::{
 };
 
 use sandfleet_common::{JobId, names};
-use sandfleet_tests::{Leftovers, Services, eventually};
+use sandfleet_tests::{LeakCheck, Services, eventually};
 
 use crate::{
     fleet::Fleet,
@@ -23,7 +23,7 @@ pub(crate) struct Row {
     lost: Vec<JobId>,
     changed: Vec<JobId>,
     wrong: Vec<String>,
-    leftovers: BTreeSet<String>,
+    leak_check: BTreeSet<String>,
 }
 
 impl Row {
@@ -41,7 +41,7 @@ pub(crate) async fn conclude(
     load: Load,
     fleet: Fleet<'_>,
     services: &Services,
-    leftovers: &Leftovers<'_>,
+    leak_check: &LeakCheck<'_>,
     recovery: Duration,
 ) -> Row {
     let refusals = load.refusals();
@@ -60,7 +60,7 @@ pub(crate) async fn conclude(
         lost: Vec::new(),
         changed: Vec::new(),
         wrong: Vec::new(),
-        leftovers: leftovers.left().await,
+        leak_check: leak_check.left().await,
     };
     for (((id, entry), now), starts) in books.into_iter().zip(now).zip(starts) {
         if starts > 1 {
@@ -86,7 +86,7 @@ pub(crate) async fn conclude(
         row.lost.len(),
         row.changed.len(),
         row.repeated.len(),
-        row.leftovers.len(),
+        row.leak_check.len(),
         recovery.as_secs_f64()
     );
     if let Some(last) = refusals.last() {
@@ -95,7 +95,7 @@ pub(crate) async fn conclude(
     assert!(row.lost.is_empty(), "{fault}: lost {:#?}", row.lost);
     assert!(row.changed.is_empty(), "{fault}: changed {:#?}", row.changed);
     assert!(row.wrong.is_empty(), "{fault}: wrong {:#?}", row.wrong);
-    assert!(row.leftovers.is_empty(), "{fault}: left behind {:#?}", row.leftovers);
+    assert!(row.leak_check.is_empty(), "{fault}: left behind {:#?}", row.leak_check);
     assert_eq!(messages(services), 0, "{fault}: messages in the queues");
     assert_eq!(services.dead_letter().await, None, "{fault}");
     row

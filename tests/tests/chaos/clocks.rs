@@ -1,7 +1,7 @@
 //! A worker whose clock jumps.
 
 use jiff::Timestamp;
-use sandfleet_tests::{Clock, Leftovers, Services};
+use sandfleet_tests::{Clock, LeakCheck, Services};
 use tokio::time::Instant;
 
 use crate::{
@@ -23,7 +23,7 @@ fn offsets(load: &Load, worker: &str) -> Vec<i64> {
 async fn a_clock_that_jumps_by_an_hour_expires_nothing_and_ends_nothing() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let clock = std::sync::Arc::new(Clock::ahead("+0"));
     let mut fleet = Fleet::of(&installation);
     let worn = clock.clone();
@@ -49,6 +49,6 @@ async fn a_clock_that_jumps_by_an_hour_expires_nothing_and_ends_nothing() {
     }
     let fault = "a worker's clock jumps by an hour";
     let recovery = recovery.expect("it jumped");
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(row.repeated.is_empty(), "{row:#?}");
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use sandfleet_tests::{Leftovers, Services, setting};
+use sandfleet_tests::{LeakCheck, Services, setting};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ async fn a_worker_needs_no_room_on_any_disk() {
     fs::write(&program, script).expect("room for a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our file");
     let installation = installation(&services).by(&program.display().to_string());
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;
     let client = services.client().await;
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
@@ -48,6 +48,6 @@ async fn a_worker_needs_no_room_on_any_disk() {
     let recovery = load.recovers(began, None).await;
     load.has_results(rounds(200, 40)).await;
     let fault = "no room on any disk";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(row.repeated.is_empty(), "{row:#?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sandfleet_common::{JobId, encode};
-use sandfleet_tests::{Leftovers, Services};
+use sandfleet_tests::{LeakCheck, Services};
 use tokio::time::Instant;
 
 use crate::{
@@ -28,7 +28,7 @@ async fn again(services: &Services, load: &Load, jobs: &BTreeSet<JobId>) {
 async fn messages_that_come_three_times_are_run_once() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::of(&installation);
     fleet.join_with_admin(&NAMES).await;
     let client = services.client().await;
@@ -59,7 +59,7 @@ async fn messages_that_come_three_times_are_run_once() {
     let starts = fleet.counted("sandfleet_job_starts_total").await;
     let duplicates = fleet.counted("sandfleet_job_duplicates_total").await;
     println!("  {starts} starts, {duplicates} deliveries of jobs that had their result");
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert_eq!(starts as usize, row.jobs + row.repeats(), "{row:#?}");
     assert!(duplicates as usize >= thrice.len());
     assert!(row.repeated.is_empty(), "{row:#?}");

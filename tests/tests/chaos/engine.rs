@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandfleet_tests::{Leftovers, Services, setting};
+use sandfleet_tests::{LeakCheck, Services, setting};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -44,7 +44,7 @@ impl Drop for Stopped {
 async fn an_engine_that_does_not_answer_makes_no_verdicts() {
     let services = Services::fresh();
     let installation = installation(&services).set("SANDBOX_BACKEND", "docker");
-    let leftovers = Leftovers::before(&installation.ground, "one").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "one").await;
     let mut fleet = Fleet::of(&installation);
     fleet.join(&["one"]).await;
     let client = services.client().await;
@@ -58,6 +58,6 @@ async fn an_engine_that_does_not_answer_makes_no_verdicts() {
     let again = Instant::now();
     let recovery = load.recovers(again, None).await;
     let fault = "dockerd stops for 20 s";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert_eq!(row.jobs, JOBS);
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use rustix::process::Signal;
 use sandfleet_common::{JobId, names};
-use sandfleet_tests::{FleetWorker, Installation, Services, eventually, page};
+use sandfleet_tests::{FleetWorker, Installation, Services, eventually, http_get};
 use tokio::process::Command;
 
 use crate::load::{Load, without_result};
@@ -86,7 +86,7 @@ impl<'a> Fleet<'a> {
     pub(crate) async fn counted(&self, metric: &str) -> u64 {
         let mut sum = 0;
         for admin in &self.admins {
-            let (_, metrics) = page(*admin, "/metrics").await;
+            let (_, metrics) = http_get(*admin, "/metrics").await;
             let lines = metrics.lines().filter_map(|line| line.strip_prefix(metric));
             let ours = lines.filter(|rest| rest.starts_with(['{', ' ']));
             let values = ours.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<u64>().ok());

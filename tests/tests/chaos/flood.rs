@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 use sandfleet_common::{Job, JobId, Verdict};
-use sandfleet_tests::{Installation, Leftovers, Services};
+use sandfleet_tests::{Installation, LeakCheck, Services};
 use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
@@ -29,7 +29,7 @@ async fn all_jobs_of_a_flood_end_and_the_worker_stays_small() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "4");
     let client = services.client().await;
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let began = Instant::now();
     let mut ids: Vec<JobId> = Vec::new();
     while ids.len() < jobs() {
@@ -64,5 +64,5 @@ async fn all_jobs_of_a_flood_end_and_the_worker_stays_small() {
     assert!(peak < 200 * MIB, "{} MiB", peak / MIB);
     worker.signal(Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }

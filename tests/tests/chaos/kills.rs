@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use redis::AsyncCommands;
 use sandfleet_common::{JobId, names};
-use sandfleet_tests::{Leftovers, Services, eventually};
+use sandfleet_tests::{LeakCheck, Services, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -22,7 +22,7 @@ fn all(load: &Load) -> Vec<JobId> {
 async fn a_worker_killed_before_the_claim_costs_no_attempt() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let (wire, url) = services.redis_relay().await;
     let mut fleet = Fleet::of(&installation);
     fleet.change("one", move |command| {
@@ -42,7 +42,7 @@ async fn a_worker_killed_before_the_claim_costs_no_attempt() {
     fleet.join(&NAMES).await;
     let recovery = load.recovers(killed, None).await;
     let fault = "kill -9 before the claim";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(row.repeated.is_empty(), "attempts were counted that never were: {row:#?}");
 }
 
@@ -50,7 +50,7 @@ async fn a_worker_killed_before_the_claim_costs_no_attempt() {
 async fn the_running_jobs_of_a_killed_worker_and_no_others_run_again() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::start(&installation).await;
     let client = services.client().await;
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
@@ -61,7 +61,7 @@ async fn the_running_jobs_of_a_killed_worker_and_no_others_run_again() {
     let joined = Instant::now();
     let recovery = load.recovers(joined, Some("one")).await;
     let fault = "kill -9 while jobs run";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     let repeated: BTreeSet<_> = row.repeated.into_keys().collect();
     assert_eq!(repeated, held.into_iter().collect::<BTreeSet<_>>());
 }
@@ -70,7 +70,7 @@ async fn the_running_jobs_of_a_killed_worker_and_no_others_run_again() {
 async fn a_result_that_was_stored_and_not_acknowledged_is_not_made_again() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let (wire, url) = services.amqp_relay().await;
     let mut fleet = Fleet::of(&installation);
     fleet.change("one", move |command| {
@@ -101,7 +101,7 @@ async fn a_result_that_was_stored_and_not_acknowledged_is_not_made_again() {
     let recovery = load.recovers(killed, None).await;
     println!("  {stored} results were stored, {unheard} messages not acknowledged");
     let fault = "kill -9 between result and ack";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(row.repeated.is_empty(), "{row:#?}");
 }
 
@@ -110,7 +110,7 @@ async fn workers_that_are_killed_again_and_again_lose_nothing() {
     let services = Services::fresh();
     // The same job may be met by more than one of the kills.
     let installation = installation(&services).set("WORKER_MAX_ATTEMPTS", "20");
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::start(&installation).await;
     let client = services.client().await;
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
@@ -126,5 +126,5 @@ async fn workers_that_are_killed_again_and_again_lose_nothing() {
     }
     let recovery = load.recovers(killed, None).await;
     let fault = "kill -9 again and again";
-    conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    conclude(fault, load, fleet, &services, &leak_check, recovery).await;
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandfleet_tests::{Leftovers, Relay, Services};
+use sandfleet_tests::{ChaosProxy, LeakCheck, Services};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -23,11 +23,11 @@ fn long() -> Duration {
 async fn strikes(
     fault: &str,
     services: Services,
-    (variable, wire, url): (&'static str, Relay, String),
-    strike: impl Fn(&Relay),
+    (variable, wire, url): (&'static str, ChaosProxy, String),
+    strike: impl Fn(&ChaosProxy),
 ) {
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::of(&installation);
     fleet.change("one", move |command| {
         command.env(variable, &url);
@@ -42,7 +42,7 @@ async fn strikes(
     wire.mend();
     let mended = Instant::now();
     let recovery = load.recovers(mended, Some("one")).await;
-    conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    conclude(fault, load, fleet, &services, &leak_check, recovery).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn a_worker_cut_off_from_the_broker_comes_back() {
     let services = Services::fresh();
     let (wire, url) = services.amqp_relay().await;
     let fault = "worker and broker: cut";
-    strikes(fault, services, ("SANDFLEET_QUEUE_URL", wire, url), Relay::cut).await;
+    strikes(fault, services, ("SANDFLEET_QUEUE_URL", wire, url), ChaosProxy::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn a_worker_whose_words_to_the_broker_are_swallowed_comes_back() {
     let services = Services::fresh();
     let (wire, url) = services.amqp_relay().await;
     let fault = "worker and broker: black hole";
-    strikes(fault, services, ("SANDFLEET_QUEUE_URL", wire, url), Relay::silence).await;
+    strikes(fault, services, ("SANDFLEET_QUEUE_URL", wire, url), ChaosProxy::silence).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn a_worker_cut_off_from_the_store_comes_back() {
     let services = Services::fresh();
     let (wire, url) = services.redis_relay().await;
     let fault = "worker and store: cut";
-    strikes(fault, services, ("SANDFLEET_STORE_URL", wire, url), Relay::cut).await;
+    strikes(fault, services, ("SANDFLEET_STORE_URL", wire, url), ChaosProxy::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +74,7 @@ async fn a_worker_whose_words_to_the_store_are_swallowed_comes_back() {
     let services = Services::fresh();
     let (wire, url) = services.redis_relay().await;
     let fault = "worker and store: black hole";
-    strikes(fault, services, ("SANDFLEET_STORE_URL", wire, url), Relay::silence).await;
+    strikes(fault, services, ("SANDFLEET_STORE_URL", wire, url), ChaosProxy::silence).await;
 }
 
 /// Both at once, and the worker stands still meanwhile: when it goes on, it holds results of jobs
@@ -85,7 +85,7 @@ async fn a_worker_that_stood_still_changes_no_result() {
 
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let (wire, url) = services.amqp_relay().await;
     let mut fleet = Fleet::of(&installation);
     fleet.change("one", move |command| {
@@ -105,6 +105,6 @@ async fn a_worker_that_stood_still_changes_no_result() {
     }
     let recovery = load.recovers(Instant::now(), Some("one")).await;
     let fault = "a worker stands still, others finish its jobs";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(!row.repeated.is_empty(), "nobody had to take over");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandfleet_sdk::{Client, ClientConfig};
-use sandfleet_tests::{Leftovers, OwnBroker, Services, setting};
+use sandfleet_tests::{LeakCheck, PrivateBroker, Services, setting};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -28,11 +28,11 @@ enum End {
 }
 
 async fn goes(fault: &str, end: End) {
-    let mut broker = OwnBroker::start().await;
+    let mut broker = PrivateBroker::start().await;
     let ctl = broker.ctl().display().to_string();
     let services = Services::at(&broker.url(), &setting("SANDFLEET_TEST_REDIS_URL"), &ctl);
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;
     let config = ClientConfig { timeout: Duration::from_secs(3), ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
@@ -58,7 +58,7 @@ async fn goes(fault: &str, end: End) {
         // One that was submitted afterwards: all the way through the broker.
         recovery = load.recovers_with_new(back, &known).await;
     }
-    conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    conclude(fault, load, fleet, &services, &leak_check, recovery).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sandfleet_common::JobId;
-use sandfleet_tests::{Leftovers, Services};
+use sandfleet_tests::{LeakCheck, Services};
 use tokio::time::Instant;
 
 use crate::{
@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 3;
 async fn jobs_that_kill_their_workers_end_with_an_error_and_take_no_other_with_them() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::start(&installation).await;
     let client = services.client().await;
     let all = rounds(3, 1);
@@ -57,7 +57,7 @@ async fn jobs_that_kill_their_workers_end_with_an_error_and_take_no_other_with_t
     let recovery = load.recovers(killed, None).await;
     println!("  {} jobs killed their workers, {} times in all", poison.len(), dead.len());
     let fault = "1 job in 100 kills its worker";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     for id in &poison {
         assert_eq!(row.repeated.get(id), Some(&ATTEMPTS), "{id}");
     }

@@ -1,6 +1,6 @@
 //! Workers that are replaced one after the other, as in an update.
 
-use sandfleet_tests::{Leftovers, Services};
+use sandfleet_tests::{LeakCheck, Services};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
     let services = Services::fresh();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut fleet = Fleet::start(&installation).await;
     let client = services.client().await;
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
@@ -30,6 +30,6 @@ async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
     }
     let recovery = load.recovers(began, None).await;
     let fault = "rolling restart of all workers";
-    let row = conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    let row = conclude(fault, load, fleet, &services, &leak_check, recovery).await;
     assert!(row.repeated.is_empty(), "what ran was not let finish: {row:#?}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandfleet_sdk::{Client, ClientConfig};
-use sandfleet_tests::{Leftovers, OwnRedis, Services};
+use sandfleet_tests::{LeakCheck, PrivateRedis, Services};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -21,11 +21,11 @@ enum End {
 
 /// Strikes a store that was started with `options`, again and again.
 async fn dies(fault: &str, options: &[&str], end: End) {
-    let mut store = OwnRedis::start(options).await;
+    let mut store = PrivateRedis::start(options).await;
     let mut services = Services::fresh();
     services.redis_url = store.url();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;
     let load = load(&services).await;
     load.has_results(4).await;
@@ -42,7 +42,7 @@ async fn dies(fault: &str, options: &[&str], end: End) {
         load.recovers(back, None).await;
     }
     let recovery = load.recovers(back, None).await;
-    conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    conclude(fault, load, fleet, &services, &leak_check, recovery).await;
 }
 
 async fn load(services: &Services) -> Load {
@@ -65,11 +65,11 @@ async fn a_store_that_is_killed_loses_nothing_in_the_durable_mode() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_slow_makes_no_verdicts() {
-    let store = OwnRedis::start(&["--appendonly", "yes"]).await;
+    let store = PrivateRedis::start(&["--appendonly", "yes"]).await;
     let mut services = Services::fresh();
     services.redis_url = store.url();
     let installation = installation(&services);
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;
     let load = load(&services).await;
     load.has_results(4).await;
@@ -80,5 +80,5 @@ async fn a_store_that_is_slow_makes_no_verdicts() {
     }
     let recovery = load.recovers(Instant::now(), None).await;
     let fault = "Redis: stops for 500 ms, again and again";
-    conclude(fault, load, fleet, &services, &leftovers, recovery).await;
+    conclude(fault, load, fleet, &services, &leak_check, recovery).await;
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use sandfleet_common::Job;
-use sandfleet_tests::{Installation, Services, eventually, page};
+use sandfleet_tests::{Installation, Services, eventually, http_get};
 use serde_json::Value;
 
 use crate::result_of;
@@ -12,7 +12,7 @@ use crate::result_of;
 pub(crate) async fn counts(address: SocketAddr, metric: &str, value: u64) {
     let line = format!("{metric} {value}");
     eventually(&line, || async {
-        let (_, page) = page(address, "/metrics").await;
+        let (_, page) = http_get(address, "/metrics").await;
         page.lines().any(|it| it == line).then_some(())
     })
     .await;
@@ -21,7 +21,7 @@ pub(crate) async fn counts(address: SocketAddr, metric: &str, value: u64) {
 /// Waits until exactly `component` is not ready, or none if that is empty.
 async fn lacks(address: SocketAddr, component: &str) {
     eventually(&format!("{component:?} as what isn't ready"), || async {
-        let (status, body) = page(address, "/readyz").await;
+        let (status, body) = http_get(address, "/readyz").await;
         let body: Value = serde_json::from_str(&body).expect("JSON");
         let components = body["components"].as_object().expect("components");
         let names: Vec<&str> = components.keys().map(String::as_str).collect();
@@ -51,11 +51,11 @@ async fn readiness_names_the_service_that_is_away() {
         .set("QUEUE_URL", &amqp_url);
     let (_worker, address) = installation.worker_with_admin("only").await;
     lacks(address, "").await;
-    for (relay, component) in [(&redis, "store"), (&amqp, "broker")] {
-        relay.cut();
+    for (proxy, component) in [(&redis, "store"), (&amqp, "broker")] {
+        proxy.cut();
         lacks(address, component).await;
-        assert_eq!(page(address, "/livez").await, (200, "alive\n".to_owned()));
-        relay.mend();
+        assert_eq!(http_get(address, "/livez").await, (200, "alive\n".to_owned()));
+        proxy.mend();
         lacks(address, "").await;
     }
     let client = services.client().await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sandfleet_common::{Job, Status};
 use sandfleet_sdk::Cancellation;
-use sandfleet_tests::{Installation, Leftovers, Services};
+use sandfleet_tests::{Installation, LeakCheck, Services};
 
 use crate::{result_of, running, sleeper};
 
@@ -13,7 +13,7 @@ async fn a_running_job_ends_within_a_second_of_its_cancellation() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services);
     let client = services.client().await;
-    let leftovers = Leftovers::before(&installation.ground, "only").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let mut worker = installation.worker("only");
     worker.ready().await;
     let mut job = sleeper(1000.0);
@@ -38,7 +38,7 @@ async fn a_running_job_ends_within_a_second_of_its_cancellation() {
     assert_eq!(ended, Cancellation::Ended(Status::Succeeded));
     worker.signal(rustix::process::Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
-use sandfleet_tests::{Ground, Installation, Leftovers, Services, eventually};
+use sandfleet_tests::{Installation, LeakCheck, Services, TestCgroup, eventually};
 use sandfleet_worker::sandbox::{
     Sandbox,
     native::{NativeConfig, NativeSandbox},
@@ -22,7 +22,7 @@ async fn the_job_of_a_killed_worker_is_finished_by_another() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_LEASE_MS", "1000");
     let client = services.client().await;
-    let nothing = Leftovers::before(&installation.ground, "first").await;
+    let nothing = LeakCheck::before(&installation.test_cgroup, "first").await;
     let mut first = installation.worker("first");
     let job = sleeper(2.0);
     client.submit(&job).await.expect("the broker takes it");
@@ -93,9 +93,9 @@ fn has_process(argument: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reaper_leaves_workers_alone_that_just_start() {
-    let ground = Ground::fresh();
+    let test_cgroup = TestCgroup::fresh();
     let config = NativeConfig {
-        cgroup_parent: ground.path(),
+        cgroup_parent: test_cgroup.path(),
         user_base: 500_000,
         cpus: 1.0,
         warm: Vec::new(),
@@ -133,10 +133,10 @@ async fn the_reaper_touches_nothing_that_is_not_a_workers() {
     dead.ended().await;
     // The reaper looks into one hierarchy after the other: when the dead worker's groups are gone
     // from the last, it has seen all.
-    let directories = installation.ground.directories();
+    let directories = installation.test_cgroup.directories();
     let last = directories.last().expect("there is one");
     let abandoned: Vec<_> = fs::read_dir(last)
-        .expect("our ground")
+        .expect("our test_cgroup")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.is_dir() && !path.ends_with("sandfleet.worker"))
         .collect();
@@ -146,12 +146,12 @@ async fn the_reaper_touches_nothing_that_is_not_a_workers() {
     // Such as units of systemd's are called that run workers, and the groups of these tests.
     for name in ["sandfleet-worker.service", "sandfleet-worker-7.service", "sandfleet-tests-1a2b"] {
         let group = directories[0].join(name);
-        fs::create_dir(&group).expect("our ground");
+        fs::create_dir(&group).expect("our test_cgroup");
         let mut command = Command::new("sleep");
         command.arg("1000").stdin(Stdio::null()).kill_on_drop(true);
         let process = command.spawn().expect("everybody has sleep");
         let pid = process.id().expect("it runs").to_string();
-        fs::write(group.join("cgroup.procs"), pid).expect("our ground");
+        fs::write(group.join("cgroup.procs"), pid).expect("our test_cgroup");
         foreign.push((group, process));
     }
     let mut worker = installation.worker("alive");

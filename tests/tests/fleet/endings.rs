@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use sandfleet_common::{Job, JobState, Priority, Status, Verdict, encode};
 use sandfleet_sdk::{Client, ClientConfig};
-use sandfleet_tests::{Clock, Installation, OwnRedis, Services, eventually};
+use sandfleet_tests::{Clock, Installation, PrivateRedis, Services, eventually};
 
 use crate::{result_of, sleeper, stdout};
 
@@ -108,7 +108,7 @@ async fn a_dead_letter_does_not_touch_a_job_that_has_its_result_or_runs() {
 #[tokio::test]
 async fn a_store_without_memory_holds_results_back_and_loses_none() {
     let services = Services::fresh();
-    let store = OwnRedis::start(&["--maxmemory-policy", "noeviction"]).await;
+    let store = PrivateRedis::start(&["--maxmemory-policy", "noeviction"]).await;
     let installation =
         Installation::fresh().on(&services).set("STORE_URL", &store.url()).set("WORKER_SLOTS", "2");
     let config = ClientConfig { redis_url: store.url(), ..services.client_config() };

@@ -14,7 +14,7 @@ use sandfleet_common::{
     WorkerInfo, decode_job, encode, payload_digest,
 };
 use sandfleet_sdk::Client;
-use sandfleet_tests::{Ground, Services, claim, result};
+use sandfleet_tests::{Services, TestCgroup, claim, result};
 use sandfleet_worker::{
     admission::Admission,
     app,
@@ -63,15 +63,15 @@ struct Mixed {
     put_off: Arc<PutOff>,
     shutdown: Shutdown,
     tasks: Vec<JoinHandle<()>>,
-    _ground: Ground,
+    _ground: TestCgroup,
 }
 
 impl Mixed {
     async fn start() -> Self {
-        let (services, ground) = (Services::fresh(), Ground::fresh());
+        let (services, test_cgroup) = (Services::fresh(), TestCgroup::fresh());
         let client = services.client().await;
         let variables = vec![
-            ("SANDFLEET_SANDBOX_CGROUP_PARENT".into(), ground.path().into()),
+            ("SANDFLEET_SANDBOX_CGROUP_PARENT".into(), test_cgroup.path().into()),
             ("SANDFLEET_SANDBOX_WARM".into(), "false".into()),
         ];
         let settings =
@@ -85,7 +85,7 @@ impl Mixed {
             put_off: Arc::default(),
             shutdown: Shutdown::default(),
             tasks: Vec::new(),
-            _ground: ground,
+            _ground: test_cgroup,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sandfleet_common::Job;
 use sandfleet_sdk::{Client, ClientConfig, Error, Tls};
-use sandfleet_tests::{Authority, Installation, Services, eventually};
+use sandfleet_tests::{Installation, Services, TestCa, eventually};
 
 use crate::{result_of, stdout};
 
@@ -14,7 +14,7 @@ fn shown(path: &Path) -> String {
 
 #[tokio::test]
 async fn a_fleet_works_behind_tls_with_an_authority_and_certificates_of_its_own() {
-    let (services, authority) = (Services::fresh(), Authority::fresh());
+    let (services, authority) = (Services::fresh(), TestCa::fresh());
     let (_broker, amqp_url) = services.amqp_behind_tls(authority.server(true)).await;
     let (_store, redis_url) = services.redis_behind_tls(authority.server(true)).await;
     assert!(amqp_url.starts_with("amqps://") && redis_url.starts_with("rediss://"));
@@ -48,7 +48,7 @@ async fn a_fleet_works_behind_tls_with_an_authority_and_certificates_of_its_own(
 
     // Each part counts: without a certificate of ours they refuse, and without theirs we do.
     let anonymous = Tls { ca_file: Some(ca), ..Tls::default() };
-    let foreign = Authority::fresh();
+    let foreign = TestCa::fresh();
     let stranger = Tls { ca_file: Some(foreign.ca_file()), ..Tls::default() };
     for (amqp_tls, redis_tls, refused) in [
         (anonymous.clone(), tls.clone(), "broker"),

@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process_group};
 use sandfleet_common::Job;
-use sandfleet_tests::{Installation, Leftovers, Services};
+use sandfleet_tests::{Installation, LeakCheck, Services};
 
 use crate::{result_of, running, sleeper, stdout};
 
@@ -11,7 +11,7 @@ async fn drains(stop: impl FnOnce(&sandfleet_tests::FleetWorker)) {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "1");
     let client = services.client().await;
-    let leftovers = Leftovers::before(&installation.ground, "first").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "first").await;
     let mut first = installation.worker("first");
     let (job, next) = (sleeper(1.5), Job::new("python", "print('next')"));
     client.submit(&job).await.expect("the broker takes it");
@@ -22,7 +22,7 @@ async fn drains(stop: impl FnOnce(&sandfleet_tests::FleetWorker)) {
     let result = result_of(&client, &job.job_id).await;
     assert_eq!((stdout(&result), result.attempt), ("slept\n", 1), "{result:#?}");
     assert_eq!(result.worker_id, "first");
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 
     let _second = installation.worker("second");
     let result = result_of(&client, &next.job_id).await;
@@ -44,14 +44,14 @@ async fn a_job_longer_than_the_grace_period_goes_to_another_worker() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_GRACE_MS", "100");
     let client = services.client().await;
-    let leftovers = Leftovers::before(&installation.ground, "first").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "first").await;
     let mut first = installation.worker("first");
     let job = sleeper(2.5);
     client.submit(&job).await.expect("the broker takes it");
     running(&client, &job.job_id).await;
     first.signal(Signal::TERM);
     assert_eq!(first.ended().await, 0, "{}", first.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 
     let _second = installation.worker("second");
     let result = result_of(&client, &job.job_id).await;
@@ -64,7 +64,7 @@ async fn a_second_signal_ends_the_grace_period() {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("WORKER_GRACE_MS", "3600000");
     let client = services.client().await;
-    let leftovers = Leftovers::before(&installation.ground, "first").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "first").await;
     let mut worker = installation.worker("first");
     let mut job = sleeper(1000.0);
     job.limits.wall_time_ms = Some(60_000);
@@ -74,7 +74,7 @@ async fn a_second_signal_ends_the_grace_period() {
     worker.logs(sandfleet_worker::shutdown::STOPPING).await;
     worker.signal(Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 #[tokio::test]
@@ -86,10 +86,10 @@ async fn a_worker_stops_by_itself_after_so_many_jobs() {
     for outcome in client.submit_batch(&jobs).await {
         outcome.expect("the broker takes it");
     }
-    let leftovers = Leftovers::before(&installation.ground, "first").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "first").await;
     let mut first = installation.worker_with("first", &["--drain-after-jobs", "3"]);
     assert_eq!(first.ended().await, 0, "{}", first.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
     let _second = installation.worker("second");
     let mut ran = std::collections::BTreeMap::new();
     for job in &jobs {

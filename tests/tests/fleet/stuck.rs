@@ -9,7 +9,7 @@ use crate::{result_of, stdout};
 
 /// The processes of all slots.
 fn processes(installation: &Installation) -> Vec<u32> {
-    let memory = &installation.ground.directories()[0];
+    let memory = &installation.test_cgroup.directories()[0];
     let worker = fs::read_dir(memory).expect("it is there").flatten();
     let slots = worker.filter_map(|entry| fs::read_dir(entry.path()).ok()).flatten().flatten();
     let lists =

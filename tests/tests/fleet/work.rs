@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use sandfleet_common::{Encoding, InputFile, Job, Priority, Status, Verdict};
-use sandfleet_tests::{Installation, Leftovers, Services};
+use sandfleet_tests::{Installation, LeakCheck, Services};
 
 use crate::{result_of, sleeper, stdout};
 
@@ -28,7 +28,7 @@ async fn a_job_comes_back_as(backend: &str) {
     let services = Services::fresh();
     let installation = Installation::fresh().on(&services).set("SANDBOX_BACKEND", backend);
     let id = services.prefix.clone();
-    let leftovers = Leftovers::before(&installation.ground, &id).await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, &id).await;
     let mut worker = installation.worker(&id);
     let client = services.client().await;
     let job = job_with_everything();
@@ -45,7 +45,7 @@ async fn a_job_comes_back_as(backend: &str) {
     assert_eq!(result.sandbox.expect("what it ran under").backend, backend);
     worker.signal(rustix::process::Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 #[tokio::test]

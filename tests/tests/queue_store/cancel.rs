@@ -2,52 +2,54 @@
 
 use sandfleet_common::{JobId, JobState, Status};
 use sandfleet_sdk::Cancellation;
-use sandfleet_tests::{Pair, eventually, result, soon};
+use sandfleet_tests::{Backends, eventually, result, soon};
 use sandfleet_worker::store::{CancelNotice, Claim, Claimed, Renewed};
 
 use crate::state::submitted;
 use crate::{LONG, SHORT, attempt, claim};
 
-pub(crate) async fn a_waiting_job_that_is_cancelled_has_its_result_at_once(pair: Pair) {
-    let job = submitted(&pair).await;
-    let cancelled = pair.store.cancel(&job.job_id, "somebody", LONG).await.expect("answered");
+pub(crate) async fn a_waiting_job_that_is_cancelled_has_its_result_at_once(backends: Backends) {
+    let job = submitted(&backends).await;
+    let cancelled = backends.store.cancel(&job.job_id, "somebody", LONG).await.expect("answered");
     assert_eq!(cancelled, Cancellation::Cancelled);
-    let JobState::Done(result) = pair.store.get(&job.job_id).await.expect("read") else {
+    let JobState::Done(result) = backends.store.get(&job.job_id).await.expect("read") else {
         panic!("it has a result")
     };
     assert_eq!((result.status, result.verdict, result.attempt), (Status::Cancelled, None, 0));
     assert_eq!(result.message, "cancelled by somebody before it was started");
     assert_eq!(result.metadata, job.metadata);
-    let claimed = pair.store.claim(&job.job_id, &claim("a")).await.expect("answered");
+    let claimed = backends.store.claim(&job.job_id, &claim("a")).await.expect("answered");
     assert_eq!(claimed, Claimed::Done);
 }
 
-pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_renewal(pair: Pair) {
-    let (job, other) = (submitted(&pair).await.job_id, submitted(&pair).await.job_id);
-    let mut alarms = pair.store.cancellations();
+pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_renewal(
+    backends: Backends,
+) {
+    let (job, other) = (submitted(&backends).await.job_id, submitted(&backends).await.job_id);
+    let mut alarms = backends.store.cancellations();
     for id in [&job, &other] {
-        attempt(&pair, id, &claim("a")).await;
+        attempt(&backends, id, &claim("a")).await;
     }
-    let told = pair.store.cancel(&job, "somebody", LONG).await.expect("answered");
+    let told = backends.store.cancel(&job, "somebody", LONG).await.expect("answered");
     assert_eq!(told, Cancellation::Requested);
     // Either it was heard, or the subscription stands only now, which says to look.
     let heard = soon("an alarm", alarms.recv()).await.expect("it goes on");
     assert!(heard == CancelNotice::Job(job.clone()) || heard == CancelNotice::Any, "{heard:?}");
-    let renewed = pair.store.renew(&job, "a", LONG).await.expect("renewed");
+    let renewed = backends.store.renew(&job, "a", LONG).await.expect("renewed");
     assert_eq!(renewed, Renewed::Cancelled { by: "somebody".into() });
-    assert_eq!(pair.store.renew(&other, "a", LONG).await.expect("renewed"), Renewed::GoOn);
-    let JobState::Running(running) = pair.store.get(&job).await.expect("read") else {
+    assert_eq!(backends.store.renew(&other, "a", LONG).await.expect("renewed"), Renewed::GoOn);
+    let JobState::Running(running) = backends.store.get(&job).await.expect("read") else {
         panic!("until its worker stores a result")
     };
     assert!(running.cancelled);
 }
 
-pub(crate) async fn a_cancelled_job_of_a_dead_worker_is_not_run_again(pair: Pair) {
-    let job = submitted(&pair).await.job_id;
-    attempt(&pair, &job, &Claim { lease: SHORT, ..claim("dead") }).await;
-    pair.store.cancel(&job, "somebody", LONG).await.expect("answered");
+pub(crate) async fn a_cancelled_job_of_a_dead_worker_is_not_run_again(backends: Backends) {
+    let job = submitted(&backends).await.job_id;
+    attempt(&backends, &job, &Claim { lease: SHORT, ..claim("dead") }).await;
+    backends.store.cancel(&job, "somebody", LONG).await.expect("answered");
     let claimed = eventually("the end of the lease", || async {
-        match pair.store.claim(&job, &claim("next")).await.expect("answered") {
+        match backends.store.claim(&job, &claim("next")).await.expect("answered") {
             Claimed::Busy { .. } => None,
             claimed => Some(claimed),
         }
@@ -56,14 +58,14 @@ pub(crate) async fn a_cancelled_job_of_a_dead_worker_is_not_run_again(pair: Pair
     assert_eq!(claimed, Claimed::Cancelled { by: "somebody".into(), attempts: 1 });
 }
 
-pub(crate) async fn cancelling_what_has_ended_or_never_was_changes_nothing(pair: Pair) {
+pub(crate) async fn cancelling_what_has_ended_or_never_was_changes_nothing(backends: Backends) {
     let unknown = JobId::generate();
-    let cancel = async |job| pair.store.cancel(job, "somebody", LONG).await.expect("answered");
+    let cancel = async |job| backends.store.cancel(job, "somebody", LONG).await.expect("answered");
     assert_eq!(cancel(&unknown).await, Cancellation::Unknown);
-    assert_eq!(pair.store.get(&unknown).await.expect("read"), JobState::Unknown);
-    let job = submitted(&pair).await.job_id;
+    assert_eq!(backends.store.get(&unknown).await.expect("read"), JobState::Unknown);
+    let job = submitted(&backends).await.job_id;
     let result = result(&job, "done");
-    pair.store.commit(&result, "a", LONG).await.expect("stored");
+    backends.store.commit(&result, "a", LONG).await.expect("stored");
     assert_eq!(cancel(&job).await, Cancellation::Ended(Status::Succeeded));
-    assert_eq!(pair.store.get(&job).await.expect("read"), JobState::Done(Box::new(result)));
+    assert_eq!(backends.store.get(&job).await.expect("read"), JobState::Done(Box::new(result)));
 }

@@ -1,4 +1,4 @@
-//! What every queue and every store promises: one suite, run by each pair.
+//! What every queue and every store promises: one suite, run by each backends.
 
 mod cancel;
 mod claim;
@@ -10,7 +10,7 @@ mod twins;
 use std::time::Duration;
 
 use sandfleet_common::{JobId, encode, payload_digest};
-use sandfleet_tests::{Pair, soon};
+use sandfleet_tests::{Backends, soon};
 use sandfleet_worker::{
     queue::settle::{Settlement, settle},
     store::{Claim, Claimed},
@@ -19,10 +19,10 @@ use sandfleet_worker::{
 macro_rules! suite {
     ($($file:ident: $($claim:ident)+;)+) => {
         mod memory {
-            $($(#[tokio::test] async fn $claim() { crate::$file::$claim(crate::Pair::memory()).await })+)+
+            $($(#[tokio::test] async fn $claim() { crate::$file::$claim(crate::Backends::memory()).await })+)+
         }
         mod amqp_and_redis {
-            $($(#[tokio::test] async fn $claim() { crate::$file::$claim(crate::Pair::services()).await })+)+
+            $($(#[tokio::test] async fn $claim() { crate::$file::$claim(crate::Backends::services()).await })+)+
         }
     };
 }
@@ -79,8 +79,8 @@ pub(crate) fn claim(owner: &str) -> Claim {
 }
 
 /// Which attempt a claim that has to succeed was given.
-pub(crate) async fn attempt(pair: &Pair, job: &JobId, claim: &Claim) -> u32 {
-    match pair.store.claim(job, claim).await.expect("answered") {
+pub(crate) async fn attempt(backends: &Backends, job: &JobId, claim: &Claim) -> u32 {
+    match backends.store.claim(job, claim).await.expect("answered") {
         Claimed::Run { attempt, .. } => attempt,
         other => panic!("{other:?} instead of an attempt"),
     }

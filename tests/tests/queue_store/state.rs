@@ -2,27 +2,27 @@
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobState, Status};
-use sandfleet_tests::{Pair, eventually, result};
+use sandfleet_tests::{Backends, eventually, result};
 use sandfleet_worker::store::{Claimed, Committed};
 
 use crate::{LONG, SHORT, attempt, claim};
 
-pub(crate) async fn a_job_is_unknown_then_running_then_done(pair: Pair) {
+pub(crate) async fn a_job_is_unknown_then_running_then_done(backends: Backends) {
     let job = JobId::generate();
-    assert_eq!(pair.store.get(&job).await.expect("read"), JobState::Unknown);
-    pair.store.claim(&job, &claim("a")).await.expect("claimed");
-    assert!(pair.store.get(&job).await.expect("read").is_running());
+    assert_eq!(backends.store.get(&job).await.expect("read"), JobState::Unknown);
+    backends.store.claim(&job, &claim("a")).await.expect("claimed");
+    assert!(backends.store.get(&job).await.expect("read").is_running());
     let result = result(&job, "done");
-    pair.store.commit(&result, "a", LONG).await.expect("stored");
-    assert_eq!(pair.store.get(&job).await.expect("read"), JobState::Done(Box::new(result)));
+    backends.store.commit(&result, "a", LONG).await.expect("stored");
+    assert_eq!(backends.store.get(&job).await.expect("read"), JobState::Done(Box::new(result)));
 }
 
-pub(crate) async fn a_result_is_gone_when_its_time_is_over(pair: Pair) {
+pub(crate) async fn a_result_is_gone_when_its_time_is_over(backends: Backends) {
     let job = JobId::generate();
-    pair.store.claim(&job, &claim("a")).await.expect("claimed");
-    pair.store.commit(&result(&job, "brief"), "a", SHORT).await.expect("stored");
+    backends.store.claim(&job, &claim("a")).await.expect("claimed");
+    backends.store.commit(&result(&job, "brief"), "a", SHORT).await.expect("stored");
     eventually("the end of the result", || async {
-        let state = pair.store.get(&job).await.expect("read");
+        let state = backends.store.get(&job).await.expect("read");
         (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
@@ -36,46 +36,50 @@ pub(crate) fn job() -> Job {
 }
 
 /// A job that was written down.
-pub(crate) async fn submitted(pair: &Pair) -> Job {
+pub(crate) async fn submitted(backends: &Backends) -> Job {
     let job = job();
-    pair.store.register(&job).await.expect("written down");
+    backends.store.register(&job).await.expect("written down");
     job
 }
 
-pub(crate) async fn a_submitted_job_is_queued_then_running_then_done_then_forgotten(pair: Pair) {
-    let Job { job_id, .. } = submitted(&pair).await;
-    let JobState::Queued(queued) = pair.store.get(&job_id).await.expect("read") else {
+pub(crate) async fn a_submitted_job_is_queued_then_running_then_done_then_forgotten(
+    backends: Backends,
+) {
+    let Job { job_id, .. } = submitted(&backends).await;
+    let JobState::Queued(queued) = backends.store.get(&job_id).await.expect("read") else {
         panic!("it waits")
     };
     let waits = queued.queued_at.expect("written down").duration_until(Timestamp::now());
     assert!(waits.as_secs() < 60, "{waits}");
     assert_eq!((queued.attempts, queued.language.as_deref()), (0, Some("python")));
-    attempt(&pair, &job_id, &claim("worker-1/x")).await;
-    let JobState::Running(running) = pair.store.get(&job_id).await.expect("read") else {
+    attempt(&backends, &job_id, &claim("worker-1/x")).await;
+    let JobState::Running(running) = backends.store.get(&job_id).await.expect("read") else {
         panic!("it runs")
     };
     assert_eq!((running.worker_id.as_str(), running.attempt), ("worker-1", 1));
     assert!(running.started_at.is_some() && !running.cancelled);
-    pair.store.commit(&result(&job_id, "brief"), "worker-1/x", SHORT).await.expect("stored");
-    assert!(matches!(pair.store.get(&job_id).await.expect("read"), JobState::Done(_)));
+    backends.store.commit(&result(&job_id, "brief"), "worker-1/x", SHORT).await.expect("stored");
+    assert!(matches!(backends.store.get(&job_id).await.expect("read"), JobState::Done(_)));
     eventually("the end of the result", || async {
-        let state = pair.store.get(&job_id).await.expect("read");
+        let state = backends.store.get(&job_id).await.expect("read");
         (state == JobState::ResultExpired(Status::Succeeded)).then_some(())
     })
     .await;
 }
 
-pub(crate) async fn a_job_is_not_claimed_again_when_its_result_is_past_its_time(pair: Pair) {
+pub(crate) async fn a_job_is_not_claimed_again_when_its_result_is_past_its_time(
+    backends: Backends,
+) {
     let job = JobId::generate();
-    attempt(&pair, &job, &claim("a")).await;
-    pair.store.commit(&result(&job, "brief"), "a", SHORT).await.expect("stored");
+    attempt(&backends, &job, &claim("a")).await;
+    backends.store.commit(&result(&job, "brief"), "a", SHORT).await.expect("stored");
     eventually("the end of the result", || async {
-        let state = pair.store.get(&job).await.expect("read");
+        let state = backends.store.get(&job).await.expect("read");
         (!matches!(state, JobState::Done(_))).then_some(())
     })
     .await;
-    assert_eq!(pair.store.claim(&job, &claim("b")).await.expect("answered"), Claimed::Done);
-    let late = pair.store.commit(&result(&job, "late"), "c", LONG).await.expect("answered");
+    assert_eq!(backends.store.claim(&job, &claim("b")).await.expect("answered"), Claimed::Done);
+    let late = backends.store.commit(&result(&job, "late"), "c", LONG).await.expect("answered");
     assert_eq!(late, Committed::AlreadyThere);
-    assert!(matches!(pair.store.get(&job).await.expect("read"), JobState::ResultExpired(_)));
+    assert!(matches!(backends.store.get(&job).await.expect("read"), JobState::ResultExpired(_)));
 }

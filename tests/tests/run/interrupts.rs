@@ -1,7 +1,7 @@
 //! Runs that are ended from outside.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use sandfleet_tests::{Installation, Leftovers, eventually, soon};
+use sandfleet_tests::{Installation, LeakCheck, eventually, soon};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::Programs;
@@ -9,9 +9,9 @@ use crate::Programs;
 /// Interrupts a run whose program has started by `interrupt`.
 async fn leaves_nothing(sandbox: &str, interrupt: impl FnOnce(Pid)) {
     let installation = Installation::fresh();
-    let id = installation.ground.path().trim_start_matches('/').to_owned();
+    let id = installation.test_cgroup.path().trim_start_matches('/').to_owned();
     let (installation, programs) = (installation.set("WORKER_ID", &id), Programs::new());
-    let leftovers = Leftovers::before(&installation.ground, &id).await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, &id).await;
     let script = programs.write("it.py", "import time; print('up'); time.sleep(1000)");
     let arguments = ["run", &script, "--sandbox", sandbox, "--limit", "wall_time_ms=60000"];
     let mut process =
@@ -19,7 +19,7 @@ async fn leaves_nothing(sandbox: &str, interrupt: impl FnOnce(Pid)) {
     let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
     let line = soon("a line of output", lines.next_line()).await.expect("readable");
     assert_eq!(line.as_deref(), Some("up"));
-    assert!(!leftovers.are_equal().await, "there is something to leave behind");
+    assert!(!leak_check.are_equal().await, "there is something to leave behind");
     interrupt(Pid::from_raw(process.id().expect("it runs") as i32).expect("not zero"));
     let output = soon("its end", process.wait_with_output()).await.expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -28,7 +28,7 @@ async fn leaves_nothing(sandbox: &str, interrupt: impl FnOnce(Pid)) {
     let said = stderr.lines().filter(|line| !line.contains("sandbox.allow_outdated_engine"));
     assert_eq!(said.collect::<Vec<_>>(), ["sandfleet: interrupted"]);
     // Nobody comes after a run who would do it.
-    assert!(leftovers.are_equal().await, "{:#?}", leftovers.look().await);
+    assert!(leak_check.are_equal().await, "{:#?}", leak_check.look().await);
 }
 
 #[tokio::test]
@@ -55,9 +55,9 @@ async fn a_killed_run_takes_its_program_with_it() {
     let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
     soon("a line of output", lines.next_line()).await.expect("readable");
     process.kill().await.expect("it runs");
-    let leftovers = Leftovers::before(&installation.ground, "none").await;
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "none").await;
     eventually("the end of its processes", || async {
-        let traces = leftovers.look().await;
+        let traces = leak_check.look().await;
         (!traces.iter().any(|trace| trace.starts_with("process"))).then_some(())
     })
     .await;

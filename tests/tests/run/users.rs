@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use sandfleet_tests::{Finished, Installation, Leftovers};
+use sandfleet_tests::{Finished, Installation, LeakCheck};
 
 use crate::Programs;
 
@@ -30,8 +30,8 @@ fn readable_by_all(programs: &Programs, text: &str) -> String {
 #[tokio::test]
 async fn who_is_not_root_runs_programs_below_a_group_of_their_own() {
     let (installation, programs) = (Installation::fresh(), Programs::new());
-    installation.ground.give_to(NOBODY);
-    let leftovers = Leftovers::before(&installation.ground, "none").await;
+    installation.test_cgroup.give_to(NOBODY);
+    let leak_check = LeakCheck::before(&installation.test_cgroup, "none").await;
     let script = readable_by_all(&programs, "print(open('/proc/self/status').read())");
     let ran = run_as_nobody(&installation, &["run", "--json", &script]).await;
     assert_eq!(ran.code, 0, "{ran:#?}");
@@ -39,7 +39,7 @@ async fn who_is_not_root_runs_programs_below_a_group_of_their_own() {
     for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Uid:\t1000\t1000"] {
         assert!(status.contains(line), "{line} in {status}");
     }
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 
     let greedy = readable_by_all(&programs, "x = b'x' * (200 << 20)");
     let limit = ["--limit", "memory_bytes=67108864"];

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, Job, JobResult, Limits, Verdict, encode};
-use sandfleet_tests::{Ground, Leftovers};
+use sandfleet_tests::{LeakCheck, TestCgroup};
 use sandfleet_worker::{
     admission::{Admission, Admitted},
     catalogue::{Catalogue, WarmStart},
@@ -49,10 +49,10 @@ pub(crate) async fn warm_up(sandbox: &dyn Sandbox, job: &Job) {
 }
 
 pub(crate) async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
-    let ground = Ground::fresh();
-    let leftovers = Leftovers::before(&ground, "none").await;
+    let test_cgroup = TestCgroup::fresh();
+    let leak_check = LeakCheck::before(&test_cgroup, "none").await;
     let config = NativeConfig {
-        cgroup_parent: ground.path(),
+        cgroup_parent: test_cgroup.path(),
         user_base: 300_000,
         cpus: CPUS,
         warm,
@@ -62,7 +62,7 @@ pub(crate) async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn 
     claim(&sandbox).await;
     sandbox.close().await;
     drop(sandbox);
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 /// Tries `claim` on a Docker sandbox, of which nothing may be left afterwards.
@@ -76,13 +76,13 @@ pub(crate) async fn gvisor(claim: impl AsyncFnOnce(&dyn Sandbox)) {
 }
 
 async fn on_engine(runtime: &str, claim: impl AsyncFnOnce(&dyn Sandbox)) {
-    let ground = Ground::fresh();
-    let worker_id = ground.path().trim_start_matches('/').to_owned();
-    let leftovers = Leftovers::before(&ground, &worker_id).await;
+    let test_cgroup = TestCgroup::fresh();
+    let worker_id = test_cgroup.path().trim_start_matches('/').to_owned();
+    let leak_check = LeakCheck::before(&test_cgroup, &worker_id).await;
     let sandbox = open(docker_config(worker_id, runtime)).await;
     claim(&sandbox).await;
     sandbox.close().await;
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 /// The sandbox of that configuration.

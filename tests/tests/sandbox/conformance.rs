@@ -2,7 +2,7 @@
 //! both ways.
 
 use sandfleet_common::{InputFile, Job, JobResult};
-use sandfleet_tests::{Ground, Leftovers};
+use sandfleet_tests::{LeakCheck, TestCgroup};
 use sandfleet_worker::{
     catalogue::Catalogue,
     sandbox::{
@@ -145,11 +145,11 @@ fn deeds(result: JobResult) -> String {
 
 /// Two native sandboxes, one of which starts programs like `first` from a warm interpreter.
 async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandbox)) {
-    let ground = Ground::fresh();
-    let leftovers = Leftovers::before(&ground, "none").await;
+    let test_cgroup = TestCgroup::fresh();
+    let leak_check = LeakCheck::before(&test_cgroup, "none").await;
     let open = async |warm| {
         let config = NativeConfig {
-            cgroup_parent: ground.path(),
+            cgroup_parent: test_cgroup.path(),
             user_base: 300_000,
             cpus: 2.0,
             warm,
@@ -164,7 +164,7 @@ async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandb
     cold.close().await;
     warm.close().await;
     drop((cold, warm));
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

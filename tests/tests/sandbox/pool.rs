@@ -7,7 +7,7 @@ use bollard::{
     query_parameters::{InspectContainerOptions, KillContainerOptions, ListContainersOptions},
 };
 use sandfleet_common::{Job, Verdict, encode};
-use sandfleet_tests::{Ground, Installation, Leftovers, eventually, soon};
+use sandfleet_tests::{Installation, LeakCheck, TestCgroup, eventually, soon};
 use sandfleet_worker::sandbox::{Sandbox, docker::DockerSandbox};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -117,14 +117,14 @@ fn resident() -> Job {
 
 /// Tries `claim` on a sandbox with a pool, of which nothing may be left afterwards.
 async fn pooled(claim: impl AsyncFnOnce(&Pooled)) {
-    let ground = Ground::fresh();
-    let worker = ground.path().trim_start_matches('/').to_owned();
-    let leftovers = Leftovers::before(&ground, &worker).await;
+    let test_cgroup = TestCgroup::fresh();
+    let worker = test_cgroup.path().trim_start_matches('/').to_owned();
+    let leak_check = LeakCheck::before(&test_cgroup, &worker).await;
     let pooled = Pooled::open(&worker).await;
     claim(&pooled).await;
     pooled.sandbox.close().await;
     // Not in the end, but now.
-    assert!(leftovers.are_equal().await, "{:#?}", leftovers.look().await);
+    assert!(leak_check.are_equal().await, "{:#?}", leak_check.look().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +213,7 @@ const REAPED_WITHIN: Duration = Duration::from_secs(120);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_for_a_killed_worker_ends_and_is_reaped() {
     let installation = Installation::fresh();
-    let worker = installation.ground.path().trim_start_matches('/').to_owned();
+    let worker = installation.test_cgroup.path().trim_start_matches('/').to_owned();
     let installation =
         installation.set("WORKER_ID", &worker).set("SANDBOX_POOL_SIZE", &SIZE.to_string());
     let arguments = ["run", "--sandbox", "docker", "--batch", "-", "--concurrency", "1"];

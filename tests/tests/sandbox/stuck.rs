@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::Verdict;
-use sandfleet_tests::{Frozen, Ground, Leftovers, eventually};
+use sandfleet_tests::{Frozen, LeakCheck, TestCgroup, eventually};
 use sandfleet_worker::sandbox::{
     Sandbox,
     native::{NativeConfig, NativeSandbox},
@@ -12,8 +12,8 @@ use sandfleet_worker::sandbox::{
 
 use crate::bench::{admitted, python, run};
 
-/// The processes of all slots below `ground`.
-fn launchers(ground: &Ground) -> Vec<u32> {
+/// The processes of all slots below `test_cgroup`.
+fn launchers(test_cgroup: &TestCgroup) -> Vec<u32> {
     fn below(directory: &Path, found: &mut Vec<u32>) {
         let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
@@ -24,15 +24,15 @@ fn launchers(ground: &Ground) -> Vec<u32> {
         }
     }
     let mut found = Vec::new();
-    below(&ground.directories()[0], &mut found);
+    below(&test_cgroup.directories()[0], &mut found);
     found.retain(|process| *process != std::process::id());
     found
 }
 
 /// A native sandbox with one slot, which is ready.
-async fn with_one_slot(ground: &Ground) -> NativeSandbox {
+async fn with_one_slot(test_cgroup: &TestCgroup) -> NativeSandbox {
     let config = NativeConfig {
-        cgroup_parent: ground.path(),
+        cgroup_parent: test_cgroup.path(),
         user_base: 600_000,
         cpus: 1.0,
         warm: Vec::new(),
@@ -48,10 +48,10 @@ async fn fails(sandbox: &NativeSandbox) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launcher_that_stands_still_is_replaced() {
-    let ground = Ground::fresh();
-    let leftovers = Leftovers::before(&ground, "none").await;
-    let sandbox = with_one_slot(&ground).await;
-    let stopped = launchers(&ground);
+    let test_cgroup = TestCgroup::fresh();
+    let leak_check = LeakCheck::before(&test_cgroup, "none").await;
+    let sandbox = with_one_slot(&test_cgroup).await;
+    let stopped = launchers(&test_cgroup);
     assert!(!stopped.is_empty(), "there is one");
     for process in &stopped {
         let process = Pid::from_raw(i32::try_from(*process).expect("a number")).expect("not 0");
@@ -62,10 +62,10 @@ async fn a_launcher_that_stands_still_is_replaced() {
     let result = run(&sandbox, &python("pass")).await;
     assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:#?}");
     assert_eq!(sandbox.capacity().expect("it has places").lost(), 0, "it could be killed");
-    assert!(launchers(&ground).iter().all(|process| !stopped.contains(process)), "it was");
+    assert!(launchers(&test_cgroup).iter().all(|process| !stopped.contains(process)), "it was");
     sandbox.close().await;
     drop(sandbox);
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,11 +74,11 @@ async fn a_launcher_that_can_not_be_killed_takes_its_slot_out_until_it_is_gone()
         eprintln!("this host has nothing that keeps a process from being killed");
         return;
     }
-    let ground = Ground::fresh();
-    let leftovers = Leftovers::before(&ground, "none").await;
-    let sandbox = with_one_slot(&ground).await;
+    let test_cgroup = TestCgroup::fresh();
+    let leak_check = LeakCheck::before(&test_cgroup, "none").await;
+    let sandbox = with_one_slot(&test_cgroup).await;
     let capacity = sandbox.capacity().expect("it has places");
-    let frozen = Frozen::hold(&launchers(&ground));
+    let frozen = Frozen::hold(&launchers(&test_cgroup));
     let error = fails(&sandbox).await;
     assert!(error.contains("not gone in 10 s") && error.contains("state D"), "{error}");
     let reason = capacity.exhausted().await;
@@ -93,5 +93,5 @@ async fn a_launcher_that_can_not_be_killed_takes_its_slot_out_until_it_is_gone()
     assert_eq!(result.verdict, Some(Verdict::Accepted), "{result:#?}");
     sandbox.close().await;
     drop(sandbox);
-    leftovers.are_gone().await;
+    leak_check.are_gone().await;
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, sync::
 
 use anyhow::Result;
 use sandfleet_common::{Encoding, InputFile, Job};
-use sandfleet_tests::Ground;
+use sandfleet_tests::TestCgroup;
 use sandfleet_worker::config::Backend;
 use tempfile::TempDir;
 
@@ -71,7 +71,7 @@ fn script(plot: bool) -> String {
     [table.as_str(), GROUPBY, if plot { PICTURE } else { "" }, PRINT].concat()
 }
 
-pub(crate) async fn measure(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
+pub(crate) async fn measure(arguments: &Arguments, test_cgroup: &TestCgroup) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, concurrency, plot) in [(GROUP_ONE, 1, false), (GROUP, 2, false), (PLOT, 2, true)] {
         if !arguments.wants(name) {
@@ -87,7 +87,7 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &Ground) -> Result<Ve
             ));
             continue;
         }
-        rows.extend(group(arguments, ground, name, concurrency, plot).await?);
+        rows.extend(group(arguments, test_cgroup, name, concurrency, plot).await?);
     }
     Ok(rows)
 }
@@ -119,7 +119,7 @@ fn options(fonts: &Path) -> Vec<String> {
 
 async fn group(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     name: &'static str,
     concurrency: usize,
     plot: bool,
@@ -143,17 +143,17 @@ async fn group(
             lanes.push(lane(DOCKER_RUN, Arc::new(run), few));
         }
     }
-    let cold = native::settings(ground, warmth(false))?;
+    let cold = native::settings(test_cgroup, warmth(false))?;
     let cold = Sandboxed::open(Backend::Native, &cold, None, job(plot), "7").await?;
     lanes.push(lane(COLD, Arc::new(Repeated(Arc::clone(&cold))), few));
     open.push(cold);
-    let warm = native::settings(ground, warmth(true))?;
+    let warm = native::settings(test_cgroup, warmth(true))?;
     let warm = Sandboxed::open(Backend::Native, &warm, None, job(plot), "7").await?;
     let subject = Arc::new(Repeated(Arc::clone(&warm)));
     lanes.push(Lane { warm: Warm::All, ..lane(WARM, subject, many) });
     open.push(warm);
     let rounds = arguments.choose(5, 2);
-    let rows = Group { name, lanes, absent, rounds }.measure(ground).await;
+    let rows = Group { name, lanes, absent, rounds }.measure(test_cgroup).await;
     for sandboxed in open {
         sandboxed.sandbox.close().await;
     }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use sandfleet_common::{Job, JobResult};
 use sandfleet_sdk::Client;
-use sandfleet_tests::{FleetWorker, Ground, Installation, Services};
+use sandfleet_tests::{FleetWorker, Installation, Services, TestCgroup};
 
 use super::{
     Arguments,
@@ -42,7 +42,7 @@ struct Batch {
     program: PathBuf,
     directory: PathBuf,
     /// Not the bench's: the batch waits for its launchers, and so their time counts as a child's.
-    ground: Ground,
+    test_cgroup: TestCgroup,
     more: Vec<(String, String)>,
     made: AtomicUsize,
 }
@@ -61,7 +61,7 @@ impl Subject for Batch {
             .args(["--concurrency", &concurrency.to_string()])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("SANDFLEET_SANDBOX_CGROUP_PARENT", self.ground.path())
+            .env("SANDFLEET_SANDBOX_CGROUP_PARENT", self.test_cgroup.path())
             .envs(self.more.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         let (output, wall) = tokio::task::spawn_blocking(move || {
@@ -111,9 +111,9 @@ impl Fleet {
 }
 
 impl Fleet {
-    fn spenders(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn spenders(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         let worker = self.worker.pid().as_raw_nonzero().get() as u32;
-        (vec![worker], Some(&self.installation.ground))
+        (vec![worker], Some(&self.installation.test_cgroup))
     }
 }
 
@@ -139,7 +139,7 @@ impl Subject for Flood {
         Ok(burst)
     }
 
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         self.0.spenders()
     }
 }
@@ -156,23 +156,23 @@ impl Single for Visitor {
         Ok(is_warm(&result))
     }
 
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         self.0.spenders()
     }
 }
 
 pub(crate) async fn measure(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     program: &Path,
     directory: &Path,
 ) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     if arguments.wants(THROUGHPUT) {
-        rows.extend(throughput(arguments, ground, program, directory).await?);
+        rows.extend(throughput(arguments, test_cgroup, program, directory).await?);
     }
     if arguments.wants(IDLE) {
-        rows.extend(idle(arguments, ground, program, directory).await?);
+        rows.extend(idle(arguments, test_cgroup, program, directory).await?);
     }
     Ok(rows)
 }
@@ -183,7 +183,7 @@ fn has_services() -> bool {
 
 async fn throughput(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     program: &Path,
     directory: &Path,
 ) -> Result<Vec<Row>> {
@@ -208,7 +208,7 @@ async fn throughput(
         let subject = Batch {
             program: program.to_owned(),
             directory: directory.to_owned(),
-            ground: Ground::fresh(),
+            test_cgroup: TestCgroup::fresh(),
             more: more.iter().map(|(n, v)| (format!("SANDFLEET_{n}"), (*v).to_owned())).collect(),
             made: AtomicUsize::new(usize::from(warm) << 32),
         };
@@ -224,12 +224,12 @@ async fn throughput(
         }
     }
     let rounds = arguments.choose(5, 2);
-    Ok(Group { name: THROUGHPUT, lanes, absent, rounds }.measure(ground).await)
+    Ok(Group { name: THROUGHPUT, lanes, absent, rounds }.measure(test_cgroup).await)
 }
 
 async fn idle(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     program: &Path,
     directory: &Path,
 ) -> Result<Vec<Row>> {
@@ -258,5 +258,5 @@ async fn idle(
         lanes.push(lane(name, Arc::new(Repeated(Arc::new(Visitor(fleet)))), warm));
     }
     let rounds = arguments.choose(5, 2);
-    Ok(Group { name: IDLE, lanes, absent: Vec::new(), rounds }.measure(ground).await)
+    Ok(Group { name: IDLE, lanes, absent: Vec::new(), rounds }.measure(test_cgroup).await)
 }

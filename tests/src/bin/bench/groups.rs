@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use sandfleet_common::Job;
-use sandfleet_tests::Ground;
+use sandfleet_tests::TestCgroup;
 use sandfleet_worker::config::Backend;
 
 use super::{
@@ -79,7 +79,7 @@ pub(crate) fn build_program() -> Result<PathBuf> {
 /// Measures all groups that were asked for.
 pub(crate) async fn measure(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     program: &Path,
 ) -> Result<Vec<Row>> {
     let directory = tempfile::tempdir()?;
@@ -88,21 +88,21 @@ pub(crate) async fn measure(
         if arguments.wants(name) {
             let place = directory.path().join(concurrency.to_string());
             std::fs::create_dir(&place)?;
-            rows.extend(print(arguments, ground, name, concurrency, &place).await?);
+            rows.extend(print(arguments, test_cgroup, name, concurrency, &place).await?);
         }
     }
-    rows.extend(docker(arguments, ground).await?);
-    rows.extend(data::measure(arguments, ground).await?);
-    rows.extend(fleet::measure(arguments, ground, program, directory.path()).await?);
-    rows.extend(workers::measure(arguments, ground, program).await?);
-    rows.extend(memory::measure(arguments, ground, program).await?);
+    rows.extend(docker(arguments, test_cgroup).await?);
+    rows.extend(data::measure(arguments, test_cgroup).await?);
+    rows.extend(fleet::measure(arguments, test_cgroup, program, directory.path()).await?);
+    rows.extend(workers::measure(arguments, test_cgroup, program).await?);
+    rows.extend(memory::measure(arguments, test_cgroup, program).await?);
     Ok(rows)
 }
 
 /// The smallest program, by everything that starts a process for it.
 async fn print(
     arguments: &Arguments,
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     name: &'static str,
     concurrency: usize,
     directory: &Path,
@@ -120,13 +120,13 @@ async fn print(
         lane(OFFERED, Arc::new(peers::bare_as_offered(directory)?)),
     ];
     let (mut absent, mut open) = (Vec::new(), Vec::new());
-    let plain = native_lane(ground, Some(native::plain_catalogue()?), false).await?;
+    let plain = native_lane(test_cgroup, Some(native::plain_catalogue()?), false).await?;
     lanes.push(lane(COLD, Arc::new(Repeated(Arc::clone(&plain)))));
     open.push(plain);
-    let offered = native_lane(ground, None, false).await?;
+    let offered = native_lane(test_cgroup, None, false).await?;
     lanes.push(lane(COLD_OFFERED, Arc::new(Repeated(Arc::clone(&offered)))));
     open.push(offered);
-    let warm = native_lane(ground, None, true).await?;
+    let warm = native_lane(test_cgroup, None, true).await?;
     lanes.push(Lane { warm: Warm::All, ..lane(WARM, Arc::new(Repeated(Arc::clone(&warm)))) });
     open.push(warm);
     for (peer, process) in peers::local(directory) {
@@ -136,7 +136,7 @@ async fn print(
         }
     }
     let rounds = arguments.choose(9, 3);
-    let rows = Group { name, lanes, absent, rounds }.measure(ground).await;
+    let rows = Group { name, lanes, absent, rounds }.measure(test_cgroup).await;
     for sandboxed in open {
         sandboxed.sandbox.close().await;
     }
@@ -145,11 +145,11 @@ async fn print(
 
 /// The native sandbox with the smallest program.
 async fn native_lane(
-    ground: &Ground,
+    test_cgroup: &TestCgroup,
     catalogue: Option<sandfleet_worker::catalogue::Catalogue>,
     warm: bool,
 ) -> Result<Arc<Sandboxed>> {
-    let settings = native::settings(ground, warmth(warm))?;
+    let settings = native::settings(test_cgroup, warmth(warm))?;
     let mut job = Job::new("python", "print(1+1)");
     job.artifacts = vec!["*.txt".into()];
     Sandboxed::open(Backend::Native, &settings, catalogue, job, "2").await
@@ -161,7 +161,7 @@ pub(crate) fn warmth(warm: bool) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The Docker backend against `docker run`, both with the tests' engine and image.
-async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
+async fn docker(arguments: &Arguments, test_cgroup: &TestCgroup) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, concurrency) in
         [(DOCKER_LIGHT, 1), ("docker, 1 at a time", 1), ("docker, 2 at a time", 2)]
@@ -178,7 +178,7 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
             continue;
         };
         let settings = native::settings(
-            ground,
+            test_cgroup,
             &[
                 ("SANDBOX_BACKEND", "docker"),
                 ("SANDBOX_DOCKER_HOST", &engine.host),
@@ -210,7 +210,9 @@ async fn docker(arguments: &Arguments, ground: &Ground) -> Result<Vec<Row>> {
             Err(error) => absent.push((DOCKER.into(), format!("{error:#}"))),
         }
         rows.extend(
-            Group { name, lanes, absent, rounds: arguments.choose(5, 2) }.measure(ground).await,
+            Group { name, lanes, absent, rounds: arguments.choose(5, 2) }
+                .measure(test_cgroup)
+                .await,
         );
         if let Ok(ours) = ours {
             ours.sandbox.close().await;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use sandfleet_tests::{Ground, busy_time};
+use sandfleet_tests::{TestCgroup, busy_time};
 use serde::Serialize;
 
 /// The machine and the programs that are compared.
@@ -106,8 +106,8 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    pub(crate) fn until_now(ground: &Ground, processes: &[u32]) -> Self {
-        let mut own = of_process("self") + of_group(ground);
+    pub(crate) fn until_now(test_cgroup: &TestCgroup, processes: &[u32]) -> Self {
+        let mut own = of_process("self") + of_group(test_cgroup);
         for process in processes {
             own += of_process(&process.to_string());
         }
@@ -135,8 +135,8 @@ fn of_process(name: &str) -> Duration {
     ticks(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
-fn of_group(ground: &Ground) -> Duration {
-    for directory in ground.directories() {
+fn of_group(test_cgroup: &TestCgroup) -> Duration {
+    for directory in test_cgroup.directories() {
         if let Ok(text) = fs::read_to_string(directory.join("cpuacct.usage")) {
             return Duration::from_nanos(text.trim().parse().unwrap_or(0));
         }

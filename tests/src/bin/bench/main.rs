@@ -22,7 +22,7 @@ mod workers;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use sandfleet_tests::{Ground, run_until_stopped};
+use sandfleet_tests::{TestCgroup, run_until_stopped};
 
 use machine::Machine;
 use report::Report;
@@ -73,9 +73,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     let program = groups::build_program()?;
-    let ground = Ground::fresh();
+    let test_cgroup = TestCgroup::fresh();
     let machine = Machine::look();
-    let rows = groups::measure(&arguments, &ground, &program).await?;
+    let rows = groups::measure(&arguments, &test_cgroup, &program).await?;
     let report = Report::of(machine, arguments.quick, rows);
     println!("{}", report.markdown());
     report.save(&arguments.output)?;

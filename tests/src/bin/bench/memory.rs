@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use sandfleet_common::{Job, Verdict};
-use sandfleet_tests::{Ground, Installation, Services, children_of};
+use sandfleet_tests::{Installation, Services, TestCgroup, children_of};
 
 use super::{
     Arguments,
@@ -20,7 +20,7 @@ pub(crate) const WARM_PSS: &str = "proportional, with one warm data interpreter"
 
 pub(crate) async fn measure(
     arguments: &Arguments,
-    _ground: &Ground,
+    _ground: &TestCgroup,
     program: &Path,
 ) -> Result<Vec<Row>> {
     if !arguments.wants(GROUP) {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobResult, Verdict, encode};
-use sandfleet_tests::Ground;
+use sandfleet_tests::TestCgroup;
 use sandfleet_worker::{
     admission::{Admission, Admitted},
     app,
@@ -18,12 +18,12 @@ use sandfleet_worker::{
 
 use super::subject::Single;
 
-/// The settings of a worker on `ground`, with more as variables without `SANDFLEET_`.
+/// The settings of a worker on `test_cgroup`, with more as variables without `SANDFLEET_`.
 ///
 /// # Errors
 /// If this build doesn't have one of them.
-pub(crate) fn settings(ground: &Ground, more: &[(&str, &str)]) -> Result<Settings> {
-    let parent = ground.path();
+pub(crate) fn settings(test_cgroup: &TestCgroup, more: &[(&str, &str)]) -> Result<Settings> {
+    let parent = test_cgroup.path();
     let own = [("SANDBOX_CGROUP_PARENT", parent.as_str()), ("WORKER_ID", "bench")];
     let environment = own.iter().chain(more);
     let environment =

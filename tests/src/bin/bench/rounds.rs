@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use sandfleet_tests::{Ground, median};
+use sandfleet_tests::{TestCgroup, median};
 use sandfleet_worker::latency::Latencies;
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ struct Seen {
 }
 
 impl Group {
-    pub(crate) async fn measure(&self, ground: &Ground) -> Vec<Row> {
+    pub(crate) async fn measure(&self, test_cgroup: &TestCgroup) -> Vec<Row> {
         let mut seen: Vec<Seen> = self.lanes.iter().map(|_| Seen::default()).collect();
         // Slots, caches and connections are made by the first jobs, once.
         for (lane, seen) in self.lanes.iter().zip(&mut seen) {
@@ -106,7 +106,7 @@ impl Group {
             for index in order {
                 let (lane, seen) = (&self.lanes[index], &mut seen[index]);
                 if seen.problem.is_none()
-                    && let Err(error) = lane.turn(seen, ground).await
+                    && let Err(error) = lane.turn(seen, test_cgroup).await
                 {
                     seen.problem = Some(format!("{error:#}"));
                 }
@@ -173,12 +173,12 @@ impl Lane {
         }
     }
 
-    async fn turn(&self, seen: &mut Seen, ground: &Ground) -> Result<()> {
+    async fn turn(&self, seen: &mut Seen, test_cgroup: &TestCgroup) -> Result<()> {
         let (processes, other) = self.subject.also();
-        let ground = other.unwrap_or(ground);
-        let before = Spent::until_now(ground, &processes);
+        let test_cgroup = other.unwrap_or(test_cgroup);
+        let before = Spent::until_now(test_cgroup, &processes);
         let burst = self.subject.burst(self.jobs, self.concurrency).await?;
-        let spent = Spent::until_now(ground, &processes).since(before);
+        let spent = Spent::until_now(test_cgroup, &processes).since(before);
         seen.spent.own += spent.own;
         seen.spent.machine += spent.machine;
         seen.bursts.push(burst);

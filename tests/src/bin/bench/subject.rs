@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use sandfleet_tests::Ground;
+use sandfleet_tests::TestCgroup;
 
 /// What some jobs in a row took.
 #[derive(Debug, Default)]
@@ -32,9 +32,9 @@ pub(crate) trait Subject: Send + Sync {
     /// is an error.
     async fn burst(&self, jobs: usize, concurrency: usize) -> Result<Burst>;
 
-    /// Processes besides this one and its ended children that it keeps busy, and the ground that
+    /// Processes besides this one and its ended children that it keeps busy, and the test_cgroup that
     /// their containers are on if it isn't the bench's, for their CPU time.
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         (Vec::new(), None)
     }
 }
@@ -46,7 +46,7 @@ pub(crate) trait Single: Send + Sync + 'static {
     async fn run(&self) -> Result<bool>;
 
     /// As [`Subject::also`].
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         (Vec::new(), None)
     }
 }
@@ -83,7 +83,7 @@ impl<S: Single> Subject for Repeated<S> {
         Ok(burst)
     }
 
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         self.0.also()
     }
 }
@@ -109,7 +109,7 @@ impl Subject for Paced {
         Ok(all)
     }
 
-    fn also(&self) -> (Vec<u32>, Option<&Ground>) {
+    fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         self.subject.also()
     }
 }

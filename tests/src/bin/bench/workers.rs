@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use sandfleet_common::{Job, Verdict};
-use sandfleet_tests::{Ground, Installation, Services, median};
+use sandfleet_tests::{Installation, Services, TestCgroup, median};
 
 use super::{Arguments, groups::skipped, rounds::Row};
 
@@ -18,7 +18,7 @@ pub(crate) fn lane(workers: usize) -> String {
 
 pub(crate) async fn measure(
     arguments: &Arguments,
-    _ground: &Ground,
+    _ground: &TestCgroup,
     program: &Path,
 ) -> Result<Vec<Row>> {
     if !arguments.wants(GROUP) {

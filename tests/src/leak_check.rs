@@ -12,33 +12,34 @@ use bollard::{
 use tokio::time::{self, Instant};
 
 use crate::{
-    DEADLINE, Ground,
-    ground::{groups_below, processes_in},
+    DEADLINE, TestCgroup,
     services::setting,
+    test_cgroup::{groups_below, processes_in},
 };
 
 /// The traces of one worker, as they were when this was made.
 ///
 /// Tests run at the same time, so only what is this worker's is looked at: control groups and the
-/// processes in them below its ground, with the network namespaces that they hold; containers
+/// processes in them below its test_cgroup, with the network namespaces that they hold; containers
 /// with its label; and mounts on the host where only a sandbox would make them, since no test may
 /// ever make one there.
 #[derive(Debug)]
-pub struct Leftovers<'a> {
-    ground: &'a Ground,
+pub struct LeakCheck<'a> {
+    test_cgroup: &'a TestCgroup,
     worker: String,
     before: BTreeSet<String>,
 }
 
-impl<'a> Leftovers<'a> {
-    /// The traces of the worker called `worker` that works on `ground`, as they are now.
+impl<'a> LeakCheck<'a> {
+    /// The traces of the worker called `worker` that works on `test_cgroup`, as they are now.
     ///
     /// # Panics
     /// If the Docker engine doesn't answer.
-    pub async fn before(ground: &'a Ground, worker: &str) -> Self {
-        let mut leftovers = Self { ground, worker: worker.to_owned(), before: BTreeSet::new() };
-        leftovers.before = leftovers.look().await;
-        leftovers
+    pub async fn before(test_cgroup: &'a TestCgroup, worker: &str) -> Self {
+        let mut leak_check =
+            Self { test_cgroup, worker: worker.to_owned(), before: BTreeSet::new() };
+        leak_check.before = leak_check.look().await;
+        leak_check
     }
 
     /// Whether exactly that is there now which was before.
@@ -79,16 +80,16 @@ impl<'a> Leftovers<'a> {
     /// # Panics
     /// If the Docker engine doesn't answer.
     pub async fn look(&self) -> BTreeSet<String> {
-        let mut traces = territories(self.ground);
+        let mut traces = territories(self.test_cgroup);
         traces.extend(host_mounts());
         traces.extend(containers_of(&self.worker).await);
         traces
     }
 }
 
-fn territories(ground: &Ground) -> BTreeSet<String> {
+fn territories(test_cgroup: &TestCgroup) -> BTreeSet<String> {
     let mut traces = BTreeSet::new();
-    for directory in ground.directories() {
+    for directory in test_cgroup.directories() {
         for group in groups_below(directory).into_iter().skip(1) {
             // Where a worker on version 2 sits itself; it is empty with the worker's end.
             if group.ends_with("sandfleet.worker") {

@@ -11,14 +11,14 @@ use tokio::process::{Child, Command};
 use crate::{eventually, soon};
 
 /// A server on a port of its own, which ends with this.
-pub struct OwnRedis {
+pub struct PrivateRedis {
     port: u16,
     options: Vec<String>,
     directory: TempDir,
     process: Child,
 }
 
-impl OwnRedis {
+impl PrivateRedis {
     /// Starts one with `options` of its command line.
     ///
     /// # Panics

@@ -14,15 +14,15 @@ use uuid::Uuid;
 /// One directory in every hierarchy of control groups that sandboxes need. What is in them at the
 /// end is killed and removed, also when the test fails.
 #[derive(Debug)]
-pub struct Ground {
+pub struct TestCgroup {
     name: String,
     directories: Vec<PathBuf>,
-    /// Where this process was: on version 2 a sandbox moves it into the ground.
+    /// Where this process was: on version 2 a sandbox moves it into the test_cgroup.
     home: Option<PathBuf>,
 }
 
-impl Ground {
-    /// A ground that nobody else uses.
+impl TestCgroup {
+    /// A test_cgroup that nobody else uses.
     ///
     /// # Panics
     /// If this host has no control groups that we may make.
@@ -110,7 +110,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for TestCgroup {
     fn drop(&mut self) {
         let end = Instant::now() + Duration::from_secs(10);
         while !self.clear() {

@@ -24,7 +24,7 @@ const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 const START: Duration = Duration::from_secs(120);
 
 /// A node on ports of its own, which ends with this.
-pub struct OwnBroker {
+pub struct PrivateBroker {
     port: u16,
     directory: TempDir,
     settings: Vec<(&'static str, String)>,
@@ -33,7 +33,7 @@ pub struct OwnBroker {
     _names: Child,
 }
 
-impl OwnBroker {
+impl PrivateBroker {
     /// Starts one.
     ///
     /// # Panics
@@ -164,7 +164,7 @@ fn end(node: &Child) {
     }
 }
 
-impl Drop for OwnBroker {
+impl Drop for PrivateBroker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the broker's log: {}", self.log());

@@ -11,7 +11,7 @@ use tokio::{
 ///
 /// # Panics
 /// If there is none.
-pub async fn page(address: SocketAddr, path: &str) -> (u16, String) {
+pub async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.expect("the port is open");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("it reads");

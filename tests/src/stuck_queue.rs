@@ -3,13 +3,13 @@
 use crate::Services;
 
 /// A quorum queue without a leader. It has one again when this ends, also when the test fails.
-pub struct Stuck<'a> {
+pub struct StuckQueue<'a> {
     services: &'a Services,
     queue: String,
     again: &'static str,
 }
 
-impl<'a> Stuck<'a> {
+impl<'a> StuckQueue<'a> {
     fn new(services: &'a Services, queue: &str, now: &str, again: &'static str) -> Self {
         let stuck = Self { services, queue: queue.to_owned(), again };
         stuck.has_member(now);
@@ -17,13 +17,13 @@ impl<'a> Stuck<'a> {
     }
 }
 
-impl Stuck<'_> {
+impl StuckQueue<'_> {
     /// Has the only member of `queue` stand still: it takes what it is sent, and answers nothing.
     ///
     /// # Panics
     /// If there is no such queue.
-    pub fn silent<'a>(services: &'a Services, queue: &str) -> Stuck<'a> {
-        Stuck::new(
+    pub fn silent<'a>(services: &'a Services, queue: &str) -> StuckQueue<'a> {
+        StuckQueue::new(
             services,
             queue,
             "{Name, _} = Member, sys:suspend(Name)",
@@ -35,8 +35,8 @@ impl Stuck<'_> {
     ///
     /// # Panics
     /// If there is no such queue.
-    pub fn down<'a>(services: &'a Services, queue: &str) -> Stuck<'a> {
-        Stuck::new(
+    pub fn down<'a>(services: &'a Services, queue: &str) -> StuckQueue<'a> {
+        StuckQueue::new(
             services,
             queue,
             "ra:stop_server(quorum_queues, Member)",
@@ -53,7 +53,7 @@ impl Stuck<'_> {
     }
 }
 
-impl Drop for Stuck<'_> {
+impl Drop for StuckQueue<'_> {
     fn drop(&mut self) {
         self.has_member(self.again);
     }

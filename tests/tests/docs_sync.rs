@@ -395,9 +395,9 @@ fn a_page_that_names_what_does_not_exist_is_found() {
         assert_eq!(existing.lacks("docs", &format!("see `{lost}`.")), [lost]);
     }
     assert_eq!(existing.lacks("docs", "[it](nothing.md)"), ["nothing.md", "nothing.md"]);
-    let lost = "tests/tests/house.rs::nothing";
+    let lost = "tests/tests/docs_sync.rs::nothing";
     assert_eq!(
-        lost_tests(&format!("`{lost}`, `tests/tests/house.rs::the_apparmor_profile_is_one`")),
+        lost_tests(&format!("`{lost}`, `tests/tests/docs_sync.rs::the_apparmor_profile_is_one`")),
         [lost]
     );
 }

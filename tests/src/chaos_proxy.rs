@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 /// Passes TCP connections on to a service, until it is told not to.
-pub struct Relay {
+pub struct ChaosProxy {
     port: u16,
     accepted: Arc<AtomicUsize>,
     wire: watch::Sender<Wire>,
@@ -35,8 +35,8 @@ enum State {
     Silent,
 }
 
-impl Relay {
-    /// A relay to `address`, such as `127.0.0.1:5672`.
+impl ChaosProxy {
+    /// A proxy to `address`, such as `127.0.0.1:5672`.
     ///
     /// # Panics
     /// If there is no port to be had.
@@ -113,7 +113,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for ChaosProxy {
     fn drop(&mut self) {
         self.listening.abort();
         self.cut();

@@ -14,7 +14,7 @@ use sandfleet_worker::{
     store::{Claim, MemoryStore, Purpose, Store},
 };
 
-use crate::{Relay, Services, eventually, soon};
+use crate::{ChaosProxy, Services, eventually, soon};
 
 /// A claim by `owner` that outlasts any test, on one of three attempts, of the job `1` in Python.
 pub fn claim(owner: &str) -> Claim {
@@ -31,7 +31,7 @@ pub fn claim(owner: &str) -> Claim {
 }
 
 /// A queue and a store that belong together.
-pub struct Pair {
+pub struct Backends {
     /// The store.
     pub store: Arc<dyn Store>,
     backend: Backend,
@@ -47,10 +47,10 @@ pub struct Worker {
     /// The queue as this worker sees it.
     pub queue: Arc<dyn Queue>,
     /// The wire to the broker, if there is one.
-    wire: Option<Relay>,
+    wire: Option<ChaosProxy>,
 }
 
-impl Pair {
+impl Backends {
     /// Both in this process.
     pub fn memory() -> Self {
         let backend =

@@ -17,12 +17,12 @@ use tokio_rustls::{
 };
 
 /// An authority for certificates, with its files.
-pub struct Authority {
+pub struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: TempDir,
 }
 
-impl Authority {
+impl TestCa {
     /// One that nobody knows yet.
     ///
     /// # Panics

@@ -97,7 +97,7 @@ limits! {
     /// Bytes that fit into the working directory, and as many into /tmp.
     scratch_bytes = 64 * MIB, from 64 * 1024, to MOST_BYTES, ScratchBytes;
     /// Files a process may have open at a time.
-    files = 256, from 16, to 1 << 20, Files;
+    open_files = 256, from 16, to 1 << 20, OpenFiles;
     /// Bytes of all artifacts together.
     artifact_bytes = 16 * MIB, from 1, to MOST_BYTES, ArtifactBytes;
 }

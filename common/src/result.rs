@@ -35,7 +35,7 @@ pub struct JobResult {
     pub artifacts: Vec<Artifact>,
     /// Files that matched and were not brought back, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub artifacts_refused: Vec<PrintableText>,
+    pub artifacts_skipped: Vec<PrintableText>,
     /// Limits that refused the program something without ending it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits_hit: Vec<LimitHit>,

@@ -69,7 +69,7 @@ fn no_struct_is_read_from_an_array() {
         ("content", json!("")),
         ("encoding", json!("utf-8")),
     ]);
-    is_an_object::<LimitHit>(&[("limit", json!("files")), ("value", json!(1))]);
+    is_an_object::<LimitHit>(&[("limit", json!("open_files")), ("value", json!(1))]);
     is_an_object::<Usage>(&[
         ("cpu_time_ms", json!(1)),
         ("wall_time_ms", json!(1)),
@@ -126,7 +126,7 @@ fn no_value_of_a_closed_list_is_read_from_an_object() {
     is_a_string::<NetworkKind>("allowlist");
     is_a_string::<Isolation>("gvisor");
     is_a_string::<Priority>("batch");
-    is_a_string::<LimitName>("files");
+    is_a_string::<LimitName>("open_files");
     is_a_string::<Status>("failed");
     is_a_string::<Verdict>("accepted");
 }

@@ -25,8 +25,8 @@ pub struct ClientConfig {
     pub max_job_bytes: usize,
     /// How long one exchange with the broker or the store may take.
     pub timeout: Duration,
-    /// How long a job may wait and is remembered; the workers' `store.job_ttl_ms`.
-    pub job_ttl: Duration,
+    /// How long a job is remembered after its end; the workers' `store.dedup_ttl_ms`.
+    pub dedup_ttl: Duration,
     /// How long the results are kept that this client stores: those of waiting jobs that it
     /// cancels; the workers' `store.result_ttl_ms`.
     pub result_ttl: Duration,
@@ -46,7 +46,7 @@ impl Default for ClientConfig {
             store_prefix: "sandfleet".into(),
             max_job_bytes: 8 << 20,
             timeout: Duration::from_secs(10),
-            job_ttl: Duration::from_secs(7 * 86_400),
+            dedup_ttl: Duration::from_secs(7 * 86_400),
             result_ttl: Duration::from_secs(86_400),
             name: format!("producer {}", std::process::id()),
         }
@@ -66,7 +66,7 @@ impl fmt::Debug for ClientConfig {
             store_prefix,
             max_job_bytes,
             timeout,
-            job_ttl,
+            dedup_ttl,
             result_ttl,
             name,
         } = self;
@@ -80,7 +80,7 @@ impl fmt::Debug for ClientConfig {
             .field("store_prefix", store_prefix)
             .field("max_job_bytes", max_job_bytes)
             .field("timeout", timeout)
-            .field("job_ttl", job_ttl)
+            .field("dedup_ttl", dedup_ttl)
             .field("result_ttl", result_ttl)
             .field("name", name)
             .finish()

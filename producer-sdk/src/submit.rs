@@ -99,7 +99,7 @@ impl Client {
             job: &job,
             payload: &payload,
             queue: &queue,
-            dedup_ttl: config.job_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
+            dedup_ttl: config.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
         };
         let (queued_at, is_new) = match self.shared.job_records.create(new_record).await? {
             Created::New { queued_at } => (queued_at, true),

@@ -87,7 +87,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         signal: None,
         run: None,
         artifacts: Vec::new(),
-        artifacts_refused: Vec::new(),
+        artifacts_skipped: Vec::new(),
         limits_hit: Vec::new(),
         usage: None,
         timing: Timing::default(),

@@ -76,8 +76,9 @@ impl PrivateRedis {
     /// # Panics
     /// Never: the address is valid.
     pub fn store(&self) -> RedisStore {
-        let (prefix, job_ttl) = ("own".into(), Duration::from_secs(600));
-        RedisStore::connect(RedisConfig { url: self.url(), tls: Tls::default(), prefix, job_ttl })
+        let (prefix, dedup_ttl) = ("own".into(), Duration::from_secs(600));
+        let (url, tls) = (self.url(), Tls::default());
+        RedisStore::connect(RedisConfig { url, tls, prefix, dedup_ttl, max_wait: dedup_ttl })
             .expect("a valid URL")
     }
 

@@ -120,16 +120,17 @@ impl Services {
         self.store_for(url, Duration::from_secs(600))
     }
 
-    /// As [`store`](Self::store), where a job may wait for `job_ttl`, and is remembered so long.
+    /// As [`store`](Self::store), where a job may wait for `dedup_ttl`, and is remembered so long.
     ///
     /// # Panics
     /// If the URL is none.
-    pub fn store_for(&self, url: &str, job_ttl: Duration) -> RedisStore {
+    pub fn store_for(&self, url: &str, dedup_ttl: Duration) -> RedisStore {
         RedisStore::connect(RedisConfig {
             url: url.to_owned(),
             tls: Tls::default(),
             prefix: self.prefix.clone(),
-            job_ttl,
+            dedup_ttl,
+            max_wait: dedup_ttl,
         })
         .expect("a valid configuration")
     }

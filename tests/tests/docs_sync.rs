@@ -82,8 +82,8 @@ fn full_result() -> JobResult {
             content: String::new(),
             encoding: Encoding::Utf8,
         }],
-        artifacts_refused: vec![Default::default()],
-        limits_hit: vec![LimitHit { limit: LimitName::Files, value: 1 }],
+        artifacts_skipped: vec![Default::default()],
+        limits_hit: vec![LimitHit { limit: LimitName::OpenFiles, value: 1 }],
         usage: Some(Usage::default()),
         timing: Timing::default(),
         queued_at: Some(Timestamp::UNIX_EPOCH),
@@ -132,7 +132,7 @@ fn the_protocol_page_has_the_default_limits() {
         let row = format!("| `{name}` | {} |", Limits::default().get(*name));
         assert!(page.contains(&row), "docs/protocol.md lacks the row {row}");
     }
-    assert_eq!(LimitsRequest::default().get(LimitName::Files), None);
+    assert_eq!(LimitsRequest::default().get(LimitName::OpenFiles), None);
 }
 
 /// What stands between backticks on a page.
@@ -312,10 +312,15 @@ impl Existing {
     }
 
     fn looks_like_a_setting(&self, word: &str) -> bool {
-        let Some((area, name)) = word.split_once('.') else { return false };
+        let Some((area, name)) = word.rsplit_once('.') else { return false };
+        // An area of areas, such as limits.max, is no setting.
+        let is_area = self.settings.iter().any(|it| it.starts_with(&format!("{word}.")));
         let area = format!("{area}.");
         let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        is_name && name != "jsonl" && self.settings.iter().any(|it| it.starts_with(&area))
+        !is_area
+            && is_name
+            && name != "jsonl"
+            && self.settings.iter().any(|it| it.starts_with(&area))
     }
 
     fn is_setting_or_field(&self, word: &str) -> bool {
@@ -372,7 +377,7 @@ fn the_queue_and_the_store_know_no_other_stage() {
 fn a_page_that_names_what_does_not_exist_is_found() {
     let existing = Existing::all();
     for fine in [
-        "`sandfleet_job_stage_seconds`, `sandfleet_job_stage_seconds_sum`.",
+        "`sandfleet_job_stage_duration_seconds`, `sandfleet_job_stage_duration_seconds_sum`.",
         "`store.result_ttl_ms` and `sandbox.landlock_abi`, SANDFLEET_WORKER_SLOTS",
         "`worker/src/main.rs`, `main.rs`, deploy/images/build, [it](../README.md#x), `sys.modules`",
         "main.py, in.csv, worker.",
@@ -385,7 +390,7 @@ fn a_page_that_names_what_does_not_exist_is_found() {
     }
     for lost in [
         "sandfleet_stage_seconds",
-        "sandfleet_job_stage_seconds_total",
+        "sandfleet_job_stage_duration_seconds_total",
         "store.result_ttl",
         "SANDFLEET_WORKER_SLOT",
         "worker/src/nothing.rs",

@@ -39,8 +39,8 @@ def judge(place, entry, result):
     faults += [line for bad in entry.get("must_not_contain", []) for line in output.splitlines() if bad in line]
     faults += [f"{name} did not come back" for name in entry.get("artifacts", [])
                if name not in [artifact["name"] for artifact in result.get("artifacts", [])]]
-    if len(result.get("artifacts_refused", [])) < entry.get("refused", 0):
-        faults.append(f"refused: {result.get('artifacts_refused')}")
+    if len(result.get("artifacts_skipped", [])) < entry.get("refused", 0):
+        faults.append(f"refused: {result.get('artifacts_skipped')}")
     hit = [one["limit"] for one in result.get("limits_hit", [])]
     faults += [f"limits_hit without {wanted}: {hit}" for wanted in entry.get("limits_hit", []) if wanted not in hit]
     say(f"{place}: {entry['group']}/{entry['name']}", "; ".join(faults))

@@ -117,7 +117,7 @@ vm_caps=
 vm_payload() {
     strip -o "$1/sandfleet" "$2"
     # An emulated processor is slow.
-    printf '[caps]\nwall_time_ms = 600000\ncpu_time_ms = 600000\n%s\n' "$vm_caps" >"$1/sandfleet.toml"
+    printf '[limits.max]\nwall_time_ms = 600000\ncpu_time_ms = 600000\n%s\n' "$vm_caps" >"$1/sandfleet.toml"
     {
         echo '#!/bin/sh'
         echo 'mkdir -p /etc/sandfleet && mv sandfleet /usr/local/bin/ && mv sandfleet.toml /etc/sandfleet/ || exit'

@@ -13,9 +13,9 @@ pub struct Admission {
     /// The longest job, in bytes.
     pub max_job_bytes: usize,
     /// What a job gets that asks for nothing.
-    pub defaults: Limits,
+    pub default_limits: Limits,
     /// The most that any job gets.
-    pub caps: Limits,
+    pub max_limits: Limits,
     /// The languages.
     pub catalogue: Catalogue,
     /// How strong the sandbox is.
@@ -79,7 +79,7 @@ impl Admission {
                 .map_err(|why| format!("files[{index}].content: {why}"))?;
             files.push((input.name.clone(), content));
         }
-        let limits = clamp(&job.limits, &self.defaults, &self.caps);
+        let limits = clamp(&job.limits, &self.default_limits, &self.max_limits);
         check_room(&files, job.stdin.as_deref(), &limits)?;
         let warm = language.warm_start(&job.language, file, &files, &job.env);
         Ok(Plan {
@@ -135,11 +135,11 @@ fn check_room(
 }
 
 /// The limits in force: what is asked for, else the default, and never more than the cap.
-fn clamp(request: &LimitsRequest, defaults: &Limits, caps: &Limits) -> Limits {
-    let mut limits = defaults.clone();
+fn clamp(request: &LimitsRequest, default_limits: &Limits, max_limits: &Limits) -> Limits {
+    let mut limits = default_limits.clone();
     for name in LimitName::ALL {
-        let wanted = request.get(*name).unwrap_or(defaults.get(*name));
-        limits.set(*name, wanted.min(caps.get(*name)).min(name.maximum()));
+        let wanted = request.get(*name).unwrap_or(default_limits.get(*name));
+        limits.set(*name, wanted.min(max_limits.get(*name)).min(name.maximum()));
     }
     limits
 }
@@ -152,8 +152,8 @@ mod tests {
     fn admission() -> Admission {
         Admission {
             max_job_bytes: 1 << 20,
-            defaults: Limits::default(),
-            caps: Limits { wall_time_ms: 20_000, ..Limits::default() },
+            default_limits: Limits::default(),
+            max_limits: Limits { wall_time_ms: 20_000, ..Limits::default() },
             catalogue: Catalogue::embedded(),
             isolation: Isolation::Container,
         }

@@ -78,7 +78,7 @@ fn reserve_memory(backend: Backend, settings: &Settings) -> Result<(), WorkError
     if !is_here(backend, settings) {
         return Ok(());
     }
-    match memory::reserve(Path::new("/proc"), settings, &settings.caps) {
+    match memory::reserve(Path::new("/proc"), settings, &settings.limits.max) {
         Ok(_) => {}
         Err(reason) if settings.worker.require_memory => return Err(WorkError::Memory(reason)),
         Err(reason) => warn!(reason, "this host may run out of memory"),
@@ -122,7 +122,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         worker_id: settings.worker.id.clone(),
         allow_outdated: settings.sandbox.allow_outdated_engine,
         apparmor_profile: settings.sandbox.apparmor_profile.clone(),
-        pool_size: settings.sandbox.pool_size,
+        pool_size: settings.sandbox.docker_pool_size,
         slots: settings.worker.slots,
     }
 }
@@ -131,8 +131,8 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
 pub fn admission(settings: &Settings, isolation: Isolation) -> Admission {
     Admission {
         max_job_bytes: settings.jobs.max_bytes,
-        defaults: settings.defaults.clone(),
-        caps: settings.caps.clone(),
+        default_limits: settings.limits.default.clone(),
+        max_limits: settings.limits.max.clone(),
         catalogue: Catalogue::embedded(),
         isolation,
     }
@@ -177,7 +177,7 @@ pub fn client_config(settings: &Settings) -> ClientConfig {
         queue_limits: queue_limits(settings),
         store_prefix: settings.store.prefix.clone(),
         max_job_bytes: settings.jobs.max_bytes,
-        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+        dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         ..ClientConfig::default()
     }
@@ -189,7 +189,8 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         url: settings.store.url.reveal().to_owned(),
         tls: store_tls(settings),
         prefix: settings.store.prefix.clone(),
-        job_ttl: Duration::from_millis(settings.store.job_ttl_ms),
+        dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
+        max_wait: Duration::from_millis(settings.queue.max_wait_ms),
     }
 }
 
@@ -262,8 +263,8 @@ pub async fn work(
     let isolation = sandbox.description().isolation;
     let redis = redis_config(settings);
     let lease = Duration::from_millis(settings.worker.lease_ms);
-    let tenant_limiter = (settings.jobs.tenant_places > 0)
-        .then(|| TenantLimiter::connect(&redis, settings.jobs.tenant_places, lease))
+    let tenant_limiter = (settings.jobs.max_running_per_tenant > 0)
+        .then(|| TenantLimiter::connect(&redis, settings.jobs.max_running_per_tenant, lease))
         .transpose()
         .map_err(|error| unavailable(&error))?;
     let redis = Arc::new(RedisStore::connect(redis).map_err(|error| unavailable(&error))?);

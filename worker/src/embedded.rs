@@ -28,7 +28,8 @@ pub struct Embedded {
 impl Embedded {
     /// A fleet that runs programs in `sandbox`.
     pub fn new(sandbox: Arc<dyn Sandbox>, settings: &Settings, hooks: Arc<dyn Hooks>) -> Self {
-        if let Err(reason) = memory::reserve(Path::new("/proc"), settings, &settings.defaults) {
+        if let Err(reason) = memory::reserve(Path::new("/proc"), settings, &settings.limits.default)
+        {
             warn!(reason, "this machine may run out of memory");
         }
         // Whoever wants a result has it from the hooks or waits for it already.

@@ -83,7 +83,8 @@ impl<'a> Header<'a> {
     pub(super) fn read(payload: &'a [u8]) -> Self {
         let mut header = Self { payload, sound: Vec::new(), fault: None };
         let mut fields = Fields(payload.get(FIXED_BYTES..).unwrap_or_default());
-        header.fault = header.properties(&mut fields).err().or(header.fault);
+        let last = header.properties(&mut fields).err();
+        header.fault = header.fault.or(last);
         header
     }
 
@@ -98,8 +99,8 @@ impl<'a> Header<'a> {
             let checked = match kind {
                 Kind::ShortString => utf8(fields.short(name)?, name),
                 Kind::Table => table(Fields(fields.long(name)?), 1),
-                Kind::Octet => fields.take(1, name).map(drop),
-                Kind::Timestamp => fields.take(8, name).map(drop),
+                Kind::Octet => fields.take(1, name).map(drop).map(Ok)?,
+                Kind::Timestamp => fields.take(8, name).map(drop).map(Ok)?,
             };
             match checked {
                 Ok(()) => self.sound.push((index, &from[..from.len() - fields.0.len()])),

@@ -89,7 +89,7 @@ pub fn cancelled_result(
         signal: None,
         run: None,
         artifacts: Vec::new(),
-        artifacts_refused: Vec::new(),
+        artifacts_skipped: Vec::new(),
         limits_hit: Vec::new(),
         usage: None,
         timing: Timing::default(),

@@ -89,7 +89,7 @@ async fn metrics_count_what_happened() {
         ("sandfleet_job_artifact_bytes_total", 5),
         ("sandfleet_worker_slots", 2),
         ("sandfleet_worker_slots_busy", 0),
-        ("sandfleet_component_ready{component=\"store\"}", 1),
+        ("sandfleet_component_up{component=\"store\"}", 1),
     ] {
         counts(address, metric, value).await;
     }

@@ -9,8 +9,10 @@ use crate::{result_of, sleeper};
 #[tokio::test]
 async fn a_tenant_has_as_many_places_as_it_is_granted_in_the_whole_fleet() {
     let services = Services::fresh();
-    let installation =
-        Installation::fresh().on(&services).set("WORKER_SLOTS", "2").set("JOBS_TENANT_PLACES", "2");
+    let installation = Installation::fresh()
+        .on(&services)
+        .set("WORKER_SLOTS", "2")
+        .set("JOBS_MAX_RUNNING_PER_TENANT", "2");
     let client = services.client().await;
     let of = |tenant: Option<&str>, seconds| {
         let mut job = sleeper(seconds);

@@ -86,8 +86,11 @@ fn invalid(job: &Job) -> Vec<u8> {
     json!({ "version": 1, "job_id": job.job_id, "language": ["python"] }).to_string().into_bytes()
 }
 
+/// Makes another text of a job's JSON.
+type Spell = fn(&str) -> String;
+
 /// The payload of `job` as no valid message spells it: each has the digest of the valid one, and a fault.
-const MISSPELT: [(&str, fn(&str) -> String); 5] = [
+const MISSPELT: [(&str, Spell); 5] = [
     ("a float for an integer", |job| job.replace("\"version\":1,", "\"version\":1.0,")),
     ("an exponent", |job| job.replace("\"version\":1,", "\"version\":1e0,")),
     ("a member twice", |job| job.replace("\"limits\":{},", "\"limits\":{},\"limits\":{},")),
@@ -95,7 +98,7 @@ const MISSPELT: [(&str, fn(&str) -> String); 5] = [
     ("too much white space", |job| format!("{}{job}", " ".repeat(MAX_BYTES))),
 ];
 
-fn misspelt(job: &Job, spell: fn(&str) -> String) -> Vec<u8> {
+fn misspelt(job: &Job, spell: Spell) -> Vec<u8> {
     let job = Job { queued_at: None, ..job.clone() };
     let text = String::from_utf8(encode(&job)).expect("JSON is text");
     let misspelt = spell(&text);

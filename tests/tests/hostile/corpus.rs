@@ -151,8 +151,8 @@ impl Entry {
                 faults.push(format!("{wanted} did not come back"));
             }
         }
-        if result.artifacts_refused.len() < self.refused {
-            faults.push(format!("refused: {:?}", result.artifacts_refused));
+        if result.artifacts_skipped.len() < self.refused {
+            faults.push(format!("refused: {:?}", result.artifacts_skipped));
         }
         for wanted in &self.limits_hit {
             if !result.limits_hit.iter().any(|hit| hit.limit.as_str() == wanted) {

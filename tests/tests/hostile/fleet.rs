@@ -60,15 +60,15 @@ pub(crate) struct Fleet {
 
 /// What became of a message.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Result<JobResult, String>>>);
+struct Answers(Mutex<Vec<Result<JobResult, String>>>);
 
-impl Heard {
+impl Answers {
     fn push(&self, heard: Result<JobResult, String>) {
         self.0.lock().expect("nobody panics with it").push(heard);
     }
 }
 
-impl Hooks for Heard {
+impl Hooks for Answers {
     fn stored(&self, result: &JobResult) {
         self.push(Ok(result.clone()));
     }
@@ -94,7 +94,7 @@ impl Fleet {
         }
         // Some tests of Python's are long on a busy machine.
         for limit in ["WALL_TIME_MS", "CPU_TIME_MS"] {
-            let name = format!("SANDFLEET_CAPS_{limit}");
+            let name = format!("SANDFLEET_LIMITS_MAX_{limit}");
             variables.push(variable(&name, "600000".into()));
         }
         variables.push(variable("SANDFLEET_SANDBOX_WARM", (runtime == Runtime::Warm).to_string()));
@@ -122,7 +122,7 @@ impl Fleet {
     pub(crate) async fn run(&self, mut job: Job) -> (JobResult, f64) {
         let id = job.job_id.to_string();
         job.env.insert(MARKER.into(), id.clone());
-        let heard: Arc<dyn Hooks> = Arc::new(Heard::default());
+        let heard: Arc<dyn Hooks> = Arc::new(Answers::default());
         let fleet = Embedded::new(Arc::clone(&self.sandbox), &self.settings, heard);
         let begun = Instant::now();
         let result = fleet.run(&job).await;
@@ -134,7 +134,7 @@ impl Fleet {
     /// Hands messages in, one after the other; gives back all results and the reasons of all dead
     /// letters.
     pub(crate) async fn submit(&self, bodies: Vec<Vec<u8>>) -> Vec<Result<JobResult, String>> {
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(Answers::default());
         let hooks: Arc<dyn Hooks> = heard.clone();
         let fleet = Embedded::new(Arc::clone(&self.sandbox), &self.settings, hooks);
         for body in bodies {

@@ -94,8 +94,9 @@ async fn the_attack_is_contained_by(sandbox: &str) {
 #[tokio::test]
 async fn an_attack_that_is_not_contained_is_told_and_has_an_exit_code() {
     // Programs that are cut short show nothing, and that is no pass.
-    let installation =
-        Installation::fresh().set("CAPS_WALL_TIME_MS", "10").set("DEFAULTS_WALL_TIME_MS", "10");
+    let installation = Installation::fresh()
+        .set("LIMITS_MAX_WALL_TIME_MS", "10")
+        .set("LIMITS_DEFAULT_WALL_TIME_MS", "10");
     let ran = attack(&installation, "native").await;
     assert_eq!(ran.code, 72, "{ran:#?}");
     let tried = rows(&ran);

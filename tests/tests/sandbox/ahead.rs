@@ -83,9 +83,9 @@ async fn a_program_has_the_limits_of_its_own_job_and_not_those_of_the_one_before
             block = bytearray(100 << 20)
         "#;
         let mut large = python(code);
-        (large.limits.scratch_bytes, large.limits.files) = (Some(8 << 20), Some(70));
+        (large.limits.scratch_bytes, large.limits.open_files) = (Some(8 << 20), Some(70));
         let mut small = large.clone();
-        (small.limits.scratch_bytes, small.limits.files) = (Some(4 << 20), Some(60));
+        (small.limits.scratch_bytes, small.limits.open_files) = (Some(4 << 20), Some(60));
         small.limits.memory_bytes = Some(50 << 20);
         // In turns, so that each kind finds containers that wait for it, and for the other.
         for turn in 0..12 {

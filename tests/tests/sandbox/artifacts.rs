@@ -41,7 +41,7 @@ pub(crate) async fn matching_files_come_back_intact(sandbox: &dyn Sandbox) {
     assert_eq!(content(&result, "table.csv"), "a,b\n1,ä\n".as_bytes());
     assert_eq!(result.artifacts[2].sha256, result.run.expect("it ran").stdout);
     assert_eq!(result.artifacts[2].content_type, "image/png");
-    assert_eq!(result.artifacts_refused, [""; 0]);
+    assert_eq!(result.artifacts_skipped, [""; 0]);
 }
 
 pub(crate) async fn inputs_come_back_only_when_changed(sandbox: &dyn Sandbox) {
@@ -102,12 +102,12 @@ pub(crate) async fn what_is_no_plain_file_is_refused_with_a_sentence(sandbox: &d
     ];
     for (start, part) in expected {
         let said = result
-            .artifacts_refused
+            .artifacts_skipped
             .iter()
             .any(|sentence| sentence.starts_with(start) && sentence.contains(part));
-        assert!(said, "{start}{part} is not in {:#?}", result.artifacts_refused);
+        assert!(said, "{start}{part} is not in {:#?}", result.artifacts_skipped);
     }
-    assert_eq!(result.artifacts_refused.len(), expected.len(), "{:#?}", result.artifacts_refused);
+    assert_eq!(result.artifacts_skipped.len(), expected.len(), "{:#?}", result.artifacts_skipped);
 }
 
 pub(crate) async fn a_directory_that_is_asked_for_by_name_is_refused_with_a_sentence(
@@ -117,8 +117,8 @@ pub(crate) async fn a_directory_that_is_asked_for_by_name_is_refused_with_a_sent
     job.artifacts = vec!["plots".into()];
     let result = run(sandbox, &job).await;
     assert_eq!(names(&result), [""; 0]);
-    assert_eq!(result.artifacts_refused.len(), 1, "{:#?}", result.artifacts_refused);
-    assert!(result.artifacts_refused[0].starts_with("plots: a directory"));
+    assert_eq!(result.artifacts_skipped.len(), 1, "{:#?}", result.artifacts_skipped);
+    assert!(result.artifacts_skipped[0].starts_with("plots: a directory"));
 }
 
 pub(crate) async fn more_bytes_than_agreed_are_refused(sandbox: &dyn Sandbox) {
@@ -135,12 +135,12 @@ pub(crate) async fn more_bytes_than_agreed_are_refused(sandbox: &dyn Sandbox) {
     let result = run(sandbox, &job).await;
     assert_eq!(names(&result), ["a", "c"]);
     for (start, size) in [("b: ", "600 bytes"), ("holes: ", "52428800 bytes")] {
-        let said = result.artifacts_refused.iter().any(|sentence| {
+        let said = result.artifacts_skipped.iter().any(|sentence| {
             sentence.starts_with(start)
                 && sentence.contains(size)
                 && sentence.contains("artifact_bytes")
         });
-        assert!(said, "{start}{size} is not in {:#?}", result.artifacts_refused);
+        assert!(said, "{start}{size} is not in {:#?}", result.artifacts_skipped);
     }
 }
 
@@ -155,8 +155,8 @@ pub(crate) async fn more_files_than_agreed_are_refused(sandbox: &dyn Sandbox) {
     let result = run(sandbox, &job).await;
     assert_eq!(result.verdict, Some(Verdict::Accepted));
     assert_eq!(names(&result).len(), 64);
-    let last = result.artifacts_refused.last().expect("something was refused");
-    assert_eq!(last, "72 more", "{:#?}", result.artifacts_refused);
+    let last = result.artifacts_skipped.last().expect("something was refused");
+    assert_eq!(last, "72 more", "{:#?}", result.artifacts_skipped);
 }
 
 pub(crate) async fn artifacts_come_back_from_a_program_that_was_ended(sandbox: &dyn Sandbox) {

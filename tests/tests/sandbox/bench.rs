@@ -129,8 +129,8 @@ pub(crate) async fn run(sandbox: &dyn Sandbox, job: &Job) -> JobResult {
 pub(crate) fn admitted(job: &Job) -> Admitted {
     let admission = Admission {
         max_job_bytes: 8 << 20,
-        defaults: Limits::default(),
-        caps: Limits { wall_time_ms: 60_000, scratch_bytes: 1 << 30, ..Limits::default() },
+        default_limits: Limits::default(),
+        max_limits: Limits { wall_time_ms: 60_000, scratch_bytes: 1 << 30, ..Limits::default() },
         catalogue: Catalogue::embedded(),
         isolation: Isolation::Container,
     };

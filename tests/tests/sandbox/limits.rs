@@ -181,7 +181,7 @@ pub(crate) async fn open_files_are_bounded(sandbox: &dyn Sandbox) {
             print(errno.errorcode[error.errno], last)
         ",
     );
-    job.limits.files = Some(32);
+    job.limits.open_files = Some(32);
     assert_eq!(stdout_of(sandbox, &job).await, "EMFILE 31\n");
 }
 

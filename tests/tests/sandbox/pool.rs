@@ -215,7 +215,7 @@ async fn what_waited_for_a_killed_worker_ends_and_is_reaped() {
     let installation = Installation::fresh();
     let worker = installation.test_cgroup.path().trim_start_matches('/').to_owned();
     let installation =
-        installation.set("WORKER_ID", &worker).set("SANDBOX_POOL_SIZE", &SIZE.to_string());
+        installation.set("WORKER_ID", &worker).set("SANDBOX_DOCKER_POOL_SIZE", &SIZE.to_string());
     let arguments = ["run", "--sandbox", "docker", "--batch", "-", "--concurrency", "1"];
     let mut command = installation.command(&arguments);
     let mut process = command.stdin(Stdio::piped()).spawn().expect("the program is there");

@@ -2,7 +2,7 @@
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
 //! reader never allocates more than one payload beyond the bytes it was really sent. Once the agent
-//! has its order, a [seal](crate::frame_mac) follows each of its frames.
+//! has its order, a [MAC](crate::frame_mac) follows each of its frames.
 
 use std::io::{self, Read, Write};
 
@@ -63,7 +63,7 @@ kinds! {
     Done = 24,
     /// Agent: it couldn't do its part, as one sentence.
     Failed = 25,
-    /// Agent: a barrier can't be put up, as [`Failed`](crate::launch::Failed); nothing ran.
+    /// Agent: a barrier can't be installed, as [`Failed`](crate::launch::Failed); nothing ran.
     Barrier = 26,
 }
 
@@ -116,18 +116,18 @@ pub fn parse_header(header: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
 /// The agent's frames on their way out.
 pub struct Sender<W> {
     output: W,
-    seal: Option<FrameMac>,
+    mac: Option<FrameMac>,
 }
 
 impl<W: Write> Sender<W> {
-    /// Sends frames without a seal, until there is a key.
+    /// Sends frames without a MAC, until there is a key.
     pub fn new(output: W) -> Self {
-        Self { output, seal: None }
+        Self { output, mac: None }
     }
 
     /// Seals every frame from here on.
     pub fn seal_with(&mut self, key: &Key) {
-        self.seal = Some(FrameMac::new(key));
+        self.mac = Some(FrameMac::new(key));
     }
 
     /// Writes one frame in one go, so that a small one is one system call.
@@ -138,8 +138,8 @@ impl<W: Write> Sender<W> {
         let mut bytes = Vec::with_capacity(HEADER + payload.len() + TAG);
         bytes.extend_from_slice(&header(kind, payload.len()));
         bytes.extend_from_slice(payload);
-        if let Some(seal) = &mut self.seal {
-            bytes.extend_from_slice(&seal.tag(kind, payload));
+        if let Some(mac) = &mut self.mac {
+            bytes.extend_from_slice(&mac.tag(kind, payload));
         }
         self.output.write_all(&bytes)
     }

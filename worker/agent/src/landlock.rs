@@ -63,7 +63,7 @@ fn rules(version: u32) -> [(&'static str, u64); 5] {
 pub(crate) fn restrict_self() -> io::Result<Option<u32>> {
     let Some(version) = system::landlock_version() else { return Ok(None) };
     restrict(version).map_err(|error| {
-        io::Error::new(error.kind(), format!("Landlock can't be put up: {error}"))
+        io::Error::new(error.kind(), format!("Landlock can't be installed: {error}"))
     })?;
     Ok(Some(version))
 }

@@ -80,7 +80,7 @@ pub enum Report {
         /// Whether PID 1 itself was killed, which the agent never does by itself.
         killed: bool,
     },
-    /// A barrier can't be put up.
+    /// A barrier can't be installed.
     Failed(Failed),
 }
 
@@ -92,7 +92,7 @@ macro_rules! barriers {
         pub enum Barrier { $($(#[doc = $doc])+ $name,)+ }
 
         impl Barrier {
-            /// Every barrier, in the order in which they are put up.
+            /// Every barrier, in the order in which they are installed.
             pub const ALL: &[Barrier] = &[$(Barrier::$name,)+];
 
             /// The barrier's name, for people.
@@ -100,7 +100,7 @@ macro_rules! barriers {
                 match self { $(Barrier::$name => $text,)+ }
             }
 
-            /// What to do where it can't be put up.
+            /// What to do where it can't be installed.
             pub fn fix(self) -> &'static str {
                 match self { $(Barrier::$name => $fix,)+ }
             }
@@ -149,7 +149,7 @@ pub(crate) fn short(reason: &str) -> String {
     reason.chars().take(1000).collect()
 }
 
-/// A barrier that couldn't be put up.
+/// A barrier that couldn't be installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// Which one.
@@ -161,13 +161,13 @@ pub struct Failed {
 impl Failed {
     /// Which barrier, and why; without the way out, which [`Barrier::fix`] says.
     pub fn what(&self) -> String {
-        format!("the barrier \"{}\" can't be put up: {}", self.barrier.as_str(), self.reason)
+        format!("the barrier \"{}\" can't be installed: {}", self.barrier.as_str(), self.reason)
     }
 }
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}; to go on: {}", self.what(), self.barrier.fix())
+        write!(f, "{}; to fix: {}", self.what(), self.barrier.fix())
     }
 }
 

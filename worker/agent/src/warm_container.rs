@@ -175,7 +175,7 @@ impl ContainerLauncher for WarmContainers {
 }
 
 /// Puts up every barrier of a cold start; gives back the version of Landlock. Tells the worker of one that
-/// can't be put up, and ends.
+/// can't be installed, and ends.
 #[expect(unsafe_code, reason = "closes what the launcher has")]
 fn put_up(
     slot: &Slot,

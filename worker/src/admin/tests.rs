@@ -126,8 +126,8 @@ async fn metrics_say_which_component_is_ready() {
     let (status, head, body) = get(running.address, "/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
-    assert!(body.contains("sandfleet_component_ready{component=\"broker\"} 0\n"), "{body}");
-    assert!(body.contains("sandfleet_component_ready{component=\"store\"} 1\n"), "{body}");
+    assert!(body.contains("sandfleet_component_up{component=\"broker\"} 0\n"), "{body}");
+    assert!(body.contains("sandfleet_component_up{component=\"store\"} 1\n"), "{body}");
 }
 
 #[tokio::test]

@@ -46,12 +46,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "R", default_value_t = 10.0, value_parser = rate)]
     rate: f64,
 
-    /// How many may be open at a time; those that have to wait for that wait in their latency
+    /// How many jobs may be open at a time; latency is measured from the scheduled send time
     #[arg(long, value_name = "N", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     concurrency: u32,
 
-    /// As jobs that nobody waits for: they don't overtake others
+    /// Submit to the low-priority batch queue
     #[arg(long)]
     batch: bool,
 

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     scope::obtain(settings);
     let mut settings = settings.clone();
     // Containers that wait are made like those that don't: they would tell nothing more.
-    settings.sandbox.pool_size = 0;
+    settings.sandbox.docker_pool_size = 0;
     let settings = &settings;
     if arguments.attack {
         return attack(&arguments, settings).await;

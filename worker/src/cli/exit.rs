@@ -31,7 +31,7 @@ exits! {
     Unavailable = 69,
     /// sandfleet itself failed.
     Internal = 70,
-    /// A barrier of the sandbox can't be put up on this host.
+    /// A barrier of the sandbox can't be installed on this host.
     Barrier = 71,
     /// A hostile program was not contained, or could not be tried (`doctor --attack`).
     Breach = 72,

@@ -29,10 +29,10 @@ pub(super) struct SubmitArguments {
     #[arg(long, value_name = "ID", conflicts_with = "idempotency_key")]
     job_id: Option<JobId>,
 
-    /// On whose behalf it is run: tenants share the fleet fairly
+    /// The tenant of the job; tenants share the fleet fairly
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// What makes this the same job when it is submitted again: the id follows from it
+    /// Idempotency key: the job id is derived from it, so that submitting again changes nothing
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -40,7 +40,7 @@ pub(super) struct SubmitArguments {
     #[arg(long, value_name = "MS")]
     ttl_ms: Option<u64>,
 
-    /// Nobody waits for it: jobs without this go first
+    /// Submit to the low-priority batch queue
     #[arg(long)]
     batch: bool,
 
@@ -48,7 +48,7 @@ pub(super) struct SubmitArguments {
     #[arg(long)]
     wait: bool,
 
-    /// Wait, and show what the program prints as it prints it
+    /// Wait, and stream the program's output
     #[arg(long, conflicts_with = "json")]
     follow: bool,
 
@@ -97,7 +97,7 @@ struct ShowArguments {
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 
-    /// Save the files that the program made below this directory
+    /// Save artifacts below this directory
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
 }

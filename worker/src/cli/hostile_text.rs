@@ -50,7 +50,7 @@ fn check(printed: &str, lines: usize) -> Result<(), TestCaseError> {
 fn result(text: &str) -> JobResult {
     let mut result: JobResult = serde_json::from_value(json!({
         "job_id": "x", "status": "failed", "verdict": "runtime_error", "message": text,
-        "exit_code": 1, "signal": text, "artifacts_refused": [text, text], "worker_id": text,
+        "exit_code": 1, "signal": text, "artifacts_skipped": [text, text], "worker_id": text,
         "run": { "stdout": "", "stderr": "", "encoding": "utf-8", "stdout_truncated": true,
                  "stderr_truncated": true },
         "usage": { "cpu_time_ms": 1, "wall_time_ms": 1, "memory_peak_bytes": 1 },

@@ -14,7 +14,7 @@ use crate::catalogue::Catalogue;
 /// What describes one program.
 #[derive(Args)]
 pub(super) struct JobArguments {
-    /// The language; without it, the script's ending tells
+    /// The language [default: by the script's file name extension]
     #[arg(long, value_name = "NAME")]
     language: Option<String>,
 

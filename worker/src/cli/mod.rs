@@ -28,7 +28,7 @@ use crate::config::Settings;
 use exit::Exit;
 use log::log_to_stderr;
 
-/// Runs code that nobody trusts, each program in a container of its own.
+/// Runs untrusted code, each program in its own container.
 #[derive(Parser)]
 #[command(name = "sandfleet", version, max_term_width = 100)]
 struct CommandLine {
@@ -47,17 +47,17 @@ enum Command {
     Run(run::Arguments),
     /// Take jobs from the broker until told to stop
     Worker(worker::Arguments),
-    /// Hand a program to the fleet
+    /// Submit a job to the fleet
     Submit(fleet::SubmitArguments),
-    /// Show the result of a job, or where it is
+    /// Show a job's result, or its state
     Result(fleet::ResultArguments),
-    /// Call jobs off, whether they wait or run
+    /// Cancel jobs, queued or running
     Cancel(fleet::CancelArguments),
-    /// List the workers that live
+    /// List live workers
     Workers(fleet::WorkersArguments),
     /// Load the fleet at a steady rate and show how long jobs take
     Bench(bench::Arguments),
-    /// Show every barrier and service that this host can give, and what to do for the rest
+    /// Check every barrier and service this host needs, and say how to fix what is missing
     Doctor(doctor::Arguments),
     /// Write the agent's binary to a file, for an image of your own
     #[command(hide = true)]

@@ -57,10 +57,10 @@ pub(super) fn summary(result: &JobResult, saved_to: Option<&Path>) -> String {
             }
         }
     }
-    for refused in result.artifacts_refused.iter().take(MAX_NOTES) {
+    for refused in result.artifacts_skipped.iter().take(MAX_NOTES) {
         note(format!("not brought back: {refused}"));
     }
-    if let Some(more) = result.artifacts_refused.len().checked_sub(MAX_NOTES + 1) {
+    if let Some(more) = result.artifacts_skipped.len().checked_sub(MAX_NOTES + 1) {
         note(format!("not brought back: {} more; --json has them", more + 1));
     }
     let name = result.verdict.map_or(result.status.as_str(), |verdict| verdict.as_str());

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     job: JobArguments,
 
-    /// Save the files that the program made below this directory
+    /// Save artifacts below this directory
     #[arg(long, value_name = "DIR", conflicts_with = "batch")]
     artifacts: Option<PathBuf>,
 
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
-    /// What keeps the program apart from this machine
+    /// The sandbox backend
     #[arg(long, default_value = "native")]
     sandbox: SandboxChoice,
 }
@@ -106,10 +106,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     // Whoever runs a program on a machine of his own sets the caps too.
     for name in LimitName::ALL {
         let wanted = job.limits.get(*name).unwrap_or(0);
-        settings.caps.set(*name, settings.caps.get(*name).max(wanted));
+        settings.limits.max.set(*name, settings.limits.max.get(*name).max(wanted));
     }
     // There is no next job that a container could wait for.
-    settings.sandbox.pool_size = 0;
+    settings.sandbox.docker_pool_size = 0;
     settings.worker.slots = 1;
     job.queued_at = Some(jiff::Timestamp::now());
     let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await.map_err(refuse)?;

@@ -20,15 +20,15 @@ pub(super) struct Arguments {
     #[arg(long)]
     check_config: bool,
 
-    /// What keeps programs apart from this machine [default: sandbox.backend]
+    /// The sandbox backend [default: sandbox.backend]
     #[arg(long)]
     sandbox: Option<SandboxChoice>,
 
-    /// Stop in order after this time, such as 90s, 30m or 12h; whoever runs it starts another
+    /// Drain and exit after this time, such as 90s, 30m or 12h, so that a supervisor can restart it
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain_after: Option<Duration>,
 
-    /// Stop in order after this many jobs
+    /// Drain and exit after this many jobs
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     drain_after_jobs: Option<u64>,
 }

@@ -25,12 +25,13 @@ pub use address::ServiceUrl;
 pub use kind::{Backend, HostNames, LogFormat};
 pub use report::{ConfigErrors, reference};
 pub use table::{
-    AdminSettings, JobSettings, LogSettings, QueueSettings, SandboxSettings, Settings,
-    StoreSettings, WorkerSettings,
+    AdminSettings, JobSettings, LimitSettings, LogSettings, QueueSettings, SandboxSettings,
+    Settings, StoreSettings, WorkerSettings,
 };
 
 use report::Mistake;
 use source::Values;
+use table::{LIMITS_DEFAULT, LIMITS_MAX};
 
 /// The file that is read when neither `--config` nor `SANDFLEET_CONFIG` names one, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/sandfleet/sandfleet.toml";
@@ -139,14 +140,14 @@ fn contradictions(values: &Values) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for limit in LimitName::ALL.iter().map(|limit| limit.as_str()) {
         if let (Some(default), Some(cap)) =
-            (values.typed::<u64>("defaults", limit), values.typed::<u64>("caps", limit))
+            (values.typed::<u64>(LIMITS_DEFAULT, limit), values.typed::<u64>(LIMITS_MAX, limit))
             && default > cap
         {
             mistakes.push(values.mistake(
-                "defaults",
+                LIMITS_DEFAULT,
                 limit,
-                &format!("is above {}", values.describe("caps", limit)),
-                "lower the default or raise the cap",
+                &format!("is above {}", values.describe(LIMITS_MAX, limit)),
+                "lower the default or raise the maximum",
             ));
         }
     }
@@ -163,16 +164,28 @@ fn contradictions(values: &Values) -> Vec<Mistake> {
         ));
     }
     if let (Some(wall), Some(timeout)) = (
-        values.typed::<u64>("caps", "wall_time_ms"),
+        values.typed::<u64>(LIMITS_MAX, "wall_time_ms"),
         values.typed::<u64>("queue", "consumer_timeout_ms"),
     ) && wall > timeout / 3
     {
         mistakes.push(values.mistake(
-            "caps",
+            LIMITS_MAX,
             "wall_time_ms",
             &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
             "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
              queue.consumer_timeout_ms",
+        ));
+    }
+    if let (Some(wait), Some(dedup)) =
+        (values.typed::<u64>("queue", "max_wait_ms"), values.typed::<u64>("store", "dedup_ttl_ms"))
+        && dedup < wait
+    {
+        mistakes.push(values.mistake(
+            "store",
+            "dedup_ttl_ms",
+            &format!("is below {}", values.describe("queue", "max_wait_ms")),
+            "raise it, or lower queue.max_wait_ms: a job that waited longer than it is remembered \
+             could run twice",
         ));
     }
     for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {

@@ -126,8 +126,8 @@ impl Values {
         }
         // What a parser made out of broken lines is nobody's wish.
         if errors.is_empty() {
-            for (area, content) in in_order(table.get_ref()) {
-                self.read_area(&File { path, text }, area, content, mistakes);
+            for (key, content) in in_order(table.get_ref()) {
+                self.read_area(&File { path, text }, key.get_ref(), key, content, mistakes);
             }
         }
         errors.is_empty()
@@ -136,14 +136,21 @@ impl Values {
     fn read_area(
         &mut self,
         file: &File<'_>,
-        area: &Key<'_>,
+        key: &str,
+        written: &Key<'_>,
         content: &Spanned<DeValue<'_>>,
         mistakes: &mut Vec<Mistake>,
     ) {
-        let key = area.get_ref().as_ref();
-        let place = file.place(area.span().start);
+        let place = file.place(written.span().start);
         let known = AREAS.iter().any(|area| area.name == key);
+        let holds_areas = AREAS.iter().any(|area| area.name.starts_with(&format!("{key}.")));
         match content.get_ref() {
+            DeValue::Table(areas) if holds_areas => {
+                for (name, content) in in_order(areas) {
+                    let key = format!("{key}.{}", name.get_ref());
+                    self.read_area(file, &key, name, content, mistakes);
+                }
+            }
             DeValue::Table(settings) if known => {
                 for (name, value) in in_order(settings) {
                     let Some(at) = position(key, name.get_ref()) else {

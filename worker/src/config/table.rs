@@ -47,7 +47,7 @@ impl Setting {
 
     /// The environment variable that sets it.
     pub(super) fn variable(&self) -> String {
-        format!("SANDFLEET_{}_{}", self.area, self.name).to_ascii_uppercase()
+        format!("SANDFLEET_{}_{}", self.area.replace('.', "_"), self.name).to_ascii_uppercase()
     }
 
     /// What it is when nobody sets it, on this machine.
@@ -79,11 +79,18 @@ macro_rules! settings {
         #[derive(Debug, Clone)]
         pub struct Settings {
             $($(#[doc = $area_doc])+ pub $area: $type,)+
-            /// The limits of a job that asks for none.
-            pub defaults: Limits,
-            /// The most that a job gets, whatever it asks for.
-            pub caps: Limits,
+            /// What jobs may use.
+            pub limits: LimitSettings,
             pub(super) values: Values,
+        }
+
+        /// What jobs may use.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct LimitSettings {
+            /// The limits of a job that asks for none.
+            pub default: Limits,
+            /// The most that a job gets, whatever it asks for.
+            pub max: Limits,
         }
 
         /// The settings that `values` hold.
@@ -103,8 +110,10 @@ macro_rules! settings {
                 $($area: $type {
                     $($name: values.typed(stringify!($area), stringify!($name)).expect(CHECKED),)+
                 },)+
-                defaults: limits("defaults"),
-                caps: limits("caps"),
+                limits: LimitSettings {
+                    default: limits(LIMITS_DEFAULT),
+                    max: limits(LIMITS_MAX),
+                },
                 values,
             }
         }
@@ -147,7 +156,7 @@ settings! {
         /// Docker daemon is on another machine.
         min_available_bytes: u64 = "268435456", Kind::Integer { min: 0, max: 1 << 50 };
         /// Whether the worker refuses to start where less memory is available than its slots may
-        /// hold at caps.memory_bytes; without it that is a warning.
+        /// hold at limits.max.memory_bytes; without it that is a warning.
         require_memory: bool = "false", Kind::Boolean;
     }
 
@@ -166,12 +175,14 @@ settings! {
         /// The private key of that certificate, a PEM file.
         key_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
         /// The broker's consumer timeout, in milliseconds, which AMQP doesn't tell: how long a
-        /// delivery may stay unsettled before the broker takes it back. caps.wall_time_ms may be a
+        /// delivery may stay unsettled before the broker takes it back. limits.max.wall_time_ms may be a
         /// third of it, which leaves time for waiting, collecting and storing.
         consumer_timeout_ms: u64 = "1800000", Kind::Integer { min: 60_000, max: 604_800_000 };
         /// What the names of all queues and exchanges begin with; fleets that share a broker
         /// differ in it.
         prefix: String = "sandfleet", Kind::Text(&NAME);
+        /// How long a job may wait for its first start, in milliseconds, whatever it asks for.
+        max_wait_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
         /// How many jobs may wait in one queue before it refuses more; 0 for any number. All
         /// workers and producers of a fleet have to agree.
         max_jobs: u32 = "1000000", Kind::Integer { min: 0, max: 2_000_000_000 };
@@ -198,9 +209,9 @@ settings! {
         prefix: String = "sandfleet", Kind::Text(&NAME);
         /// How long a result is kept, in milliseconds, unless its job asks for less.
         result_ttl_ms: u64 = "86400000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
-        /// How long a job may wait for its first start, in milliseconds, whatever it asks for; and
-        /// how long it is remembered after its end, so that a late copy of it is never run again.
-        job_ttl_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
+        /// How long a job is remembered after its end, in milliseconds, so that a late copy of its
+        /// message is never run again; at least queue.max_wait_ms.
+        dedup_ttl_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
     }
 
     /// What jobs run in.
@@ -221,7 +232,7 @@ settings! {
         image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
         /// How many containers of Docker's may wait for jobs, started ahead; 0 for none. As many
         /// wait as were used lately, for jobs with the same limits; each takes about 5 MiB of memory.
-        pool_size: usize = "8", Kind::Integer { min: 0, max: 1024 };
+        docker_pool_size: usize = "8", Kind::Integer { min: 0, max: 1024 };
         /// The cgroup below which the native backend makes those of its jobs; without one it is
         /// the worker's own.
         cgroup_parent: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
@@ -245,7 +256,7 @@ settings! {
         max_bytes: usize = "8388608", Kind::Integer { min: 1_024, max: 134_217_728 };
         /// How many jobs of one tenant run at a time in the whole fleet; 0 for any number. The
         /// workers of a fleet should agree.
-        tenant_places: u32 = "0", Kind::Integer { min: 0, max: 1_000_000 };
+        max_running_per_tenant: u32 = "0", Kind::Integer { min: 0, max: 1_000_000 };
     }
 
     /// The HTTP endpoint with metrics and health.
@@ -270,7 +281,11 @@ settings! {
     }
 }
 
-/// What the table says about a limit, which has a setting in `defaults` and one in `caps`.
+/// The areas of the limits: what a job gets that asks for nothing, and the most that any job gets.
+pub(super) const LIMITS_DEFAULT: &str = "limits.default";
+pub(super) const LIMITS_MAX: &str = "limits.max";
+
+/// What the table says about a limit, which has a setting in either area.
 struct LimitRow {
     cap: u64,
     /// The largest cap.
@@ -315,7 +330,7 @@ fn limit_row(name: LimitName) -> LimitRow {
             "Bytes that fit into the working directory, and as many into /tmp",
             "",
         ),
-        LimitName::Files => (1024, 1_048_576, "Files a process may have open at a time", ""),
+        LimitName::OpenFiles => (1024, 1_048_576, "Files a process may have open at a time", ""),
         LimitName::ArtifactBytes => {
             (64 * MIB, 128 * MIB, "Bytes of all artifacts together", ONE_VALUE)
         }
@@ -344,10 +359,10 @@ fn limit_settings(
 /// Every area, in the order of the documentation.
 pub(super) static AREAS: LazyLock<Vec<Area>> = LazyLock::new(|| {
     let mut areas = declared_areas();
-    areas.push(Area { name: "defaults", doc: " The limits of a job that asks for none." });
+    areas.push(Area { name: LIMITS_DEFAULT, doc: " The limits of a job that asks for none." });
     areas.push(Area {
-        name: "caps",
-        doc: " The most that a job gets, whatever it asks for; no default may be above its cap.",
+        name: LIMITS_MAX,
+        doc: " The most that a job gets, whatever it asks for; no default may be above it.",
     });
     areas
 });
@@ -355,8 +370,8 @@ pub(super) static AREAS: LazyLock<Vec<Area>> = LazyLock::new(|| {
 /// Every setting, in the order of the documentation.
 pub(super) static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let mut settings = declared_settings();
-    settings.extend(limit_settings("defaults", |name, _| (Limits::default().get(name), "")));
-    settings.extend(limit_settings("caps", |_, row| (row.cap, row.because)));
+    settings.extend(limit_settings(LIMITS_DEFAULT, |name, _| (Limits::default().get(name), "")));
+    settings.extend(limit_settings(LIMITS_MAX, |_, row| (row.cap, row.because)));
     settings
 });
 

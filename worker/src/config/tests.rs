@@ -51,8 +51,8 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.queue.password_file, None);
     assert_eq!(settings.sandbox.backend, Backend::Docker);
     assert_eq!(settings.admin.address, Some("127.0.0.1:9464".parse().unwrap()));
-    assert_eq!(settings.defaults, sandfleet_common::Limits::default());
-    assert_eq!(settings.caps.memory_bytes, 2 << 30);
+    assert_eq!(settings.limits.default, sandfleet_common::Limits::default());
+    assert_eq!(settings.limits.max.memory_bytes, 2 << 30);
     assert_eq!(settings.log.format, LogFormat::Text);
 }
 
@@ -118,7 +118,7 @@ fn every_mistake_is_reported_at_once() {
         "a.toml",
         "[worker]\nslots = \"4\"\nsolts = 4\nmax_attempts = 0\n[wroker]\nid = 1\n\
          [sandbox]\ncpus = nan\nimage = 7\nbackend = \"podman\"\n\
-         [caps]\nwall_time_ms = 900_000_000\nmemory_bytes = 134217728\n",
+         [limits.max]\nwall_time_ms = 900_000_000\nmemory_bytes = 134217728\n",
     );
     let found = mistakes(
         Some(&file),
@@ -142,11 +142,11 @@ fn every_mistake_is_reported_at_once() {
         format!("sandbox.image = 7 ({file}:9) is not text in quotes; use an image's name"),
         format!("sandbox.backend = podman ({file}:10) is not one of the choices; use native or"),
         format!(
-            "caps.wall_time_ms = 900000000 ({file}:12) is out of range; use a whole number from"
+            "limits.max.wall_time_ms = 900000000 ({file}:12) is out of range; use a whole number from"
         ),
         format!(
-            "defaults.memory_bytes = 268435456 (default) is above caps.memory_bytes = 134217728 \
-             ({file}:13); lower the default or raise the cap"
+            "limits.default.memory_bytes = 268435456 (default) is above limits.max.memory_bytes = 134217728 \
+             ({file}:13); lower the default or raise the maximum"
         ),
         "SANDFLEET_SLOTS (environment) is no setting; did you mean SANDFLEET_WORKER_SLOTS?".into(),
         "log.level = inof (SANDFLEET_LOG_LEVEL) names the unknown level \"inof\"; use off".into(),
@@ -172,14 +172,14 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn a_file_that_is_not_toml_hides_no_other_mistake_and_invents_none() {
     let scratch = Scratch::new("not-toml");
-    let file = scratch.file("a.toml", "[worker]\nslots = \nid = a b\n[caps]\nfiles = 16\n");
+    let file = scratch.file("a.toml", "[worker]\nslots = \nid = a b\n[limits.max]\nfiles = 16\n");
     let found = mistakes(Some(&file), &[("SANDFLEET_WORKER_GRACE_MS", "-1")]);
     assert!(found.iter().any(|mistake| mistake.starts_with("worker.grace_ms = -1")), "{found:#?}");
     for line in [2, 3] {
         let start = format!("{}:{line} is not TOML: ", file.display());
         assert!(found.iter().any(|mistake| mistake.starts_with(&start)), "{found:#?}");
     }
-    assert!(!found.iter().any(|mistake| mistake.contains("caps.files")), "{found:#?}");
+    assert!(!found.iter().any(|mistake| mistake.contains("limits.max.open_files")), "{found:#?}");
     assert!(mistakes(Some(Path::new("/nonexistent/x.toml")), &[])[0].contains("cannot be read"));
 }
 
@@ -285,7 +285,7 @@ fn the_effective_settings_are_a_file_that_gives_the_same_settings() {
             ("SANDFLEET_ADMIN_ADDRESS", "off"),
             ("SANDFLEET_SANDBOX_CPUS", ".5"),
             ("SANDFLEET_SANDBOX_CGROUP_PARENT", "/a \"quoted\"\\ path"),
-            ("SANDFLEET_CAPS_FILES", "+2000"),
+            ("SANDFLEET_LIMITS_MAX_OPEN_FILES", "+2000"),
         ],
     )
     .unwrap();
@@ -293,8 +293,9 @@ fn the_effective_settings_are_a_file_that_gives_the_same_settings() {
     let second = load(Some(&file), &[]).unwrap();
     assert_eq!(first.queue, second.queue);
     assert_eq!(first.sandbox, second.sandbox);
-    assert_eq!((first.admin.address, first.caps), (second.admin.address, second.caps));
-    let files = second.values.shown().find(|(setting, ..)| setting.key() == "caps.files");
+    assert_eq!((first.admin.address, first.limits.max), (second.admin.address, second.limits.max));
+    let files =
+        second.values.shown().find(|(setting, ..)| setting.key() == "limits.max.open_files");
     assert!(matches!(files, Some((_, _, Origin::File(_)))));
 }
 
@@ -339,11 +340,35 @@ fn addresses_are_what_their_clients_understand() {
 
 #[test]
 fn a_job_may_run_for_a_third_of_the_consumer_timeout() {
-    let wall = ("SANDFLEET_CAPS_WALL_TIME_MS", "600001");
+    let wall = ("SANDFLEET_LIMITS_MAX_WALL_TIME_MS", "600001");
     let refusal = &mistakes(None, &[wall])[..];
     let says = |one: &String| one.contains("a third of queue.consumer_timeout_ms = 1800000");
     assert!(matches!(refusal, [one] if says(one)), "{refusal:?}");
     assert!(load(None, &[wall, ("SANDFLEET_QUEUE_CONSUMER_TIMEOUT_MS", "1800003")]).is_ok());
+}
+
+#[test]
+fn a_job_is_remembered_for_as_long_as_it_may_wait() {
+    let wait = ("SANDFLEET_QUEUE_MAX_WAIT_MS", "604800001");
+    let refusal = &mistakes(None, &[wait])[..];
+    let says = |one: &String| one.contains("is below queue.max_wait_ms = 604800001");
+    assert!(matches!(refusal, [one] if says(one)), "{refusal:?}");
+    assert!(load(None, &[wait, ("SANDFLEET_STORE_DEDUP_TTL_MS", "604800001")]).is_ok());
+}
+
+#[test]
+fn an_area_of_areas_is_read_and_its_mistakes_are_named() {
+    let scratch = Scratch::new("areas");
+    let file =
+        scratch.file("a.toml", "[limits]\nmin = 1\n[limits.max]\nfiles = 20\n[limits.mox]\n");
+    let found = mistakes(Some(&file), &[]);
+    let expected = ["limits.min (", "limits.max.files (", "[limits.mox] ("];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected) && found.contains("is no setting"), "{found}");
+    }
+    let file = scratch.file("b.toml", "[limits.max]\nopen_files = 400\n");
+    assert_eq!(load(Some(&file), &[]).unwrap().limits.max.open_files, 400);
 }
 
 #[test]

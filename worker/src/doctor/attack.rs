@@ -341,7 +341,7 @@ mod tests {
             r#"{"version":1,"job_id":"x","status":"succeeded","verdict":"accepted","message":"","exit_code":0,
             "run":{"stdout":"note: x\nCONTAINED\n","stderr":"","encoding":"utf-8",
             "stdout_truncated":false,"stderr_truncated":false},"artifacts":[],
-            "artifacts_refused":[],"limits_hit":[],"timing":{"queue_ms":0,"setup_ms":0,"run_ms":0,
+            "artifacts_skipped":[],"limits_hit":[],"timing":{"queue_ms":0,"setup_ms":0,"run_ms":0,
             "collect_ms":0},"started_at":"2026-01-01T00:00:00Z","finished_at":"2026-01-01T00:00:00Z",
             "worker_id":"w","attempt":1,"security_events":[],"metadata":{}}"#,
         )

@@ -265,7 +265,7 @@ mod tests {
     /// What an engine or a kernel says is any text.
     #[test]
     fn a_finding_has_the_whole_reason_and_the_fix_of_its_error() {
-        let reason = "no; to go on: is not ours; and \"x; y\" neither";
+        let reason = "no; to fix: is not ours; and \"x; y\" neither";
         let error = SandboxError::Failed {
             operation: "looking at the image",
             reason: reason.into(),
@@ -278,7 +278,7 @@ mod tests {
             SandboxError::Barrier { barrier: "b", reason: reason.into(), fix: "do a; or b".into() };
         let finding = missing(NATIVE, "b", &error);
         assert_eq!((finding.detail.as_str(), finding.fix.as_deref()), (reason, Some("do a; or b")));
-        assert_eq!(error.to_string(), format!("{reason}; to go on: do a; or b"));
+        assert_eq!(error.to_string(), format!("{reason}; to fix: do a; or b"));
         let finding = missing(NATIVE, "b", &SandboxError::failed("starting", "x; y"));
         assert_eq!(finding.detail, "starting: x; y");
         assert_eq!(finding.fix.as_deref(), Some("see the reason"));

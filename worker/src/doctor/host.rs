@@ -30,9 +30,9 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
     let before = processes::uninterruptible(proc);
     sleep(hangs_for).await;
     let mut findings = vec![hanging(&before, processes::uninterruptible(proc))];
-    findings.push(match memory::reserve(proc, settings, &settings.caps) {
+    findings.push(match memory::reserve(proc, settings, &settings.limits.max) {
         Ok(figures) => Finding::ok(HOST, "memory", figures),
-        Err(reason) => bad(reason, "memory", "lower worker.slots or caps.memory_bytes"),
+        Err(reason) => bad(reason, "memory", "lower worker.slots or limits.max.memory_bytes"),
     });
     findings.extend(limits::uses(proc).into_iter().map(used));
     let wanted = NAMESPACES_A_SLOT * settings.worker.slots as u64;
@@ -48,11 +48,12 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
 
 /// Files are the host's: what one job may hold, others can't open.
 fn files(proc: &Path, settings: &Settings) -> Option<Finding> {
-    let (slots, caps) = (settings.worker.slots, &settings.caps);
-    let wanted = caps.processes.saturating_mul(caps.files).saturating_mul(slots as u64);
+    let (slots, caps) = (settings.worker.slots, &settings.limits.max);
+    let wanted = caps.processes.saturating_mul(caps.open_files).saturating_mul(slots as u64);
     let limit = few_files(proc, wanted)?;
     let detail = format!("fs.file-max is {limit}; {slots} slots may hold {wanted} open files");
-    let fix = "raise the sysctl, or lower caps.processes, caps.files or worker.slots";
+    let fix =
+        "raise the sysctl, or lower limits.max.processes, limits.max.open_files or worker.slots";
     Some(bad(detail, "open files of jobs", fix))
 }
 

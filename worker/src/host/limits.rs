@@ -229,7 +229,7 @@ mod tests {
         let jit = std::io::Error::from_raw_os_error(524).to_string();
         assert_eq!(error_number(&jit), Some(524), "{jit}");
         assert_eq!(
-            error_number("setns: No space left on device (os error 28); to go on: x"),
+            error_number("setns: No space left on device (os error 28); to fix: x"),
             Some(28)
         );
         assert_eq!(error_number("no number"), None);

@@ -73,7 +73,7 @@ pub fn reserve(proc: &Path, settings: &Settings, limits: &Limits) -> Result<Stri
     if available >= needed {
         return Ok(figures);
     }
-    Err(format!("{figures}; lower worker.slots or caps.memory_bytes, or add memory"))
+    Err(format!("{figures}; lower worker.slots or limits.max.memory_bytes, or add memory"))
 }
 
 /// The memory of the host that a worker's programs run on, where that is this one.
@@ -157,7 +157,7 @@ impl HostMemory {
             let seconds = AFTER_A_KILL.as_secs();
             return Some(format!(
                 "the host ran out of memory: in the last {seconds} s its kernel killed a job that was \
-                 within its limits; lower worker.slots or caps.memory_bytes, or add memory"
+                 within its limits; lower worker.slots or limits.max.memory_bytes, or add memory"
             ));
         }
         // A host that doesn't say it isn't held against it: its jobs have their own limits.

@@ -70,7 +70,7 @@ impl Metrics {
 
     /// Notes whether the component called `component` works.
     pub fn set_ready(&self, component: &'static str, ready: bool) {
-        self.handles.component_ready.with_label_values(&[component]).set(ready.into());
+        self.handles.component_up.with_label_values(&[component]).set(ready.into());
     }
 
     /// Notes how many slots are taken out now.

@@ -128,7 +128,7 @@ metrics! {
     job_duplicates: IntCounter = "sandfleet_job_duplicates_total";
     /// Time that jobs with a result spent in each stage: waiting in the queue, being set up,
     /// running, having their output collected. Measured in whole milliseconds.
-    stage_seconds: HistogramVec = "sandfleet_job_stage_seconds", labels ["stage"], buckets SECONDS;
+    stage_seconds: HistogramVec = "sandfleet_job_stage_duration_seconds", labels ["stage"], buckets SECONDS;
     /// The most memory that a job had in use at a time.
     memory_peak_bytes: Histogram = "sandfleet_job_memory_peak_bytes", buckets BYTES;
     /// Bytes that programs printed within their limit.
@@ -145,9 +145,9 @@ metrics! {
     /// again.
     host_memory_kills: IntCounter = "sandfleet_worker_host_memory_kills_total";
     /// Time that jobs held their slot; the rate of its sum is the number of slots in use.
-    slot_seconds: Histogram = "sandfleet_worker_slot_seconds", buckets SECONDS;
+    slot_seconds: Histogram = "sandfleet_slot_busy_seconds", buckets SECONDS;
     /// 1 if the component works, 0 if it doesn't; looked at when metrics or readiness are asked for.
-    component_ready: IntGaugeVec = "sandfleet_component_ready", labels ["component"];
+    component_up: IntGaugeVec = "sandfleet_component_up", labels ["component"];
     /// Always 1; the label says what runs.
     build_info: IntGaugeVec = "sandfleet_build_info", labels ["version"];
 }

@@ -29,7 +29,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         signal: None,
         run: None,
         artifacts: Vec::new(),
-        artifacts_refused: Vec::new(),
+        artifacts_skipped: Vec::new(),
         limits_hit: Vec::new(),
         usage: None,
         timing: Timing { queue_ms: 20, setup_ms: 3, run_ms: 40, collect_ms: 0 },
@@ -122,7 +122,8 @@ fn a_job_that_never_ran_has_no_run_time() {
     let (metrics, hooks) = metrics();
     hooks.stored(&result(Status::Expired, None));
     hooks.stored(&result(Status::Succeeded, Some(Verdict::Accepted)));
-    let stage = |part, stage| format!("sandfleet_job_stage_seconds_{part}{{stage=\"{stage}\"}}");
+    let stage =
+        |part, stage| format!("sandfleet_job_stage_duration_seconds_{part}{{stage=\"{stage}\"}}");
     assert_eq!(value(&metrics, &stage("count", "queue")), 2.0);
     assert_eq!(value(&metrics, &stage("count", "run")), 1.0);
     assert_eq!(value(&metrics, &stage("sum", "run")), 0.04);
@@ -138,7 +139,7 @@ fn slots_are_busy_from_start_to_end() {
     hooks.ended(&job, Duration::from_micros(300));
     assert_eq!(value(&metrics, "sandfleet_worker_slots_busy"), 1.0);
     assert_eq!(value(&metrics, "sandfleet_worker_slots"), 4.0);
-    assert_eq!(value(&metrics, "sandfleet_worker_slot_seconds_bucket{le=\"0.0005\"}"), 1.0);
+    assert_eq!(value(&metrics, "sandfleet_slot_busy_seconds_bucket{le=\"0.0005\"}"), 1.0);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl ResultBuilder {
             signal: None,
             run: None,
             artifacts: Vec::new(),
-            artifacts_refused: Vec::new(),
+            artifacts_skipped: Vec::new(),
             limits_hit: Vec::new(),
             usage: None,
             timing: Timing::default(),
@@ -111,8 +111,8 @@ pub fn conclude(
     result.usage = Some(usage);
     result.run = Some(run_output(outcome.stdout, outcome.stderr));
     result.artifacts = outcome.artifacts.into_iter().map(artifact).collect();
-    result.artifacts_refused =
-        outcome.artifacts_refused.into_iter().map(PrintableText::from).collect();
+    result.artifacts_skipped =
+        outcome.artifacts_skipped.into_iter().map(PrintableText::from).collect();
     result.sandbox = Some(SandboxReport {
         backend: description.backend.to_owned(),
         runtime: description.runtime.clone(),

@@ -20,7 +20,7 @@ pub fn expired(result_builder: ResultBuilder, ttl_ms: Option<u64>, limit: Durati
             ttl.as_millis()
         ),
         _ => format!(
-            "not started within store.job_ttl_ms = {}, the longest that any job may wait; add \
+            "not started within queue.max_wait_ms = {}, the longest that any job may wait; add \
              workers or raise it",
             limit.as_millis()
         ),

@@ -117,7 +117,7 @@ fn limits_hit(ended: &ExitReport, limits: &Limits) -> Vec<LimitHit> {
         hits.push(hit(LimitName::ScratchBytes));
     }
     if ended.open_files_used_up {
-        hits.push(hit(LimitName::Files));
+        hits.push(hit(LimitName::OpenFiles));
     }
     if ended.stdout_bytes > limits.output_bytes || ended.stderr_bytes > limits.output_bytes {
         hits.push(hit(LimitName::OutputBytes));

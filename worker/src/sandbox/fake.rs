@@ -53,7 +53,7 @@ impl Sandbox for FakeSandbox {
             stdout: Captured::default(),
             stderr: Captured::default(),
             artifacts: Vec::new(),
-            artifacts_refused: Vec::new(),
+            artifacts_skipped: Vec::new(),
             landlock: None,
             setup: Default::default(),
             collect: Default::default(),

@@ -127,7 +127,7 @@ pub struct Outcome {
     /// Files brought back, as names and bytes.
     pub artifacts: Vec<(String, Vec<u8>)>,
     /// Matching files that were not brought back, a sentence each.
-    pub artifacts_refused: Vec<String>,
+    pub artifacts_skipped: Vec<String>,
     /// The version of Landlock that it ran under; `None` where the kernel offers none.
     pub landlock: Option<u32>,
     /// Whether it started from a warm interpreter.
@@ -170,8 +170,8 @@ pub enum End {
 /// The sandbox failed. The program may or may not have run.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// A barrier can't be put up on this host; nothing ran and nothing will.
-    #[error("{reason}; to go on: {fix}")]
+    /// A barrier can't be installed on this host; nothing ran and nothing will.
+    #[error("{reason}; to fix: {fix}")]
     Barrier {
         /// Its name.
         barrier: &'static str,
@@ -183,12 +183,12 @@ pub enum SandboxError {
     /// The kernel of the sandbox's host killed a process of the job, which was within its limit.
     #[error(
         "the host ran out of memory, and its kernel killed a process of the job, which was within \
-         memory_bytes; run fewer jobs on it (worker.slots), lower caps.memory_bytes, or give it \
+         memory_bytes; run fewer jobs on it (worker.slots), lower limits.max.memory_bytes, or give it \
          more memory"
     )]
     HostMemory,
     /// The sandbox could not be made or lost its container.
-    #[error("{operation}: {reason}{}", .fix.map(|fix| format!("; to go on: {fix}")).unwrap_or_default())]
+    #[error("{operation}: {reason}{}", .fix.map(|fix| format!("; to fix: {fix}")).unwrap_or_default())]
     Failed {
         /// What was tried.
         operation: &'static str,
@@ -322,7 +322,7 @@ mod tests {
         };
         let full = failed(Barrier::Seccomp, 524);
         assert!(full.contains("net.core.bpf_jit_limit"), "{full}");
-        assert!(full.contains("; to go on: ") && !full.contains("--sandbox docker"), "{full}");
+        assert!(full.contains("; to fix: ") && !full.contains("--sandbox docker"), "{full}");
         let none_left = failed(Barrier::Namespaces, 28);
         assert!(none_left.contains("user.max_*_namespaces"), "{none_left}");
         let missing = failed(Barrier::Seccomp, 22);

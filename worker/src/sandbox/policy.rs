@@ -138,7 +138,7 @@ impl Policy {
             processes,
             output_bytes,
             scratch_bytes,
-            files,
+            open_files,
             artifact_bytes,
         } = *limits;
         ProcessLimits {
@@ -154,7 +154,7 @@ impl Policy {
             output_kill_bytes: self.output_kill_bytes(limits, overflow),
             stderr_tail_bytes: self.stderr_tail_bytes,
             file_size_bytes: scratch_bytes,
-            open_files: files,
+            open_files,
             stack_bytes: self.stack_bytes,
             artifact_bytes,
             artifact_count: self.artifact_count,

@@ -73,7 +73,7 @@ pub(crate) struct Transcript {
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     pub(crate) artifacts: Vec<(String, Vec<u8>)>,
-    pub(crate) artifacts_refused: Vec<String>,
+    pub(crate) artifacts_skipped: Vec<String>,
 }
 
 /// Why a conversation broke off.
@@ -156,7 +156,7 @@ pub(crate) fn conclude(
     let started = transcript.started.unwrap_or(over);
     let ended_at = transcript.ended.as_ref().map_or(over, |(_, at)| *at);
     let wall_time = ended_at.duration_since(started);
-    let mut artifacts_refused = transcript.artifacts_refused;
+    let mut artifacts_skipped = transcript.artifacts_skipped;
     let end = match (held, transcript.ended) {
         (Ok(()), Some((ended, _))) => End::Seen(ended),
         (Err(SessionError::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
@@ -174,7 +174,7 @@ pub(crate) fn conclude(
         (Err(error), Some((ended, _)))
             if !matches!(error, SessionError::Lost | SessionError::Unheard(_)) =>
         {
-            artifacts_refused.push(format!("all that is not here: {error}"));
+            artifacts_skipped.push(format!("all that is not here: {error}"));
             End::Seen(ended)
         }
         (Err(SessionError::Overdue), None) if has_started => End::Overdue { wall_time },
@@ -186,7 +186,7 @@ pub(crate) fn conclude(
         stdout: transcript.stdout,
         stderr: transcript.stderr,
         artifacts: transcript.artifacts,
-        artifacts_refused,
+        artifacts_skipped,
         landlock: transcript.hello.and_then(|hello| hello.landlock),
         warm: false,
         setup: started.duration_since(begun),
@@ -284,8 +284,8 @@ async fn listen(
                 transcript.artifacts.push(read_deadline.read(read).await?);
             }
             (Kind::Refused, _, true) => {
-                if transcript.artifacts_refused.len() < MAX_REFUSALS {
-                    transcript.artifacts_refused.push(sentence(&payload));
+                if transcript.artifacts_skipped.len() < MAX_REFUSALS {
+                    transcript.artifacts_skipped.push(sentence(&payload));
                 }
             }
             (Kind::Done, _, true) => return Ok(()),
@@ -357,19 +357,19 @@ async fn read_frame(
 /// The frames of one container that has greeted: nothing is taken but what its agent has sealed.
 struct Receiver<R> {
     from: R,
-    seal: FrameMac,
+    mac: FrameMac,
 }
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
     fn new(from: R, key: &Key) -> Self {
-        Self { from, seal: FrameMac::new(key) }
+        Self { from, mac: FrameMac::new(key) }
     }
 
     async fn frame(&mut self, payload: &mut Vec<u8>) -> Result<Kind, SessionError> {
         let kind = read_frame(&mut self.from, payload).await?;
         let mut tag = [0; TAG];
         self.from.read_exact(&mut tag).await.map_err(|_| SessionError::Lost)?;
-        if !self.seal.is_genuine(kind, payload, &tag) {
+        if !self.mac.is_genuine(kind, payload, &tag) {
             return Err(SessionError::BadMac(kind));
         }
         Ok(kind)

@@ -8,7 +8,7 @@ use sandfleet_common::JobId;
 use tokio::{sync::broadcast, time};
 use tracing::debug;
 
-/// How many alarms may be unheard; whoever misses some looks for himself.
+/// How many notices may be unread; a receiver that lags has to look at its job.
 pub(super) const BACKLOG: usize = 256;
 /// How long the server may take to answer, and how long a silent connection is trusted.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,10 +28,10 @@ pub enum CancelNotice {
 pub(super) async fn listen(
     client: Client,
     channel: String,
-    alarms: broadcast::Sender<CancelNotice>,
+    notices: broadcast::Sender<CancelNotice>,
 ) {
     loop {
-        let reason = subscribe(&client, &channel, &alarms).await;
+        let reason = subscribe(&client, &channel, &notices).await;
         debug!(reason, "no cancellations can be heard; renewals bring them meanwhile");
         time::sleep(RETRY).await;
     }
@@ -41,7 +41,7 @@ pub(super) async fn listen(
 async fn subscribe(
     client: &Client,
     channel: &str,
-    alarms: &broadcast::Sender<CancelNotice>,
+    notices: &broadcast::Sender<CancelNotice>,
 ) -> String {
     let connected = time::timeout(PATIENCE, client.get_async_pubsub()).await;
     let (mut sink, mut stream) = match connected {
@@ -55,13 +55,13 @@ async fn subscribe(
         Err(_) => return format!("no answer in {PATIENCE:?}"),
     }
     // Nobody is there to hear it if nothing runs.
-    let _ = alarms.send(CancelNotice::Any);
+    let _ = notices.send(CancelNotice::Any);
     loop {
         // Without traffic a dead peer would never be noticed.
         match time::timeout(PATIENCE, stream.next()).await {
             Ok(Some(message)) => {
                 let id = message.get_payload::<String>().ok().and_then(|text| text.parse().ok());
-                let _ = alarms.send(id.map_or(CancelNotice::Any, CancelNotice::Job));
+                let _ = notices.send(id.map_or(CancelNotice::Any, CancelNotice::Job));
             }
             Ok(None) => return "connection closed".into(),
             Err(_) => match time::timeout(PATIENCE, sink.ping::<redis::Value>()).await {

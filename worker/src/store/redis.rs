@@ -51,7 +51,9 @@ pub struct RedisConfig {
     /// How the names of the fleet's keys begin.
     pub prefix: String,
     /// How long any job may wait, and how long one is remembered after its end.
-    pub job_ttl: Duration,
+    pub dedup_ttl: Duration,
+    /// How long a job may wait for its first start, whatever it asks for.
+    pub max_wait: Duration,
 }
 
 /// Results in Redis. Comes back by itself when its connection is lost.
@@ -60,7 +62,8 @@ pub struct RedisStore {
     bulk: RedisLink,
     job_records: JobRecords,
     prefix: String,
-    job_ttl: Duration,
+    dedup_ttl: Duration,
+    max_wait: Duration,
     claim: Script,
     commit: Script,
     renew: Script,
@@ -84,7 +87,8 @@ impl RedisStore {
             link,
             bulk: RedisLink::open(&config.url, TIMEOUT, &config.tls)?,
             prefix: config.prefix,
-            job_ttl: config.job_ttl,
+            dedup_ttl: config.dedup_ttl,
+            max_wait: config.max_wait,
             claim: Script::new(include_str!("lua/claim.lua")),
             commit: Script::new(include_str!("lua/commit.lua")),
             renew: Script::new(include_str!("lua/renew.lua")),
@@ -163,7 +167,7 @@ impl RedisStore {
             .arg(owner)
             .arg(names::done_channel(&self.prefix, job))
             .arg(result.status.as_str())
-            .arg(milliseconds(self.job_ttl.max(result_ttl)))
+            .arg(milliseconds(self.dedup_ttl.max(result_ttl)))
             .arg(ANNOUNCED_BYTES)
             .arg(purpose)
             .arg(payload);
@@ -185,7 +189,8 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn register(&self, job: &Job) -> Result<(), StoreError> {
         let payload = payload_digest(&encode(job));
-        let registration = NewRecord { job, payload: &payload, queue: "", dedup_ttl: self.job_ttl };
+        let registration =
+            NewRecord { job, payload: &payload, queue: "", dedup_ttl: self.dedup_ttl };
         let registered = self.job_records.create(registration).await;
         registered
             .map(drop)
@@ -193,7 +198,7 @@ impl Store for RedisStore {
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
-        let limit = claim.ttl.map_or(self.job_ttl, |ttl| ttl.min(self.job_ttl));
+        let limit = claim.ttl.map_or(self.max_wait, |ttl| ttl.min(self.max_wait));
         let queued_at = claim.queued_at.map(|at| at.as_millisecond().to_string());
         let mut script = self.claim.prepare_invoke();
         script
@@ -203,7 +208,7 @@ impl Store for RedisStore {
             .arg(&claim.owner)
             .arg(milliseconds(claim.lease))
             .arg(claim.max_attempts)
-            .arg(milliseconds(self.job_ttl))
+            .arg(milliseconds(self.dedup_ttl))
             .arg(milliseconds(limit))
             .arg(queued_at.unwrap_or_default())
             .arg(u8::from(claim.exclusive))

@@ -132,7 +132,7 @@ pub(crate) const RESULT: Figure = Figure {
     source: "`tests/run scaling`: MEMORY USAGE",
 };
 pub(crate) const RECORD: Figure = Figure {
-    what: "a job's record in Redis, for `store.job_ttl_ms`",
+    what: "a job's record in Redis, for `store.dedup_ttl_ms`",
     value: 832.0,
     unit: "bytes of memory",
     source: "`tests/run scaling`: MEMORY USAGE",

@@ -72,8 +72,8 @@ fn workers(rate: f64, cost: Figure) -> Workers {
     Workers { cores, hosts, workers: needed(rate / hosts, WORKER_RATE.value) }
 }
 
-fn memory(rate: f64, result_ttl: Duration, job_ttl: Duration) -> f64 {
-    rate * (RESULT.value * result_ttl.as_secs_f64() + RECORD.value * job_ttl.as_secs_f64())
+fn memory(rate: f64, result_ttl: Duration, dedup_ttl: Duration) -> f64 {
+    rate * (RESULT.value * result_ttl.as_secs_f64() + RECORD.value * dedup_ttl.as_secs_f64())
 }
 
 /// What `rate` jobs a second need.
@@ -102,7 +102,7 @@ fn plan(rate: f64) -> Plan {
         redis_executed: per_job(|operation| operation.executed),
         redis_servers,
         redis_connections: busy * REDIS_CONNECTIONS,
-        memory: memory(rate, defaults.result_ttl, defaults.job_ttl),
+        memory: memory(rate, defaults.result_ttl, defaults.dedup_ttl),
         short_memory: memory(rate, SHORT_RESULT_TTL, SHORT_JOB_TTL),
         log: rate * REDIS_LOG.value,
         network: rate * bytes * 8.0,

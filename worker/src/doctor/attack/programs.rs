@@ -226,7 +226,7 @@ pub(super) fn limits() -> LimitsRequest {
         processes: Some(32),
         output_bytes: Some(256 << 10),
         scratch_bytes: Some(16 << 20),
-        files: Some(128),
+        open_files: Some(128),
         artifact_bytes: Some(1 << 20),
     }
 }

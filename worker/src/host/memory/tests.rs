@@ -43,13 +43,14 @@ fn a_host_that_killed_a_job_is_short_for_a_while_whatever_is_available_then() {
 fn what_the_slots_may_hold_is_named_with_the_settings_if_it_is_not_there() {
     let mut settings = Settings::load(None, Vec::new()).expect("the defaults");
     settings.worker.slots = 4;
-    settings.caps.memory_bytes = 1 << 30;
+    settings.limits.max.memory_bytes = 1 << 30;
     let (short, enough) = (proc(4096), proc(9000));
-    let reason = reserve(short.path(), &settings, &settings.caps).expect_err("not enough");
-    for part in ["4 jobs", "memory_bytes = 1024 MiB", "4096 MiB are available", "caps.memory_bytes"]
+    let reason = reserve(short.path(), &settings, &settings.limits.max).expect_err("not enough");
+    for part in
+        ["4 jobs", "memory_bytes = 1024 MiB", "4096 MiB are available", "limits.max.memory_bytes"]
     {
         assert!(reason.contains(part), "{part}: {reason}");
     }
-    assert!(reserve(enough.path(), &settings, &settings.caps).is_ok());
-    assert_eq!(needed(usize::MAX, &settings.caps), u64::MAX, "no number turns into little");
+    assert!(reserve(enough.path(), &settings, &settings.limits.max).is_ok());
+    assert_eq!(needed(usize::MAX, &settings.limits.max), u64::MAX, "no number turns into little");
 }

@@ -5,7 +5,7 @@ use bollard::{Docker, models::SystemInfo};
 use super::{DockerConfig, engine::ask};
 use crate::sandbox::SandboxError;
 
-/// The barrier that is missing where a profile can't be put up.
+/// The barrier that is missing where a profile can't be installed.
 const BARRIER: &str = "AppArmor";
 
 /// Whether the engine says that its host has AppArmor.

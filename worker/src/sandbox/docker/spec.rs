@@ -36,7 +36,7 @@ impl ContainerKey {
             wall_time_ms,
             cpu_time_ms: _,    // the agent, by Policy::bounds
             output_bytes: _,   // the agent, by Policy::bounds
-            files: _,          // the agent, by Policy::bounds
+            open_files: _,     // the agent, by Policy::bounds
             artifact_bytes: _, // the agent, by Policy::bounds
         } = *limits;
         // No number of milliseconds has so many minutes that the next power of two is too large.

@@ -144,8 +144,8 @@ fn saying() -> impl Strategy<Value = Vec<Said>> {
     ]
 }
 
-/// A whole conversation: often begun as agents begin it, so that what comes later is transcript too.
-fn conversation() -> impl Strategy<Value = Vec<Said>> {
+/// A whole session: often begun as agents begin it, so that what comes later is transcript too.
+fn session() -> impl Strategy<Value = Vec<Said>> {
     let beginnings = (0..4usize, ended()).prop_map(|(how_far, ended)| {
         let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();
         let steps = [framed(Kind::Hello, hello.as_bytes()), framed(Kind::Started, b""), ended];
@@ -224,7 +224,7 @@ proptest! {
     #![proptest_config(fewer())]
 
     #[test]
-    fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(said in conversation()) {
+    fn nothing_that_a_container_says_is_kept_beyond_what_was_agreed(said in session()) {
         let (held, transcript, shown) = held(&said);
         prop_assert!(transcript.stdout.head.len() as u64 <= OUTPUT);
         prop_assert!(transcript.stderr.head.len() as u64 <= OUTPUT);
@@ -237,9 +237,9 @@ proptest! {
         for (name, _) in &transcript.artifacts {
             prop_assert_eq!(validate_file_name(name), Ok(()));
         }
-        prop_assert!(transcript.artifacts_refused.len() <= MAX_REFUSALS);
+        prop_assert!(transcript.artifacts_skipped.len() <= MAX_REFUSALS);
         // A byte that is no text becomes a sign of three.
-        prop_assert!(transcript.artifacts_refused.iter().all(|said| said.len() <= 3 * MAX_SENTENCE));
+        prop_assert!(transcript.artifacts_skipped.iter().all(|said| said.len() <= 3 * MAX_SENTENCE));
         if held.is_ok() {
             prop_assert!(transcript.started.is_some() && transcript.ended.is_some(), "all was said");
         }
@@ -247,7 +247,7 @@ proptest! {
 
     #[test]
     fn whatever_was_said_there_is_a_result_or_an_error(
-        said in conversation(),
+        said in session(),
         loss in select(vec![
             Loss::OutOfMemory,
             Loss::HostOutOfMemory,
@@ -271,7 +271,7 @@ proptest! {
 }
 
 /// What an agent says of a program that prints two letters.
-fn honest_conversation() -> Vec<Said> {
+fn honest_session() -> Vec<Said> {
     let ended = json!({
         "cause": "itself", "exit_code": 0, "signal": null, "wall_time_us": 1, "cpu_time_us": 1,
         "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false,
@@ -289,15 +289,15 @@ fn honest_conversation() -> Vec<Said> {
 }
 
 #[test]
-fn an_honest_conversation_is_heard_to_its_end() {
-    let (held, transcript, shown) = held(&honest_conversation());
+fn an_honest_session_is_heard_to_its_end() {
+    let (held, transcript, shown) = held(&honest_session());
     assert!(held.is_ok(), "{held:?}");
     assert_eq!((transcript.stdout.head.as_slice(), shown.stdout), (b"hi".as_slice(), 2));
 }
 
 #[test]
 fn a_program_that_speaks_for_its_agent_is_found_out() {
-    let honest = honest_conversation();
+    let honest = honest_session();
     // Until its end, a program could say anything in the agent's place, or take away what the agent
     // says.
     let mut tampered = Vec::new();

@@ -99,8 +99,8 @@ proptest! {
         let (defaults, caps) = (configured(defaults), configured(caps));
         let admission = Admission {
             max_job_bytes: 1 << 20,
-            defaults,
-            caps: caps.clone(),
+            default_limits: defaults,
+            max_limits: caps.clone(),
             catalogue: Catalogue::embedded(),
             isolation: Isolation::Container,
         };

@@ -154,7 +154,7 @@ fn missing(reason: String) -> SandboxError {
     if let Some(limit) = number.and_then(|number| limits::reached(Need::ControlGroup, number)) {
         return SandboxError::Barrier {
             barrier: BARRIER,
-            reason: format!("the barrier \"{BARRIER}\" can't be put up: {reason}: {limit}"),
+            reason: format!("the barrier \"{BARRIER}\" can't be installed: {reason}: {limit}"),
             fix: limit.fix.into(),
         };
     }
@@ -170,7 +170,7 @@ fn missing(reason: String) -> SandboxError {
     };
     SandboxError::Barrier {
         barrier: BARRIER,
-        reason: format!("the barrier \"{BARRIER}\" can't be put up: {reason}"),
+        reason: format!("the barrier \"{BARRIER}\" can't be installed: {reason}"),
         fix: format!(
             "{scope}, or, started below it, name a group that this user may write to \
              (sandbox.cgroup_parent), or use --sandbox docker"

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{DecodeError, JobId, JobState, Outline, decode_job, payload_digest};
+use sandfleet_common::{
+    DecodeError, JobId, JobState, Outline, PrintableText, decode_job, payload_digest,
+};
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
@@ -97,12 +99,20 @@ impl DeadLetterHandler {
                 }
             };
         let result_ttl = result_ttl.unwrap_or(self.result_ttl).min(self.result_ttl);
-        let settlement = self.conclude(&job_id, &payload, result_builder, result_ttl, death).await;
+        let concluded = self.conclude(&job_id, &payload, result_builder, result_ttl, death).await;
+        let settlement = concluded.unwrap_or_else(|error| {
+            let message = PrintableText::from(format!("the job's keys are damaged: {error}"));
+            self.hooks.dead_lettered(&message);
+            Settlement::Unreadable(message)
+        });
         settle(delivery, settlement).await;
     }
 
     /// Stores a result unless the job has one, or somebody is about to make one, or the letter only has
     /// the job's id.
+    ///
+    /// # Errors
+    /// What is wrong with the job's keys, if they are damaged.
     async fn conclude(
         &self,
         job: &JobId,
@@ -110,12 +120,14 @@ impl DeadLetterHandler {
         mut result_builder: ResultBuilder,
         result_ttl: Duration,
         death: &Death,
-    ) -> Settlement {
-        if let JobState::Queued(queued) = self.retry_until_ok(|| self.store.get(job)).await {
+    ) -> Result<Settlement, StoreError> {
+        if let JobState::Queued(queued) = self.retry_until_ok(|| self.store.get(job)).await? {
             result_builder.attempt = queued.attempts;
         }
         let result = terminal_results::dead(result_builder, death);
-        match self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await {
+        let refused =
+            self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await?;
+        Ok(match refused {
             Refused::Stored => {
                 let Death { reason, queue, .. } = death;
                 info!(%job, %reason, %queue, "a dead letter was answered");
@@ -127,17 +139,21 @@ impl DeadLetterHandler {
             // Its result is about to come. If its worker dies instead, this letter is needed; and it
             // keeps no other waiting meanwhile.
             Refused::Busy => Settlement::Later,
-        }
+        })
     }
 
     /// Repeats an operation of the store until it succeeds.
-    async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> T
+    ///
+    /// # Errors
+    /// What is wrong with the job's keys, if they are damaged.
+    async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
             match operation().await {
-                Ok(done) => return done,
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_damaged => return Err(error),
                 Err(error) => warn!(%error, "the store failed; trying again"),
             }
             sleep(PAUSE).await;

@@ -5,7 +5,9 @@
 //! memory without bound, or keep others from an answer. So connections are few: where one more comes, the
 //! oldest that isn't being answered goes. But each has [`TURN`] to ask before it may have to go, since
 //! clients that connect faster than that would otherwise end each other's, and everybody's, before one is
-//! answered. Meanwhile the next ones wait in the kernel's queue, first come, first served.
+//! answered. Meanwhile the next ones wait in the kernel's queue, first come, first served. As long as one has
+//! to go for another, every connection ends with its next answer: a client that sends many requests at once
+//! would otherwise keep its connection, and its share of the answers, for all of them.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -174,7 +176,8 @@ pub async fn serve(
     rules: Rules,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let shared = Arc::new(Shared { router: TowerToHyperService::new(router), rules });
+    let is_crowded = AtomicBool::new(false);
+    let shared = Arc::new(Shared { router: TowerToHyperService::new(router), rules, is_crowded });
     let (stopping, stopped) = watch::channel(false);
     let mut open = Open::default();
     let mut tasks = JoinSet::new();
@@ -192,7 +195,10 @@ pub async fn serve(
                 }
             },
         };
-        while let Err(wait) = open.make_room(shared.rules.connections) {
+        loop {
+            let room = open.make_room(shared.rules.connections);
+            shared.is_crowded.store(room != Ok(Room::Left), Ordering::SeqCst);
+            let Err(wait) = room else { break };
             tokio::select! {
                 () = &mut stop => break 'serving,
                 // One has ended.
@@ -220,6 +226,15 @@ struct Connection {
     activity: Arc<Activity>,
 }
 
+/// How there is room for one more connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// There are fewer than allowed.
+    Left,
+    /// One had to go.
+    Made,
+}
+
 /// What a connection is at.
 #[derive(Default)]
 struct Activity {
@@ -234,10 +249,10 @@ impl Open {
     ///
     /// # Errors
     /// How long it takes until there may be one that has had its turn.
-    fn make_room(&mut self, most: usize) -> Result<(), Duration> {
+    fn make_room(&mut self, most: usize) -> Result<Room, Duration> {
         self.0.retain(|it| !it.task.is_finished());
         if self.0.len() < most {
-            return Ok(());
+            return Ok(Room::Left);
         }
         let idle = self.0.iter().position(|it| !it.activity.is_busy.load(Ordering::SeqCst));
         let Some(oldest) = idle else { return Err(LOOK_AGAIN) };
@@ -249,7 +264,7 @@ impl Open {
         if let Some(connection) = self.0.remove(oldest) {
             connection.task.abort();
         }
-        Ok(())
+        Ok(Room::Made)
     }
 
     fn add(&mut self, task: AbortHandle, activity: Arc<Activity>) {
@@ -260,6 +275,8 @@ impl Open {
 struct Shared {
     router: TowerToHyperService<Router>,
     rules: Rules,
+    /// Whether the last connection took the place of another, or waits for one.
+    is_crowded: AtomicBool,
 }
 
 /// Serves one connection to its end.
@@ -280,7 +297,7 @@ async fn keep(
             let (mut response, is_refused) = shared.answer(request).await;
             // From here on it depends on the client how long it takes.
             activity.is_busy.store(false, Ordering::SeqCst);
-            if is_last || is_refused {
+            if is_last || is_refused || shared.is_crowded.load(Ordering::SeqCst) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)

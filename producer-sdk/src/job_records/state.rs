@@ -105,7 +105,8 @@ impl Record {
                 language: field("language").map(str::to_owned),
                 isolation: named("isolation", &isolations).map(|at| Isolation::ALL[at]),
                 priority: named("priority", &priorities).map(|at| Priority::ALL[at]),
-                queue: field("queue").map(str::to_owned),
+                // The broker knows no longer name.
+                queue: field("queue").filter(|name| name.len() <= 255).map(str::to_owned),
             },
             started_at: time("started_at"),
             cancelled: field("cancelled_by").is_some(),

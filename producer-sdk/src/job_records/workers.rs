@@ -68,6 +68,8 @@ impl JobRecords {
             return Ok(Vec::new());
         }
         let mut read = redis::pipe();
+        // A key of another type is no worker's either.
+        read.ignore_errors();
         for id in &ids {
             // A longer one is cut, and no JSON then.
             read.cmd("GETRANGE")
@@ -76,15 +78,17 @@ impl JobRecords {
                 .arg(MOST_INFO_BYTES - 1);
         }
         let read = &read;
-        let infos: Vec<Vec<u8>> = self
+        let infos: Vec<redis::RedisResult<Vec<u8>>> = self
             .link
             .run(|mut connection| async move { read.query_async(&mut connection).await })
             .await
             .map_err(failed)?;
         // Those that died since they were last heard of have no key, and a newer version's may be
         // unreadable.
-        let readable = |(id, json): (&String, Vec<u8>)| {
-            serde_json::from_slice(&json).ok().filter(|info: &WorkerInfo| info.worker_id == *id)
+        let readable = |(id, json): (&String, redis::RedisResult<Vec<u8>>)| {
+            serde_json::from_slice(&json.ok()?)
+                .ok()
+                .filter(|info: &WorkerInfo| info.worker_id == *id)
         };
         Ok(ids.iter().zip(infos).filter_map(readable).collect())
     }

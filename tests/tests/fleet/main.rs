@@ -4,6 +4,7 @@ mod admin;
 mod bench;
 mod cancelling;
 mod connections;
+mod damaged;
 mod death;
 mod endings;
 mod following;

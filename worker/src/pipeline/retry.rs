@@ -12,7 +12,9 @@ use crate::store::StoreError;
 pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
 
 impl Pipeline {
-    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first.
+    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first, or if the
+    /// job's keys are damaged. Its message then goes back to the broker until that gives it up, and the
+    /// dead-letter handler sets it aside: no slot waits for what doesn't mend itself.
     pub(super) async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -21,6 +23,10 @@ impl Pipeline {
         loop {
             match operation().await {
                 Ok(done) => return Some(done),
+                Err(error) if error.is_damaged => {
+                    warn!(%error, "a job's keys are damaged; its message goes back");
+                    return None;
+                }
                 Err(error) => warn!(%error, "the store failed; trying again"),
             }
             if !self.pause(delay).await {

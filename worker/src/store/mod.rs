@@ -212,4 +212,7 @@ pub struct StoreError {
     pub job: String,
     /// Why it failed.
     pub reason: String,
+    /// Whether the job's own keys are why, such as one of another type than any worker or producer makes:
+    /// trying again is of no use then.
+    pub is_damaged: bool,
 }

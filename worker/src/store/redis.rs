@@ -139,12 +139,17 @@ impl RedisStore {
     fn refused(operation: &'static str, job: &str, error: &Error) -> StoreError {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
         let reason = format!("{error}{}", cause.unwrap_or_default());
-        StoreError { operation, job: job.to_string(), reason }
+        let is_damaged = match error {
+            Error::Store { source, .. } => is_of_the_keys(source),
+            _ => false,
+        };
+        StoreError { operation, job: job.to_string(), reason, is_damaged }
     }
 
     fn failed(&self, operation: &'static str, job: &str, error: &RedisError) -> StoreError {
         let reason = format!("{}: {error}", self.link.display_url());
-        StoreError { operation, job: job.to_owned(), reason }
+        let is_damaged = is_of_the_keys(error);
+        StoreError { operation, job: job.to_owned(), reason, is_damaged }
     }
 
     /// Ends a job with `result`, for a purpose.
@@ -235,6 +240,7 @@ impl Store for RedisStore {
                 operation: "claim",
                 job: job.to_string(),
                 reason: format!("unexpected answer {other:?}"),
+                is_damaged: true,
             }),
         }
     }
@@ -287,6 +293,7 @@ impl Store for RedisStore {
                 operation: "refusal",
                 job: result.job_id.to_string(),
                 reason: format!("unexpected answer {other:?}"),
+                is_damaged: true,
             }),
         }
     }
@@ -367,6 +374,7 @@ impl Store for RedisStore {
                      maxmemory-policy {POLICY}`)",
                     self.link.display_url()
                 ),
+                is_damaged: false,
             }),
             None => {
                 if !self.told_of_unknown_policy.swap(true, Ordering::Relaxed) {
@@ -391,6 +399,17 @@ impl Drop for RedisStore {
 }
 
 /// At least one: Redis refuses a time to live of nothing.
+/// Whether an answer of the server's says that a key is not what the scripts expect it to be, and not that
+/// the server can't do its part at present.
+fn is_of_the_keys(error: &RedisError) -> bool {
+    match error.code() {
+        Some("WRONGTYPE") => true,
+        // A script that met what it can't work with; what it was refused has a code of its own.
+        Some("ERR") => error.detail().is_some_and(|detail| detail.contains("user_script")),
+        _ => false,
+    }
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
 }

@@ -64,6 +64,7 @@ impl TenantLimiter {
             operation: "take a place for",
             job: member.to_owned(),
             reason: format!("{}: {error}", self.shared.link.display_url()),
+            is_damaged: false,
         })? {
             return Ok(None);
         }

@@ -27,7 +27,13 @@ if holder == ARGV[1] then
   return {'run', attempts, waited, ''}
 end
 if holder then
-  return {'busy', math.max(1, redis.call('PTTL', KEYS[2])), waited, ''}
+  local left = redis.call('PTTL', KEYS[2])
+  -- No worker makes a lease without an end.
+  if left < 0 then
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+    left = tonumber(ARGV[2])
+  end
+  return {'busy', math.max(1, left), waited, ''}
 end
 if record[4] then
   return {'cancelled', attempts, waited, record[4]}

@@ -5,7 +5,7 @@
 //! defaults, than the producer has to come to the same digest. The form is RFC 8785; see
 //! docs/protocol.md, "The digest of a payload".
 
-use std::{fmt, io::Write};
+use std::{fmt, io::Write, num::TryFromIntError};
 
 use serde::{
     Deserializer,
@@ -122,22 +122,23 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         self.text.push(b'{');
         let begin = self.text.len();
-        // Where each member is in the text, with the comma that ends it.
-        let mut members: Vec<(String, usize)> = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
+        let mut members = Members::default();
+        while let Some(length) = map.next_key_seed(Name(&mut members.names))? {
+            let name = members.names.len() - length;
             let at = self.text.len();
-            write_string(self.text, &name);
+            write_string(self.text, &members.names[name..]);
             self.text.push(b':');
             map.next_value_seed(Canonical { text: self.text, left_out: &[] })?;
             self.text.push(b',');
-            if self.left_out.contains(&name.as_str()) {
+            if self.left_out.contains(&&members.names[name..]) {
                 self.text.truncate(at);
+                members.names.truncate(name);
             } else {
-                members.push((name, at));
+                members.add(name, at, self.text.len()).map_err(A::Error::custom)?;
             }
         }
-        if !members.is_sorted_by(|a, b| by_code_units(&a.0, &b.0).is_lt()) {
-            sort(self.text, begin, members);
+        if !members.are_sorted() {
+            members.sort(self.text, begin);
         }
         if self.text.len() > begin {
             self.text.pop();
@@ -147,22 +148,78 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     }
 }
 
-/// Brings the members of an object, which fill the text from `begin` on, into order. Of those with
-/// one name the last is left, as most readers have it.
-fn sort(text: &mut Vec<u8>, begin: usize, members: Vec<(String, usize)>) {
-    let ends: Vec<usize> = members.iter().skip(1).map(|(_, at)| *at).chain([text.len()]).collect();
-    let mut pieces: Vec<(String, usize, usize)> =
-        members.into_iter().zip(ends).map(|((name, at), end)| (name, at, end)).collect();
-    // Stable: those with one name stay in the order in which they came.
-    pieces.sort_by(|a, b| by_code_units(&a.0, &b.0));
-    let mut sorted = Vec::with_capacity(text.len() - begin);
-    for (index, (name, at, end)) in pieces.iter().enumerate() {
-        if pieces.get(index + 1).is_none_or(|(next, ..)| next != name) {
-            sorted.extend_from_slice(&text[*at..*end]);
-        }
+/// Adds an object's next name to the others, and gives its length.
+struct Name<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_str(self)
     }
-    text.truncate(begin);
-    text.append(&mut sorted);
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
+        self.0.push_str(name);
+        Ok(name.len())
+    }
+}
+
+/// The members of one object. A message may have millions of them: each takes 16 bytes and its name.
+#[derive(Default)]
+struct Members {
+    /// All names, one after the other.
+    names: String,
+    list: Vec<Member>,
+}
+
+/// Where a member is: its name among the names, and all of it in the text, with the comma that ends it.
+#[derive(Clone, Copy)]
+struct Member {
+    name: [u32; 2],
+    text: [u32; 2],
+}
+
+impl Members {
+    fn add(&mut self, name: usize, at: usize, end: usize) -> Result<(), TryFromIntError> {
+        let name = [u32::try_from(name)?, u32::try_from(self.names.len())?];
+        self.list.push(Member { name, text: [u32::try_from(at)?, u32::try_from(end)?] });
+        Ok(())
+    }
+
+    fn name(&self, member: &Member) -> &str {
+        let [from, to] = member.name;
+        &self.names[from as usize..to as usize]
+    }
+
+    fn are_sorted(&self) -> bool {
+        self.list.is_sorted_by(|a, b| by_code_units(self.name(a), self.name(b)).is_lt())
+    }
+
+    /// Brings the members, which fill the text from `begin` on, into order. Of those with one name the
+    /// last is left, as most readers have it.
+    fn sort(mut self, text: &mut Vec<u8>, begin: usize) {
+        let mut list = std::mem::take(&mut self.list);
+        // Stable: those with one name stay in the order in which they came.
+        list.sort_by(|a, b| by_code_units(self.name(a), self.name(b)));
+        let mut sorted = Vec::with_capacity(text.len() - begin);
+        for (index, member) in list.iter().enumerate() {
+            let next = list.get(index + 1).map(|next| self.name(next));
+            if next != Some(self.name(member)) {
+                let [at, end] = member.text;
+                sorted.extend_from_slice(&text[at as usize..end as usize]);
+            }
+        }
+        text.truncate(begin);
+        text.append(&mut sorted);
+    }
 }
 
 /// The order of RFC 8785, which is that of JavaScript.

@@ -109,6 +109,17 @@ pub fn later_queue(prefix: &str, step: usize) -> String {
     format!("{prefix}.later.{step}")
 }
 
+/// The exchange through which messages come back from the [`later_queue`]s: each queue that they may come
+/// back to is bound by its name.
+pub fn requeue_exchange(prefix: &str) -> String {
+    format!("{prefix}.requeue")
+}
+
+/// The exchange before the [`unreadable_queue`], for what names no queue to come back to.
+pub fn unreadable_exchange(prefix: &str) -> String {
+    unreadable_queue(prefix)
+}
+
 /// The queue of messages that can't be answered: they name no job, or the id is another job's. They are
 /// kept for people.
 pub fn unreadable_queue(prefix: &str) -> String {

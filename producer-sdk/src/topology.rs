@@ -73,6 +73,7 @@ impl Topology {
         let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         // In this order, so that there is no moment at which a queue has nowhere to put what it gives up.
         self.declare_unreadable(broker, connection).await?;
+        self.declare_requeue(broker, &channel).await?;
         self.declare_dead_letters(broker, &channel).await?;
         self.declare_later(broker, &channel).await?;
         let mut queues = Vec::new();
@@ -84,8 +85,11 @@ impl Topology {
             }
         }
         let arguments = self.job_queue_arguments();
-        let declared =
-            queues.iter().map(|queue| declare_queue(broker, &channel, queue, arguments.clone()));
+        let requeue = names::requeue_exchange(&self.prefix);
+        let declared = queues.iter().map(|queue| async {
+            declare_queue(broker, &channel, queue, arguments.clone()).await?;
+            bind(broker, &channel, queue, &requeue, queue).await
+        });
         let mut failures = join_all(declared).await.into_iter().filter_map(Result::err);
         let Some(first) = failures.next() else { return Ok(()) };
         // A refusal closes the channel under all the others: it is the one to tell of.
@@ -98,14 +102,30 @@ impl Topology {
     async fn declare_dead_letters(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
         let exchange = names::dead_exchange(&self.prefix);
         let queue = names::dead_queue(&self.prefix);
-        declare_exchange(broker, channel, &exchange).await?;
+        declare_fanout(broker, channel, &exchange).await?;
         let mut arguments = quorum();
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(LETTER_DELIVERY_LIMIT));
         dead_letters_to(&mut arguments, "");
         let unreadable = names::unreadable_queue(&self.prefix);
         arguments.insert("x-dead-letter-routing-key".into(), text(&unreadable));
         declare_queue(broker, channel, &queue, arguments).await?;
-        bind(broker, channel, &queue, &exchange).await
+        bind(broker, channel, &queue, &exchange, "").await?;
+        // A letter is postponed, too, while its job runs.
+        bind(broker, channel, &queue, &names::requeue_exchange(&self.prefix), &queue).await
+    }
+
+    /// The exchange that leads from the queues of postponed messages back to the queues they came from. Each
+    /// process binds the queues that it declares, and nothing else is bound. The routing key is the sender's:
+    /// over the default exchange it would reach any queue of the broker, and one that reaches none would
+    /// stay. At-least-once dead-lettering keeps what it can't route, and 32 such messages stop it.
+    async fn declare_requeue(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
+        let unreadable = names::unreadable_exchange(&self.prefix);
+        declare_fanout(broker, channel, &unreadable).await?;
+        bind(broker, channel, &names::unreadable_queue(&self.prefix), &unreadable, "").await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("alternate-exchange".into(), text(&unreadable));
+        let name = names::requeue_exchange(&self.prefix);
+        declare_exchange(broker, channel, &name, ExchangeKind::Direct, arguments).await
     }
 
     /// Each has an exchange of its own, so that a message keeps the name of the queue that it comes back
@@ -115,10 +135,10 @@ impl Topology {
             let name = names::later_queue(&self.prefix, step);
             let mut arguments = quorum();
             arguments.insert("x-message-ttl".into(), milliseconds(*delay));
-            dead_letters_to(&mut arguments, "");
+            dead_letters_to(&mut arguments, &names::requeue_exchange(&self.prefix));
             declare_queue(broker, channel, &name, arguments).await?;
-            declare_exchange(broker, channel, &name).await?;
-            bind(broker, channel, &name, &name).await?;
+            declare_fanout(broker, channel, &name).await?;
+            bind(broker, channel, &name, &name, "").await?;
         }
         Ok(())
     }
@@ -201,13 +221,19 @@ async fn declare_queue(
 }
 
 /// An exchange that gives every message to all queues behind it.
-async fn declare_exchange(broker: &Broker, channel: &Channel, name: &str) -> Result<(), Error> {
-    let declared = channel.exchange_declare(
-        name.into(),
-        ExchangeKind::Fanout,
-        ExchangeDeclareOptions { durable: true, ..Default::default() },
-        FieldTable::default(),
-    );
+async fn declare_fanout(broker: &Broker, channel: &Channel, name: &str) -> Result<(), Error> {
+    declare_exchange(broker, channel, name, ExchangeKind::Fanout, FieldTable::default()).await
+}
+
+async fn declare_exchange(
+    broker: &Broker,
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) -> Result<(), Error> {
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.exchange_declare(name.into(), kind, options, arguments);
     agreed(broker, format!("exchange {name}"), declared).await
 }
 
@@ -216,11 +242,12 @@ async fn bind(
     channel: &Channel,
     queue: &str,
     exchange: &str,
+    routing_key: &str,
 ) -> Result<(), Error> {
     let bound = channel.queue_bind(
         queue.into(),
         exchange.into(),
-        "".into(),
+        routing_key.into(),
         QueueBindOptions::default(),
         FieldTable::default(),
     );

@@ -318,7 +318,8 @@ impl Services {
             channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
         });
         futures_util::future::try_join_all(deletions).await?;
-        for exchange in later().chain([names::dead_exchange(&self.prefix)]) {
+        let exchanges = [names::dead_exchange, names::requeue_exchange, names::unreadable_exchange];
+        for exchange in later().chain(exchanges.map(|name| name(&self.prefix))) {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(exchange.as_str().into(), options).await?;
         }

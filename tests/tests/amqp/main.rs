@@ -2,6 +2,7 @@
 //! connection that breaks.
 
 mod faults;
+mod postponed;
 mod room;
 mod stuck;
 mod tenants;

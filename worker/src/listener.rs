@@ -3,7 +3,7 @@
 //! A client may send slowly, read slowly, or open connections and say nothing; a web page may make its
 //! reader's browser ask (DNS rebinding, requests across origins). None of that may take descriptors or
 //! memory without bound, or keep others from an answer. So connections are few: where one more comes, the
-//! oldest that isn't being answered goes. But each has [`TURN`] to ask before it may have to go, since
+//! oldest that isn't being answered goes. But each has 100 ms (`TURN`) to ask before it may have to go, since
 //! clients that connect faster than that would otherwise end each other's, and everybody's, before one is
 //! answered. Meanwhile the next ones wait in the kernel's queue, first come, first served. As long as one has
 //! to go for another, every connection ends with its next answer: a client that sends many requests at once

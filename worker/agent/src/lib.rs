@@ -1,6 +1,6 @@
 //! PID 1 inside every sandfleet container, and the words it speaks with the worker.
 //!
-//! The worker and the agent share [`frame`] (bytes), [`message`] (what they mean) and [`seal`] (who
+//! The worker and the agent share [`frame`] (bytes), [`message`] (what they mean) and [`frame_mac`] (who
 //! said it). Everything else is the agent's own: [`session`] is a job from the agent's side, [`launch`] is the small
 //! process that the native sandbox starts containers from.
 //!

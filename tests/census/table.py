@@ -38,7 +38,8 @@ def cells(row, figures):
     hardware = row["cpu_seconds"] * figures["hardware_us"] / row["calibration_us"]
     second = row["second"]
     return [
-        f"{row['made']:,}",
+        # A job that PID 1 or the kernel ends doesn't come to say how many it had.
+        f"{row['made']:,}" if row["made"] or row["outcome"] == "accepted" else "",
         f"{row['object_bytes']:,}" if row["made"] and row["drop_mib"] > 8 else "",
         stopped_by(row),
         f"{hardware:.1f}",
@@ -51,16 +52,14 @@ def cells(row, figures):
     ]
 
 
-def merge(of_machines):
-    """One cell: once if the machines agree, else one after the other."""
-    return of_machines[0] if len(set(of_machines)) == 1 else " / ".join(of_machines)
+def caption(figures, rows):
+    """Where and when the rows were measured, and of which sandfleet."""
+    measured = [figures[row.name] for row in rows if row.name in figures]
+    each = {key: ", ".join(sorted({row.get(key) or "?" for row in measured})) for key in ("kernel", "commit", "date")}
+    return f"Linux {each['kernel']}; measured {each['date']} with sandfleet at {each['commit']}:"
 
 
-def table(by_machine, rows):
-    """Where two machines differ, both figures stand in the cell, in the order of the machines."""
+def table(figures, rows):
     lines = [HEAD, ["---"] * len(HEAD)]
-    for row in rows:
-        found = [cells(figures[row.name], figures) for figures in by_machine.values() if row.name in figures]
-        if found:
-            lines.append([row.name, *(merge(column) for column in zip(*found))])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines += [[row.name, *cells(figures[row.name], figures)] for row in rows if row.name in figures]
+    return "\n".join([caption(figures, rows), "", *("| " + " | ".join(line) + " |" for line in lines)])

@@ -40,11 +40,11 @@ ROWS = [
     Row("fasync", "fasync"),
     Row("open file of /proc", "proc_open"),
     Row("pseudo terminal", "pty"),
-    Row("POSIX record lock", "posix_lock", known=True),
-    Row("OFD record lock", "ofd_lock", known=True),
+    Row("POSIX record lock", "posix_lock", processes=6, known=True),
+    Row("OFD record lock", "ofd_lock", processes=6, known=True),
     Row("flock", "flock"),
     Row("lease", "lease", refused=True),
-    Row("negative dentry", "negative", 4000),
+    Row("negative dentry", "negative", 1000),
     Row("tmpfs inode", "inode"),
     Row("symbolic link", "symlink"),
     Row("extended attribute", "xattr", refused=True),
@@ -65,8 +65,9 @@ ROWS = [
     Row("UDP corked by the option", "udp_cork", 0, 1, refused=True),
     Row("UDP error queue", "udp_error"),
     Row("UDP queue of times", "udp_timestamp"),
-    Row("UDP queued, port lost", "udp_forgotten"),
-    Row("TCP queued", "tcp_queued"),
+    # This one and that of TCP on version 1: counted by PID 1, which gets to it late beside 250 busy processes.
+    Row("UDP queued, port lost", "udp_forgotten", known=True),
+    Row("TCP queued", "tcp_queued", known=True),
     Row("TCP never accepted", "tcp_backlog"),
     Row("TCP never accepted, with data", "tcp_backlog", 4 << 20),
     Row("TCP never accepted, with data, closed", "tcp_backlog", 100_000, 1),
@@ -110,8 +111,8 @@ ROWS = [
     Row("huge page, shared memory", "shm_huge", refused=True, before="huge pages"),
 ]
 
-# The worst that a run of ten minutes tries.
-QUICK = ["access list", "POSIX record lock", "UDP corked by MSG_MORE", "TCP never accepted, with data", "TCP_MD5SIG"]
+# The worst that a run of a few minutes tries.
+QUICK = ["access list", "UDP queued", "UDP corked by MSG_MORE", "TCP never accepted, with data", "TCP_MD5SIG"]
 
 BY_NAME = {row.name: row for row in ROWS}
 NULL = Row("nothing", "null", processes=1)

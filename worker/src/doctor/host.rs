@@ -36,7 +36,7 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
     });
     findings.push(match memory::record_locks(proc, settings) {
         Ok(figures) => Finding::ok(HOST, "record locks", figures),
-        Err(reason) => bad(reason, "record locks", "lower caps.cpu_time_ms or worker.slots"),
+        Err(reason) => bad(reason, "record locks", "lower limits.max.cpu_time_ms or worker.slots"),
     });
     findings.extend(limits::uses(proc).into_iter().map(used));
     let wanted = NAMESPACES_A_SLOT * settings.worker.slots as u64;

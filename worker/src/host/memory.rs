@@ -86,7 +86,7 @@ pub fn reserve(proc: &Path, settings: &Settings, limits: &Limits) -> Result<Stri
 /// # Errors
 /// That sentence.
 pub fn record_locks(proc: &Path, settings: &Settings) -> Result<String, String> {
-    let (slots, most) = (settings.worker.slots, settings.caps.cpu_time_ms);
+    let (slots, most) = (settings.worker.slots, settings.limits.max.cpu_time_ms);
     let each = (most / 1000).saturating_mul(LOCK_BYTES_A_SECOND);
     let available = available(proc).unwrap_or(0);
     let figures = format!(
@@ -98,7 +98,7 @@ pub fn record_locks(proc: &Path, settings: &Settings) -> Result<String, String> 
     );
     match available >= each.saturating_mul(slots as u64) {
         true => Ok(figures),
-        false => Err(format!("{figures}; lower caps.cpu_time_ms or worker.slots")),
+        false => Err(format!("{figures}; lower limits.max.cpu_time_ms or worker.slots")),
     }
 }
 

@@ -59,15 +59,18 @@ fn what_the_slots_may_hold_is_named_with_the_settings_if_it_is_not_there() {
 fn what_record_locks_may_take_is_named_with_the_settings_if_it_is_not_there() {
     let mut settings = Settings::load(None, Vec::new()).expect("the defaults");
     settings.worker.slots = 4;
-    settings.caps.cpu_time_ms = 10_000;
+    settings.limits.max.cpu_time_ms = 10_000;
     let (short, enough) = (proc(2879), proc(2880));
     let reason = record_locks(short.path(), &settings).expect_err("not enough");
-    for part in
-        ["720 MiB of record locks", "cpu_time_ms = 10000", "2879 MiB", "lower caps.cpu_time_ms"]
-    {
+    for part in [
+        "720 MiB of record locks",
+        "cpu_time_ms = 10000",
+        "2879 MiB",
+        "lower limits.max.cpu_time_ms",
+    ] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
     assert!(record_locks(enough.path(), &settings).is_ok());
-    settings.caps.cpu_time_ms = u64::MAX;
+    settings.limits.max.cpu_time_ms = u64::MAX;
     assert!(record_locks(enough.path(), &settings).is_err(), "no number turns into little");
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{DEADLINE, Services, TestCgroup, eventually, services::setting, soon};
 
-/// The binary with settings and a test_cgroup of its own.
+/// The binary with settings and a control group of its own.
 #[derive(Debug)]
 pub struct Installation {
     /// Where its control groups are.

@@ -17,12 +17,12 @@ use uuid::Uuid;
 pub struct TestCgroup {
     name: String,
     directories: Vec<PathBuf>,
-    /// Where this process was: on version 2 a sandbox moves it into the test_cgroup.
+    /// Where this process was: on version 2 a sandbox moves it into the control group.
     home: Option<PathBuf>,
 }
 
 impl TestCgroup {
-    /// A test_cgroup that nobody else uses.
+    /// A control group that nothing else uses.
     ///
     /// # Panics
     /// If this host has no control groups that we may make.

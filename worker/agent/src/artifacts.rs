@@ -125,7 +125,7 @@ struct Collection<'a, W> {
 }
 
 impl<W: Write> Collection<'_, W> {
-    /// Sampler into one directory at a time and holds no other open: the agent lives under the
+    /// Looks into one directory at a time and holds no other open: the agent lives under the
     /// program's own limit of open files.
     fn walk(&mut self) -> io::Result<()> {
         let mut pending = vec![(String::new(), 0)];

@@ -17,7 +17,7 @@ pub(crate) struct Mappings {
 }
 
 impl Mappings {
-    /// Sampler once: whether all processes together have more than they may.
+    /// Looks once: whether all processes together have more than they may.
     pub(crate) fn exceeded(&mut self, bounds: &ProcessLimits) -> Option<Cause> {
         let count = count(Path::new("/proc"), bounds.mappings);
         self.are_many = count > bounds.mappings / 4;

@@ -228,7 +228,6 @@ impl Program {
             if now >= sampler.next() {
                 let mut reading = Reading { cpu_time_us: counters.cpu_time_us(), ..before };
                 if sampler.are_worth_it(now, reading.cpu_time_us) {
-                    soft_limits.look(bounds);
                     reading = counters.read();
                     if let Some(cause) = exceeded(&before, &reading, bounds) {
                         break cause;
@@ -244,6 +243,9 @@ impl Program {
                     {
                         break cause;
                     }
+                    // Last: before Linux 6.2 it reads every directory of descriptors, and what protects the
+                    // host must not wait for that.
+                    soft_limits.look(bounds);
                 }
                 let quickly = sockets.are_many() || mappings.are_many();
                 sampler.plan(now, cpu_left(&before, &reading, bounds), quickly);

@@ -220,7 +220,7 @@ fn copy_settings(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// WarmContainers files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
+/// Copies files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
 /// time of its last change: by that interpreters know whether what they once compiled of it still holds.
 fn copy(source: &Path, target: &Path) -> io::Result<()> {
     let facts = match fs::symlink_metadata(source) {

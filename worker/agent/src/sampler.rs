@@ -30,7 +30,7 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Sampler at a program that has `started` and may run on so many `processors` at a time.
+    /// Looks at a program that has `started` and may run on so many `processors` at a time.
     pub(crate) fn since(started: Instant, processors: u32, alone: bool) -> Self {
         Self { started, next: started + SHORTEST, processors, seen: None, alone }
     }

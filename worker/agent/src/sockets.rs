@@ -38,7 +38,7 @@ struct Counters {
 }
 
 impl Sockets {
-    /// Sampler once: whether all sockets together can hold more than they may.
+    /// Looks once: whether all sockets together can hold more than they may.
     pub(crate) fn exceeded(&mut self, bounds: &ProcessLimits) -> Option<Cause> {
         self.bytes = self.counters.get_or_insert_with(Counters::open).bytes();
         (self.bytes > bounds.socket_bytes).then_some(Cause::Sockets)

@@ -15,13 +15,13 @@ pub(crate) struct SoftLimits {
 }
 
 impl SoftLimits {
-    /// Sampler once; what was seen stays seen.
+    /// Looks once; what was seen stays seen.
     pub(crate) fn look(&mut self, bounds: &ProcessLimits) {
         self.look_at_files();
         self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
     }
 
-    /// Sampler only at what outlasts the program.
+    /// Looks only at what outlasts the program.
     pub(crate) fn look_at_files(&mut self) {
         self.scratch_full =
             self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);

@@ -216,7 +216,7 @@ fn become_agent(agent: BorrowedFd<'_>, fds: &InheritedFds) -> io::Error {
     }
 }
 
-/// The agent of a container whose program waits for its call, with the fds in `text`.
+/// The agent of a container whose program waits for its call, with the descriptors in `text`.
 ///
 /// # Errors
 /// What kept it from doing its part; the worker was told, if it could be.

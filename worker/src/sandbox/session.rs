@@ -61,14 +61,14 @@ pub(crate) trait Transport: Sync {
     async fn ping(&self) -> Result<(), SandboxError>;
 }
 
-/// What was transcript, complete or not.
+/// What came from a container, complete or not.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     /// Of a container that was [`handshake`]ed before, too.
     pub(crate) hello: Option<Hello>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<(ExitReport, Instant)>,
-    /// When nothing more was to be transcript.
+    /// When the last of it had come.
     over: Option<Instant>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
@@ -169,7 +169,7 @@ pub(crate) fn conclude(
         (Err(SessionError::BadMac(_) | SessionError::Protocol(_)), None) if has_started => {
             End::Tampered { wall_time }
         }
-        // That a container is lost or can't be transcript may be the host's fault, and then another attempt
+        // That a container is lost or silent may be the host's fault, and then another attempt
         // helps. All else is the program's: what it left behind must not take its verdict away.
         (Err(error), Some((ended, _)))
             if !matches!(error, SessionError::Lost | SessionError::Unheard(_)) =>

@@ -32,7 +32,7 @@ pub(crate) trait Subject: Send + Sync {
     /// is an error.
     async fn burst(&self, jobs: usize, concurrency: usize) -> Result<Burst>;
 
-    /// Processes besides this one and its ended children that it keeps busy, and the test_cgroup that
+    /// Processes besides this one and its ended children that it keeps busy, and the control group that
     /// their containers are on if it isn't the bench's, for their CPU time.
     fn also(&self) -> (Vec<u32>, Option<&TestCgroup>) {
         (Vec::new(), None)

@@ -16,7 +16,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(super) struct Poller {
     pub(super) source: Arc<Source>,
     pub(super) subscription: Subscription,
-    /// What a hand was given just as it was withdrawn: one delivery at most.
+    /// What a subscription was given just as it was cancelled: one delivery at most.
     pub(super) held: Option<Delivery>,
     /// How many questions to ask at a time: more after each success, one after a failure.
     pub(super) questions: usize,
@@ -54,7 +54,7 @@ impl Source {
 }
 
 impl Poller {
-    /// A poller to `queue` without a hand; one of the `tenants`' is empty most of the time.
+    /// A poller of `queue` without a subscription; one of the `tenants`' is empty most of the time.
     pub(super) fn to(queue: String, tenants: bool) -> Self {
         Self {
             source: Arc::new(Source { queue, backoff_until: Mutex::default() }),

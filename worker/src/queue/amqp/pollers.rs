@@ -1,16 +1,16 @@
 //! The queues of one worker, and how the next job is had from them.
 //!
 //! A poller asks its queue for jobs (`basic.get`), for several at a time while there are some: each
-//! question takes the broker a few milliseconds. If all are empty, every poller holds out a *hand*: a
-//! consumer with a prefetch of one, so that the next job comes by itself. A hand that was given a
-//! job is withdrawn before anything else is asked, because settling that job would fill it again;
-//! and all are withdrawn once the worker has no slot left, because a job in the hand of a busy
-//! worker is a job kept from an idle one.
+//! question takes the broker a few milliseconds. If all are empty, every poller opens a *subscription*: a
+//! consumer with a prefetch of one, so that the next job is sent at once. A subscription that was given a job
+//! is cancelled before anything else is asked, because settling that job would bring the next one; and all
+//! are cancelled once the worker has no free slot, because a job that is delivered to a busy worker is
+//! kept from an idle one.
 //!
-//! Most of the tenants' queues are empty most of the time, and asking each of them before every
-//! job would cost more than the job. So a poller of theirs that was empty for a while is *cold*: the
-//! worker looks at the lengths of all cold ones at once, a few times a second, and holds hands out
-//! over them when it has been idle for a moment.
+//! Most of the tenants' queues are empty most of the time, and asking each of them before every job would
+//! cost more than the job. So a poller of theirs whose queue was empty for a while is *idle*: the worker
+//! probes the lengths of all idle ones at once, a few times a second, and subscribes to them only when
+//! it has had no job for a moment.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -44,9 +44,9 @@ use super::{
     supervisor::{MAX_GETTERS, Session},
 };
 
-/// How long a worker is without a job before it holds hands out over cold pollers too.
+/// How long a worker is without a job before it subscribes to idle queues too.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often cold pollers are looked at: less and less often while they stay empty.
+/// How often idle pollers are probed: less and less often while their queues stay empty.
 const SHORTEST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,7 +61,7 @@ pub(super) struct Pollers<'a> {
     busy_at: Instant,
     probe_at: Instant,
     probe_pause: Duration,
-    /// A look at the cold pollers that is under way.
+    /// A probe of the idle pollers that is under way.
     probing: Option<BoxFuture<'a, Result<Vec<usize>, Failure>>>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Pollers<'a> {
 pub(super) type Taken = (Delivery, Arc<Source>);
 
 impl<'a> Pollers<'a> {
-    /// The pollers of `session`, none of which holds a hand out yet.
+    /// The pollers of `session`, without a subscription yet.
     pub(super) async fn open(
         broker: &'a Broker,
         session: &'a Session,
@@ -137,14 +137,14 @@ impl<'a> Pollers<'a> {
                     return Ok(deliveries.into_iter().map(|given| (given, source())).collect());
                 }
             }
-            // A new hand may have been given something already, so each is looked at once more.
+            // A new subscription may have been given something already, so each is asked once more.
             if !self.subscribe_all().await? && !self.given(stopped).await? {
                 return Ok(Vec::new());
             }
         }
     }
 
-    /// Withdraws all hands. What they were given meanwhile is [`held`](Self::held).
+    /// Cancels all subscriptions. What they were given meanwhile is [`held`](Self::held).
     pub(super) async fn unsubscribe_all(&mut self) -> Result<(), Failure> {
         self.unsubscribe(|_, _| true).await
     }
@@ -163,7 +163,7 @@ impl<'a> Pollers<'a> {
             return Ok(vec![delivery]);
         }
         if let Subscription::Open(consumer) = &mut poller.subscription {
-            // An empty hand held out means an empty queue, without asking.
+            // A subscription that was given nothing means an empty queue, without asking.
             let Some(given) = consumer.next().now_or_never() else { return Ok(Vec::new()) };
             let delivery = delivered(self.broker, queue, given)?;
             poller.subscription = Subscription::Delivered(consumer.clone());
@@ -184,7 +184,7 @@ impl<'a> Pollers<'a> {
         Ok(deliveries)
     }
 
-    /// Finds out which of the cold pollers have jobs, if it is time to, and doesn't wait for the
+    /// Finds out which of the idle pollers have jobs, if it is time to, and doesn't wait for the
     /// answers: nobody is to be kept from his job by empty queues.
     fn probe_depths(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
@@ -214,7 +214,7 @@ impl<'a> Pollers<'a> {
         filled.into_iter().for_each(|index| self.pollers[index].mark_active(now));
     }
 
-    /// Holds out the hands that are worth it, and says whether those were any.
+    /// Opens the subscriptions that are worth it, and says whether there were any.
     async fn subscribe_all(&mut self) -> Result<bool, Failure> {
         let now = Instant::now();
         let idle = self.busy_at + IDLE <= now;
@@ -267,7 +267,7 @@ impl<'a> Pollers<'a> {
         first_failure(unsubscribed).map(drop)
     }
 
-    /// Waits until a hand is given a job, and holds that, or until there is something else to do.
+    /// Waits until a subscription is given a job, and holds that, or until there is something else to do.
     /// `false` once the worker was stopped.
     async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Failure> {
         let now = Instant::now();
@@ -281,7 +281,7 @@ impl<'a> Pollers<'a> {
         });
         let subscriptions: Vec<_> = subscriptions.collect();
         let given = async {
-            // All may be resting, and then there is no hand.
+            // All may be backing off, and then there is no subscription.
             if subscriptions.is_empty() {
                 std::future::pending().await
             } else {

@@ -147,14 +147,14 @@ impl Supervisor {
             for ((delivery, source), slot) in deliveries.into_iter().zip(slots) {
                 let ack_handle = self.ack_handle(session, &delivery, source, Some(slot));
                 // Never full, since every entry holds a slot; closed means that the queue was
-                // dropped, and the ack_handle's end returns the job.
+                // dropped, and the end of the handle returns the job.
                 let _ = self.deliveries.send((delivery, ack_handle)).await;
             }
         }
         self.clear(session, &mut pollers).await
     }
 
-    /// Holds out no hands any more, and returns what they hold for somebody who has a slot.
+    /// Cancels all subscriptions, and returns what they hold for a worker that has a slot.
     async fn clear(
         &self,
         session: &Arc<Session>,

@@ -144,7 +144,7 @@ fn saying() -> impl Strategy<Value = Vec<Said>> {
     ]
 }
 
-/// A whole session: often begun as agents begin it, so that what comes later is transcript too.
+/// A whole session: often begun as agents begin it, so that what comes later is read too.
 fn session() -> impl Strategy<Value = Vec<Said>> {
     let beginnings = (0..4usize, ended()).prop_map(|(how_far, ended)| {
         let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();

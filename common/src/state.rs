@@ -15,7 +15,7 @@ pub enum JobState {
     Running(RunningJob),
     /// It ended.
     Done(Box<JobResult>),
-    /// It ended like this, and its result has been kept for as long as it is kept.
+    /// It ended like this, and its result has expired.
     ResultExpired(Status),
 }
 

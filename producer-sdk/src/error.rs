@@ -144,7 +144,7 @@ pub enum Error {
         reason: PrintableText,
     },
 
-    /// The job ended, and its result has been kept for as long as it is kept.
+    /// The job ended, and its result has expired.
     #[error(
         "job {job_id} ended as {status}, and its result is not kept any more; ask for a longer \
          result_ttl_ms next time"

@@ -15,7 +15,7 @@ async fn workers_are_listed_while_they_live() {
     let installation = Installation::fresh().on(&services).set("WORKER_SLOTS", "3");
     let client = services.client().await;
     let none = installation.run(&["workers"]).await;
-    assert!(none.stdout.starts_with("no worker lives"), "{none:#?}");
+    assert!(none.stdout.starts_with("no live workers"), "{none:#?}");
     let mut worker = installation.worker("one");
     worker.ready().await;
     let listed = installation.run(&["workers", "--json"]).await;
@@ -77,7 +77,7 @@ async fn a_submission_that_waits_warns_once_when_nobody_is_there() {
     assert_eq!(ran.code, 75, "{ran:#?}");
     let warnings = ran.stderr.lines().filter(|line| line.contains("warning")).count();
     assert_eq!((warnings, ran.stderr.lines().count()), (1, 2), "{}", ran.stderr);
-    assert!(ran.stderr.contains("no worker lives"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no live workers"), "{}", ran.stderr);
 
     let mut worker = installation.worker("only");
     worker.ready().await;

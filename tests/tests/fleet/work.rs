@@ -144,7 +144,7 @@ async fn the_command_line_submits_waits_and_shows() {
     let id = submitted.stdout.trim_end();
     let early = installation.run(&["result", id]).await;
     assert_eq!(early.code, 75, "{early:#?}");
-    assert!(early.stderr.contains("is queued") && early.stderr.contains("no worker lives"));
+    assert!(early.stderr.contains("is queued") && early.stderr.contains("no live workers"));
     let impatient = installation.run(&["result", id, "--wait", "--timeout", "0"]).await;
     assert_eq!(impatient.code, 75, "{impatient:#?}");
 

@@ -1,6 +1,6 @@
 //! Containers whose programs are copies of an interpreter, in a copy of a [zygote](crate::zygote).
 //!
-//! To copy an interpreter takes longer than many programs, so a container has one copy only, its program;
+//! Forking a loaded interpreter is expensive, so each container costs one fork, its program;
 //! or two, where the operator wants that (`sandbox.warm_vfork`).
 //! PID 1 puts all barriers up while it still works in the launcher's memory, forks the program, and then
 //! becomes the agent by an exec, as small as in a cold start. All that is before the order is there: the

@@ -39,7 +39,7 @@ exits! {
     Stuck = 74,
     /// There is no result yet.
     NotYet = 75,
-    /// `security_violation`: the program did what no honest program does.
+    /// `security_violation`: the program tampered with the sandbox.
     Security = 122,
     /// The job expired or was cancelled before it ran to its end.
     NotRun = 123,

@@ -52,7 +52,7 @@ pub(super) fn hindrance(progress: &Progress) -> Option<String> {
         return None;
     }
     if progress.workers_alive == 0 {
-        return Some("no worker lives; start one with `sandfleet worker`".into());
+        return Some("no live workers; start one with `sandfleet worker`".into());
     }
     let isolation = queued.isolation.unwrap_or(Isolation::Container).as_str();
     let language = PrintableText::new(queued.language.as_deref().unwrap_or("any"));
@@ -66,7 +66,7 @@ pub(super) fn hindrance(progress: &Progress) -> Option<String> {
 /// Live workers, for people.
 pub(super) fn table(workers: &[WorkerInfo], now: Timestamp) -> String {
     if workers.is_empty() {
-        return "no worker lives; start one with `sandfleet worker`\n".into();
+        return "no live workers; start one with `sandfleet worker`\n".into();
     }
     let names: Vec<_> = workers.iter().map(|it| PrintableText::new(&it.worker_id)).collect();
     let width = names.iter().map(|it| it.len()).max().unwrap_or(0).max(6);
@@ -128,7 +128,7 @@ mod tests {
     fn what_a_job_waits_for_is_told() {
         let now = Timestamp::UNIX_EPOCH;
         let told = |progress: &Progress| sentence(progress, now);
-        assert!(told(&queued(vec![], 0)).contains("no worker lives"));
+        assert!(told(&queued(vec![], 0)).contains("no live workers"));
         let none = told(&queued(vec![], 2));
         assert!(none.contains("none of the 2 live workers takes language \"cobol\""), "{none}");
         let some = told(&queued(vec![worker("cobol")], 2));

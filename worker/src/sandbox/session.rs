@@ -38,8 +38,8 @@ const MAX_REFUSALS: usize = 100;
 /// Bytes of a sentence from a container that are kept: each may end up in a result.
 const MAX_SENTENCE: usize = 4096;
 
-/// How long a container is listened to once more, after whoever carries its words has shown that it
-/// does: what it said in time may have been held up on the way.
+/// Extra read time after the engine answered a ping: what the container sent in time may have been held up
+/// on the way.
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// What a conversation is about, and over what it is held.

@@ -119,7 +119,7 @@ NULL = Row("nothing", "null", processes=1)
 
 # What a job may have at the operator's caps and at the defaults, as far as it matters here.
 LIMITS = {
-    "caps": {"memory_bytes": 2 << 30, "processes": 256, "files": 1024, "scratch_bytes": 1 << 30},
-    "defaults": {"memory_bytes": 256 << 20, "processes": 64, "files": 256, "scratch_bytes": 64 << 20},
+    "caps": {"memory_bytes": 2 << 30, "processes": 256, "open_files": 1024, "scratch_bytes": 1 << 30},
+    "defaults": {"memory_bytes": 256 << 20, "processes": 64, "open_files": 256, "scratch_bytes": 64 << 20},
 }
 TIME_MS = 600_000

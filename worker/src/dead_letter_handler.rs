@@ -1,4 +1,4 @@
-//! The end of jobs that no worker could settle: each gets a result, so that nobody waits for ever.
+//! The end of jobs that no worker could settle: each gets a result, so that no client waits in vain.
 
 use std::{sync::Arc, time::Duration};
 

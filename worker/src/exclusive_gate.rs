@@ -43,7 +43,7 @@ mod tests {
         let second = gate.acquire(false).now_or_never().expect("a place beside the first");
         assert!(gate.acquire(true).now_or_never().is_none(), "two are there");
         drop((first, second));
-        let exclusive = gate.acquire(true).now_or_never().expect("nobody is there");
+        let exclusive = gate.acquire(true).now_or_never().expect("all have ended");
         assert!(gate.acquire(false).now_or_never().is_none(), "he wants to be alone");
         drop(exclusive);
         assert!(gate.acquire(false).now_or_never().is_some());

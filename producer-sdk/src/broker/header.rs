@@ -99,8 +99,8 @@ impl<'a> Header<'a> {
             let checked = match kind {
                 Kind::ShortString => utf8(fields.short(name)?, name),
                 Kind::Table => table(Fields(fields.long(name)?), 1),
-                Kind::Octet => fields.take(1, name).map(drop).map(Ok)?,
-                Kind::Timestamp => fields.take(8, name).map(drop).map(Ok)?,
+                Kind::Octet => fields.take(1, name).map(|_| Ok(()))?,
+                Kind::Timestamp => fields.take(8, name).map(|_| Ok(()))?,
             };
             match checked {
                 Ok(()) => self.sound.push((index, &from[..from.len() - fields.0.len()])),

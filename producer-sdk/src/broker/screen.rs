@@ -1,6 +1,6 @@
 //! Looks through what comes from the broker before the library parses it.
 //!
-//! Whoever may publish chooses the properties and the routing key of a message, and the broker passes them
+//! The producer chooses the properties and the routing key of a message, and the broker passes them
 //! on as they are. What the library can't parse costs the connection, and what nests deep the process: for
 //! every worker that is given the message, again and again. So a frame that can't be parsed is replaced
 //! by one that says so, and only that message is lost.

@@ -23,7 +23,7 @@ pub enum Cancellation {
 }
 
 impl JobRecords {
-    /// Calls a job off on behalf of `by`. The result of one that waits is kept for `result_ttl`, or for
+    /// Cancels a job on behalf of `by`. The result of one that waits is kept for `result_ttl`, or for
     /// as long as the job says if that is less.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl JobRecords {
     }
 
     /// The workers that live, by their ids; of more than 10,000 those that were heard of last. An entry
-    /// that is no worker's is passed over, as whoever may write to the store can make one.
+    /// that is no worker's is passed over: any client that may write to the store can make one.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -1,5 +1,5 @@
-//! Keys in the store that no worker and no producer made: whoever may write to it can spoil a job, and no
-//! other.
+//! Keys in the store that no worker and no producer made: a client that may write to it can spoil a job, and
+//! no other.
 
 use redis::AsyncCommands;
 use sandfleet_common::{Job, Priority, Status, encode, names};
@@ -50,7 +50,7 @@ async fn a_lease_without_an_end_gets_one() {
     let client = services.client().await;
     let job = Job::new("python", "print('ran')");
     let lease = names::lease_key(&services.prefix, &job.job_id);
-    let () = services.redis().await.set(lease, "nobody/x").await.expect("set");
+    let () = services.redis().await.set(lease, "gone/x").await.expect("set");
     services.push(Priority::Interactive, &encode(&job)).await;
     let _worker = installation.worker("only");
     assert_eq!(stdout(&result_of(&client, &job.job_id).await), "ran\n");

@@ -57,7 +57,7 @@ pub trait Store: Send + Sync {
         result_ttl: Duration,
     ) -> Result<Refused, StoreError>;
 
-    /// Calls `job` off on behalf of `by`. The result of one that waits is kept for `result_ttl`.
+    /// Cancels `job` on behalf of `by`. The result of one that waits is kept for `result_ttl`.
     async fn cancel(
         &self,
         job: &JobId,

@@ -398,7 +398,6 @@ impl Drop for RedisStore {
     }
 }
 
-/// At least one: Redis refuses a time to live of nothing.
 /// Whether an answer of the server's says that a key is not what the scripts expect it to be, and not that
 /// the server can't do its part at present.
 fn is_of_the_keys(error: &RedisError) -> bool {
@@ -410,6 +409,7 @@ fn is_of_the_keys(error: &RedisError) -> bool {
     }
 }
 
+/// At least one: Redis refuses a time to live of nothing.
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
 }

@@ -1,6 +1,7 @@
 //! Where results go.
 
 mod cancellations;
+mod error;
 mod memory;
 mod redis;
 mod server;
@@ -15,6 +16,7 @@ use sandfleet_sdk::{Cancellation, OutputKind};
 use tokio::sync::broadcast;
 
 pub use cancellations::CancelNotice;
+pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use redis::{RedisConfig, RedisStore};
 pub use server::ServerInfo;
@@ -200,19 +202,4 @@ pub struct Output {
     pub offset: u64,
     /// What was printed.
     pub bytes: Vec<u8>,
-}
-
-/// The store failed. Whether a write took effect is unknown; doing it again is safe.
-#[derive(Debug, thiserror::Error)]
-#[error("store: {operation} of job {job}: {reason}")]
-pub struct StoreError {
-    /// What was tried.
-    pub operation: &'static str,
-    /// On which job; `-` for none.
-    pub job: String,
-    /// Why it failed.
-    pub reason: String,
-    /// Whether the job's own keys are why, such as one of another type than any worker or producer makes:
-    /// trying again is of no use then.
-    pub is_damaged: bool,
 }

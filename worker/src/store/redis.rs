@@ -120,7 +120,7 @@ impl RedisStore {
     /// If the server doesn't say.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
         let workers = self.job_records.workers().await;
-        workers.map_err(|error| Self::refused("look at the workers", "-", &error))
+        workers.map_err(|error| StoreError::of_sdk("look at the workers", "-", &error))
     }
 
     /// Runs a script: by its hash, and with its text if the server doesn't know it.
@@ -136,20 +136,8 @@ impl RedisStore {
             .map_err(|error| self.failed(operation, job.as_str(), &error))
     }
 
-    fn refused(operation: &'static str, job: &str, error: &Error) -> StoreError {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        let reason = format!("{error}{}", cause.unwrap_or_default());
-        let is_damaged = match error {
-            Error::Store { source, .. } => is_of_the_keys(source),
-            _ => false,
-        };
-        StoreError { operation, job: job.to_string(), reason, is_damaged }
-    }
-
     fn failed(&self, operation: &'static str, job: &str, error: &RedisError) -> StoreError {
-        let reason = format!("{}: {error}", self.link.display_url());
-        let is_damaged = is_of_the_keys(error);
-        StoreError { operation, job: job.to_owned(), reason, is_damaged }
+        StoreError::of_redis(operation, job, self.link.display_url(), error)
     }
 
     /// Ends a job with `result`, for a purpose.
@@ -199,7 +187,7 @@ impl Store for RedisStore {
         let registered = self.job_records.create(registration).await;
         registered
             .map(drop)
-            .map_err(|error| Self::refused("registration", job.job_id.as_str(), &error))
+            .map_err(|error| StoreError::of_sdk("registration", job.job_id.as_str(), &error))
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -305,7 +293,7 @@ impl Store for RedisStore {
         result_ttl: Duration,
     ) -> Result<Cancellation, StoreError> {
         let cancelled = self.job_records.cancel(job, by, result_ttl).await;
-        cancelled.map_err(|error| Self::refused("cancellation", job.as_str(), &error))
+        cancelled.map_err(|error| StoreError::of_sdk("cancellation", job.as_str(), &error))
     }
 
     fn cancellations(&self) -> broadcast::Receiver<CancelNotice> {
@@ -345,7 +333,7 @@ impl Store for RedisStore {
 
     async fn get(&self, job: &JobId) -> Result<JobState, StoreError> {
         let state = self.job_records.state(job).await;
-        state.map_err(|error| Self::refused("look-up", job.as_str(), &error))
+        state.map_err(|error| StoreError::of_sdk("look-up", job.as_str(), &error))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -395,17 +383,6 @@ impl Drop for RedisStore {
         if let Some(listening) = listening {
             listening.abort();
         }
-    }
-}
-
-/// Whether an answer of the server's says that a key is not what the scripts expect it to be, and not that
-/// the server can't do its part at present.
-fn is_of_the_keys(error: &RedisError) -> bool {
-    match error.code() {
-        Some("WRONGTYPE") => true,
-        // A script that met what it can't work with; what it was refused has a code of its own.
-        Some("ERR") => error.detail().is_some_and(|detail| detail.contains("user_script")),
-        _ => false,
     }
 }
 

@@ -8,10 +8,13 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 
 use crate::{
-    artifacts::{self, Inputs},
-    frame::{self, HEADER, Kind, MAX_PAYLOAD, Sender},
-    frame_mac::Key,
-    message::{FileHeader, ProcessLimits, RunRequest},
+    init::artifacts::{self, Inputs},
+    protocol::{
+        frame::{self, HEADER, Kind, MAX_PAYLOAD},
+        mac::Key,
+        message::{FileHeader, ProcessLimits, RunRequest},
+        sender::Sender,
+    },
 };
 
 pub(crate) fn bounds() -> ProcessLimits {

@@ -1,19 +1,21 @@
-//! The agent's binary: one part it plays, named by its first argument.
+//! The agent's binary. Its first argument says which process it is to be.
 use std::process::ExitCode;
 
-#[expect(unsafe_code, reason = "says that this is a process of its own")]
+#[expect(unsafe_code, reason = "this process has one thread and owns its descriptors")]
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (part, fds) = (arguments.next(), arguments.next());
-    // SAFETY: no thread has been started and no descriptor been opened or taken over so far.
+    let (role, fds) = (arguments.next(), arguments.next());
+    // SAFETY: no thread has been started, and no descriptor has been opened or taken over.
     let served = unsafe {
-        match part.as_deref() {
-            Some("serve") => sandfleet_agent::session::serve_standard_streams(),
-            Some("launch") => sandfleet_agent::launch::serve(),
-            Some("zygote") => sandfleet_agent::zygote::become_interpreter(),
-            Some("attend") => sandfleet_agent::zygote::attend(&fds.unwrap_or_default()),
+        match role.as_deref() {
+            Some("serve") => sandfleet_agent::init::session::serve_standard_streams(),
+            Some("launch") => sandfleet_agent::launcher::serve(),
+            Some("zygote") => sandfleet_agent::warm::become_interpreter(),
+            Some("attend") => sandfleet_agent::warm::attend(&fds.unwrap_or_default()),
             _ => {
-                eprintln!("sandfleet-agent is started by sandfleet, as one of its parts");
+                eprintln!(
+                    "sandfleet-agent is started by sandfleet only: its first argument has to be serve, launch, zygote or attend"
+                );
                 return ExitCode::from(64);
             }
         }

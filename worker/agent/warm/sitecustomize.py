@@ -1,4 +1,4 @@
-"""Makes the interpreter that imports this at its start a zygote; see sandfleet_agent::zygote.
+"""Makes the interpreter that imports this at its start a zygote; see sandfleet_agent::warm.
 
 Imported in place of the host's own module of this name, which is imported by it. Copies are made later, when
 the interpreter has done all that it does before it runs a program's file. Everything that a
@@ -38,7 +38,7 @@ def _unfit():
 
 
 def _report_unfit(reason):
-    """Tells the worker, as `Report::Unfit` in sandfleet_agent::zygote, and ends the interpreter."""
+    """Tells the worker, as `Report::Unfit` in sandfleet_agent::protocol::zygote, and ends the interpreter."""
     import json
     import os
 

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use bollard::{Docker, models::SystemInfo};
-use sandfleet_agent::launch::Barrier;
+use sandfleet_agent::container::barrier::Barrier;
 use tokio::time::timeout;
 
 use super::{Finding, State, confinement};

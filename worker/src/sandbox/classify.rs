@@ -5,8 +5,8 @@
 //! output beyond what is allowed, and only then judged by how it exited.
 
 use sandfleet_agent::{
-    message::{Cause, ExitReport},
-    sockets::{TCP_BYTES, UDP_BYTES},
+    init::sockets::{TCP_BYTES, UDP_BYTES},
+    protocol::message::{Cause, ExitReport},
 };
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
 

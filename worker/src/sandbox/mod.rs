@@ -22,7 +22,7 @@ mod uid_pool;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sandfleet_agent::{launch::Barrier, message::ExitReport};
+use sandfleet_agent::{container::barrier::Barrier, protocol::message::ExitReport};
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -199,8 +199,8 @@ pub enum SandboxError {
     },
 }
 
-impl From<sandfleet_agent::launch::Failed> for SandboxError {
-    fn from(failed: sandfleet_agent::launch::Failed) -> Self {
+impl From<sandfleet_agent::container::barrier::Failed> for SandboxError {
+    fn from(failed: sandfleet_agent::container::barrier::Failed) -> Self {
         let barrier = failed.barrier;
         let number = limits::error_number(&failed.reason);
         let reached = number.and_then(|number| limits::reached(need_of(barrier), number));
@@ -292,7 +292,7 @@ pub(crate) fn smallest_plan() -> Plan {
 #[cfg(test)]
 pub(crate) fn ended_in_order() -> ExitReport {
     ExitReport {
-        cause: sandfleet_agent::message::Cause::Itself,
+        cause: sandfleet_agent::protocol::message::Cause::Itself,
         exit_code: Some(0),
         signal: None,
         wall_time_us: 1,
@@ -310,7 +310,7 @@ pub(crate) fn ended_in_order() -> ExitReport {
 
 #[cfg(test)]
 mod tests {
-    use sandfleet_agent::launch::Failed;
+    use sandfleet_agent::container::barrier::Failed;
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! has said what it does about it. A job can't change any of it, nor can configuration: what an
 //! operator may set are limits.
 
-use sandfleet_agent::message::ProcessLimits;
+use sandfleet_agent::protocol::message::ProcessLimits;
 use sandfleet_common::{Isolation, Limits, OutputOverflow};
 use sha2::{Digest, Sha256};
 
@@ -215,7 +215,7 @@ mod tests {
             setting.and_then(|(_, value)| value.rsplit(' ').next()?.parse::<u64>().ok()).unwrap()
         };
         let both = largest("net.ipv4.tcp_rmem") + largest("net.ipv4.tcp_wmem");
-        assert_eq!(both, sandfleet_agent::sockets::TCP_BYTES);
+        assert_eq!(both, sandfleet_agent::init::sockets::TCP_BYTES);
     }
 
     #[test]

@@ -12,9 +12,9 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sandfleet_agent::{
+use sandfleet_agent::protocol::{
     frame::{self, HEADER, Kind},
-    frame_mac::{FrameMac, Key, TAG},
+    mac::{FrameMac, Key, TAG},
     message::{AGENT_PROTOCOL, ExitReport, FileHeader, Hello},
 };
 use sandfleet_common::Isolation;
@@ -88,7 +88,7 @@ pub(crate) enum SessionError {
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
-    Barrier(sandfleet_agent::launch::Failed),
+    Barrier(sandfleet_agent::container::barrier::Failed),
     #[error("the container broke the protocol: {0}")]
     Protocol(String),
     #[error("{0:?} is not from the container's first process, or something before it is missing")]

@@ -11,7 +11,7 @@ mod python;
 
 use std::io;
 
-use sandfleet_agent::zygote::{self, Changes, Forking};
+use sandfleet_agent::warm::{self, Changes, Forking};
 
 /// Becomes a zygote; comes back in its programs.
 ///
@@ -25,5 +25,5 @@ unsafe fn serve() -> io::Result<Changes> {
         in_child: python::after_fork_in_child,
     };
     // SAFETY: as the caller promises; nothing but `become_interpreter` has an interpreter load this.
-    unsafe { zygote::serve(forking) }
+    unsafe { warm::serve(forking) }
 }

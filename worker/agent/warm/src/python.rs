@@ -22,7 +22,7 @@ use pyo3_ffi::{
     PyObject_CallFunctionObjArgs, PyObject_CallObject, PySet_Contains, PyTuple_GetItem,
     PyTuple_New, PyTuple_SetItem, PyUnicode_DecodeFSDefaultAndSize,
 };
-use sandfleet_agent::zygote::Changes;
+use sandfleet_agent::warm::Changes;
 
 /// Something that the interpreter keeps for itself once it was given it.
 struct Given<T>(UnsafeCell<T>);

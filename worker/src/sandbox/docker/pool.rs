@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use sandfleet_agent::message::Hello;
+use sandfleet_agent::protocol::message::Hello;
 use tokio::{io::AsyncReadExt, sync::Notify, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};

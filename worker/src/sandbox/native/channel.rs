@@ -13,7 +13,7 @@ use rustix::{
         SocketFlags, SocketType, recv, sendmsg, socketpair,
     },
 };
-use sandfleet_agent::launch::{COUNTER_FILES, MAX_REPORT};
+use sandfleet_agent::{launcher::MAX_REPORT, protocol::launcher::COUNTER_FILES};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
 

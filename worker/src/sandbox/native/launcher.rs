@@ -10,7 +10,7 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
-use sandfleet_agent::launch::{Command, Report};
+use sandfleet_agent::protocol::launcher::{Command, Report};
 use tokio::process::Child;
 
 use super::channel::Channel;

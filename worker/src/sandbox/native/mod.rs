@@ -2,7 +2,7 @@
 //!
 //! The worker keeps a slot (`slot.rs`) per job that may run at a time. A slot is a small process, the
 //! launcher, in a control group of its own; it forks each container into fresh namespaces. See
-//! `sandfleet_agent::launch` for the other side.
+//! `sandfleet_agent::launcher` for the other side.
 
 mod cgroup;
 mod channel;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandfleet_agent::launch::{Command, Report};
+use sandfleet_agent::protocol::launcher::{Command, Report};
 use sandfleet_common::Limits;
 use tokio::{
     net::UnixStream,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandfleet_agent::zygote::{Command, DIRECTORY, Report};
+use sandfleet_agent::protocol::zygote::{Command, DIRECTORY, Report};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::Child,

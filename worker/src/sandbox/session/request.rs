@@ -1,9 +1,9 @@
 //! What a container is told: the order, the files, the start.
 
 use rustix::rand::GetRandomFlags;
-use sandfleet_agent::{
+use sandfleet_agent::protocol::{
     frame::{self, Kind, MAX_PAYLOAD},
-    frame_mac::Key,
+    mac::Key,
     message::{FileHeader, ProcessLimits, RunRequest},
 };
 use tokio::{

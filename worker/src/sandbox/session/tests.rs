@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use sandfleet_agent::frame::Sender;
+use sandfleet_agent::protocol::sender::Sender;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
@@ -129,7 +129,7 @@ async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
 fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
     let kills = |kills, limit_hits| {
         let ended = ExitReport {
-            cause: sandfleet_agent::message::Cause::Memory,
+            cause: sandfleet_agent::protocol::message::Cause::Memory,
             memory_kills: Some(kills),
             memory_limit_hits: limit_hits,
             ..ended_in_order()

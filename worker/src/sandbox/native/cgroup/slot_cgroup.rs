@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandfleet_agent::launch::CHARGE_BYTES;
+use sandfleet_agent::init::counters::CHARGE_BYTES;
 use sandfleet_common::Limits;
 
 use super::{Hierarchy, WorkerCgroup, missing, write};

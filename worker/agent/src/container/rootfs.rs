@@ -21,12 +21,11 @@ use rustix::{
     process::{chdir, pivot_root},
 };
 
-use crate::{
-    launch::{Barrier, Failed},
-    message::ScratchSpace,
-    session::WORKING_DIRECTORY,
-    system,
+use super::{
+    barrier::{Barrier, Failed},
+    scratch::{ScratchSpace, WORKING_DIRECTORY},
 };
+use crate::sys;
 
 /// Directories of the host that hold programs. Where the host has a symbolic link (`/bin` to
 /// `usr/bin`), so has the container.
@@ -133,7 +132,7 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
         | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, source, flags)?;
     if attributes != 0 {
-        system::set_mount_attributes(std::os::fd::AsFd::as_fd(&tree), attributes)?;
+        sys::set_mount_attributes(std::os::fd::AsFd::as_fd(&tree), attributes)?;
     }
     move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())

@@ -2,11 +2,9 @@
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
 //! reader never allocates more than one payload beyond the bytes it was really sent. Once the agent
-//! has its order, a [MAC](crate::frame_mac) follows each of its frames.
+//! has its order, a [MAC](crate::protocol::mac) follows each of its frames.
 
-use std::io::{self, Read, Write};
-
-use crate::frame_mac::{FrameMac, Key, TAG};
+use std::io::{self, Read};
 
 /// The longest payload, in bytes. Longer content goes as several [`Kind::Data`] frames.
 pub const MAX_PAYLOAD: usize = 1 << 20;
@@ -30,19 +28,19 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Worker: what to run, as [`Order`](crate::message::RunRequest).
+    /// Worker: what to run, as [`Order`](crate::protocol::message::RunRequest).
     RunRequest = 1,
-    /// Worker: a file's name and size, as [`FileHeader`](crate::message::FileHeader); its content
+    /// Worker: a file's name and size, as [`FileHeader`](crate::protocol::message::FileHeader); its content
     /// follows as data.
     File = 2,
     /// Both: a piece of the content announced before.
     Data = 3,
     /// Worker: the size of what the program reads on stdin, as
-    /// [`FileHeader`](crate::message::FileHeader); it follows as data.
+    /// [`FileHeader`](crate::protocol::message::FileHeader); it follows as data.
     Stdin = 4,
     /// Worker: everything was sent, start.
     Start = 5,
-    /// Agent: it is there and its barriers stand, as [`Hello`](crate::message::Hello).
+    /// Agent: it is there and its barriers stand, as [`Hello`](crate::protocol::message::Hello).
     Hello = 16,
     /// Agent: the program starts now.
     Started = 17,
@@ -52,9 +50,9 @@ kinds! {
     Stderr = 19,
     /// Agent: the end of a stderr that was longer than is kept.
     StderrTail = 20,
-    /// Agent: the program and all it started are gone, as [`Ended`](crate::message::ExitReport).
+    /// Agent: the program and all it started are gone, as [`Ended`](crate::protocol::message::ExitReport).
     ExitReport = 21,
-    /// Agent: an artifact's name and size, as [`FileHeader`](crate::message::FileHeader); its
+    /// Agent: an artifact's name and size, as [`FileHeader`](crate::protocol::message::FileHeader); its
     /// content follows as data.
     Artifact = 22,
     /// Agent: one sentence on a matching file that isn't brought back.
@@ -63,7 +61,7 @@ kinds! {
     Done = 24,
     /// Agent: it couldn't do its part, as one sentence.
     Failed = 25,
-    /// Agent: a barrier can't be installed, as [`Failed`](crate::launch::Failed); nothing ran.
+    /// Agent: a barrier can't be installed, as [`Failed`](crate::launcher::Failed); nothing ran.
     Barrier = 26,
 }
 
@@ -113,38 +111,6 @@ pub fn parse_header(header: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
     Ok((kind, length as usize))
 }
 
-/// The agent's frames on their way out.
-pub struct Sender<W> {
-    output: W,
-    mac: Option<FrameMac>,
-}
-
-impl<W: Write> Sender<W> {
-    /// Sends frames without a MAC, until there is a key.
-    pub fn new(output: W) -> Self {
-        Self { output, mac: None }
-    }
-
-    /// Seals every frame from here on.
-    pub fn seal_with(&mut self, key: &Key) {
-        self.mac = Some(FrameMac::new(key));
-    }
-
-    /// Writes one frame in one go, so that a small one is one system call.
-    ///
-    /// # Errors
-    /// Those of the output.
-    pub fn send(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(HEADER + payload.len() + TAG);
-        bytes.extend_from_slice(&header(kind, payload.len()));
-        bytes.extend_from_slice(payload);
-        if let Some(mac) = &mut self.mac {
-            bytes.extend_from_slice(&mac.tag(kind, payload));
-        }
-        self.output.write_all(&bytes)
-    }
-}
-
 /// Reads one frame; `None` at the end of the input.
 ///
 /// # Errors
@@ -168,30 +134,6 @@ pub fn read(input: &mut impl Read) -> io::Result<Option<(Kind, Vec<u8>)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_survives() {
-        let mut bytes = Vec::new();
-        let mut sender = Sender::new(&mut bytes);
-        sender.send(Kind::Stdout, b"hello").expect("a vector takes all");
-        sender.send(Kind::Done, b"").expect("a vector takes all");
-        let mut input = bytes.as_slice();
-        assert_eq!(read(&mut input).expect("whole"), Some((Kind::Stdout, b"hello".to_vec())));
-        assert_eq!(read(&mut input).expect("whole"), Some((Kind::Done, Vec::new())));
-        assert_eq!(read(&mut input).expect("at the end"), None);
-    }
-
-    #[test]
-    fn a_seal_follows_every_frame_once_there_is_a_key() {
-        let mut bytes = Vec::new();
-        let mut sender = Sender::new(&mut bytes);
-        sender.send(Kind::Hello, b"").expect("a vector takes all");
-        sender.seal_with(&Key([1; 32]));
-        sender.send(Kind::Started, b"").expect("a vector takes all");
-        assert_eq!(bytes.len(), HEADER + HEADER + TAG);
-        let tag = FrameMac::new(&Key([1; 32])).tag(Kind::Started, b"");
-        assert_eq!(bytes[2 * HEADER..], tag);
-    }
 
     #[test]
     fn what_is_no_frame_is_refused() {

@@ -6,11 +6,10 @@ use std::{fs, path::Path, time::Duration};
 
 use rustix::system::{Sysinfo, sysinfo};
 
+use super::{counters::Reading, mappings::processes};
 use crate::{
-    counters::Reading,
-    mappings::processes,
-    message::{Cause, ProcessLimits},
-    system,
+    protocol::message::{Cause, ProcessLimits},
+    sys,
 };
 
 /// A clock tick of /proc, in microseconds: 100 a second, everywhere.
@@ -59,7 +58,7 @@ fn threads(now: &Sysinfo) -> u64 {
 fn cpu_time_us() -> u64 {
     let living = processes(Path::new("/proc"))
         .filter_map(|directory| ticks(&fs::read_to_string(directory.join("stat")).ok()?));
-    living.sum::<u64>() * TICK_US + system::children_cpu_time_us()
+    living.sum::<u64>() * TICK_US + sys::children_cpu_time_us()
 }
 
 /// What a line of `/proc/PID/stat` says of the CPU time of a process and of its children that

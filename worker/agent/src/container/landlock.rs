@@ -12,7 +12,8 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{session::WORKING_DIRECTORY, system};
+use super::scratch::WORKING_DIRECTORY;
+use crate::sys;
 
 /// What Landlock can forbid about files, a bit each, in the order of the kernel's header.
 mod right {
@@ -61,7 +62,7 @@ fn rules(version: u32) -> [(&'static str, u64); 5] {
 /// # Errors
 /// If the kernel offers Landlock and then refuses it.
 pub(crate) fn restrict_self() -> io::Result<Option<u32>> {
-    let Some(version) = system::landlock_version() else { return Ok(None) };
+    let Some(version) = sys::landlock_version() else { return Ok(None) };
     restrict(version).map_err(|error| {
         io::Error::new(error.kind(), format!("Landlock can't be installed: {error}"))
     })?;
@@ -70,7 +71,7 @@ pub(crate) fn restrict_self() -> io::Result<Option<u32>> {
 
 fn restrict(version: u32) -> io::Result<()> {
     let scopes = if version >= SCOPES_SINCE { SCOPES } else { 0 };
-    let ruleset = system::make_landlock_ruleset(all_rights(version), scopes)?;
+    let ruleset = sys::make_landlock_ruleset(all_rights(version), scopes)?;
     for (directory, rights) in rules(version) {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent: OwnedFd = match openat(CWD, directory, flags, Mode::empty()) {
@@ -78,9 +79,9 @@ fn restrict(version: u32) -> io::Result<()> {
             Err(Errno::NOENT) => continue,
             opened => opened?,
         };
-        system::add_landlock_rule(ruleset.as_fd(), parent.as_fd(), rights)?;
+        sys::add_landlock_rule(ruleset.as_fd(), parent.as_fd(), rights)?;
     }
-    system::enforce_landlock(ruleset.as_fd())
+    sys::enforce_landlock(ruleset.as_fd())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::frame::{self, Kind};
+use super::frame::{self, Kind};
 
 /// The bytes of a seal.
 pub const TAG: usize = 16;

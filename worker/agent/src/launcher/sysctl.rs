@@ -12,26 +12,27 @@ use rustix::{
     io::write,
 };
 
-use crate::launch::{Barrier, Failed};
+use crate::container::barrier::{Barrier, Failed};
 
 const DIRECTORY: &str = "/proc/sys";
 
-/// What a launcher that isn't root keeps the programs of its slot to: the host counts these per user,
-/// and one job must not use up what other jobs and the user's own services need.
+/// Quotas of a launcher that isn't root: the host counts these per user, and one job must not use up
+/// what other jobs and the user's own services need.
 const QUOTAS: [(&str, &str); 2] =
     [("max_inotify_instances", "16"), ("max_inotify_watches", "8192")];
 
-/// Settings to write in the network namespace of each container. Ready to be written: a container's
-/// process may be in its launcher's memory, where whatever it takes is never given back.
+/// Settings to write in the network namespace of each container. Paths and values are built before
+/// there is a container: a container's process may work in its launcher's memory, where whatever it
+/// allocates is never freed.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    /// The host's directory of settings; the container's own /proc has none. Which namespace's
-    /// settings the kernel shows in it depends on the process that sampler.
+pub(crate) struct Sysctls {
+    /// The host's directory of settings; the container's own /proc has none. The kernel shows in it the
+    /// settings of the namespaces that the reading process is in.
     directory: OwnedFd,
     values: Vec<(CString, String)>,
 }
 
-impl Settings {
+impl Sysctls {
     /// For names as sysctl(8) has them, with dots.
     pub(crate) fn new(values: &[(String, String)]) -> Result<Self, Failed> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -60,7 +61,7 @@ impl Settings {
 }
 
 /// Sets the quotas of the user namespace that this process is in.
-pub(crate) fn keep_quotas_apart() -> Result<(), Failed> {
+pub(crate) fn set_user_quotas() -> Result<(), Failed> {
     for (name, value) in QUOTAS {
         let path = Path::new(DIRECTORY).join("user").join(name);
         fs::write(&path, value).map_err(|error| {

@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 
 use rustix::fs::statvfs;
 
-use crate::{message::ProcessLimits, session::WORKING_DIRECTORY};
+use crate::{container::scratch::WORKING_DIRECTORY, protocol::message::ProcessLimits};
 
 #[derive(Debug, Default)]
 pub(crate) struct SoftLimits {

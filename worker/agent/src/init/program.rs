@@ -17,18 +17,23 @@ use rustix::{
     },
 };
 
-use crate::{
+use super::{
     counters::{Counters, Reading},
-    frame::{Kind, Sender},
-    gvisor_limits,
+    gvisor,
     mappings::Mappings,
-    message::{Cause, ExitReport, ProcessLimits, RunRequest},
     output::{self, Output},
     sampler::{self, Sampler},
-    session::WORKING_DIRECTORY,
     sockets::Sockets,
     soft_limits::SoftLimits,
-    system,
+};
+use crate::{
+    container::scratch::WORKING_DIRECTORY,
+    protocol::{
+        frame::Kind,
+        message::{Cause, ExitReport, ProcessLimits, RunRequest},
+        sender::Sender,
+    },
+    sys,
 };
 
 /// How long after a kill it is tried again on what lives on.
@@ -88,7 +93,7 @@ impl Spawner for Exec {
         let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
         let streams = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
         let pid =
-            system::spawn(name, &request.command, &request.environment, WORKING_DIRECTORY, streams)
+            sys::spawn(name, &request.command, &request.environment, WORKING_DIRECTORY, streams)
                 .map_err(|error| {
                     io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
                 })?;
@@ -178,7 +183,7 @@ impl Program {
         let mut stdout = Output::new(self.stdout, Kind::Stdout, cap, 0);
         let mut stderr = Output::new(self.stderr, Kind::Stderr, cap, tail_cap);
         let before = self.before;
-        let asks_gvisor = gvisor_limits::is_witness(bounds, &before);
+        let asks_gvisor = gvisor::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut sampler = Sampler::since(self.started, self.processors, asks_gvisor);
         let mut buffer = output::buffer();
@@ -238,8 +243,7 @@ impl Program {
                     {
                         break cause;
                     }
-                    if asks_gvisor
-                        && let Some(cause) = gvisor_limits::exceeded(bounds, now - self.started)
+                    if asks_gvisor && let Some(cause) = gvisor::exceeded(bounds, now - self.started)
                     {
                         break cause;
                     }
@@ -261,17 +265,15 @@ impl Program {
         stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
         soft_limits.look_at_files();
-        let largest_process = system::children_memory_peak_bytes();
+        let largest_process = sys::children_memory_peak_bytes();
         let ended = ExitReport {
             cause,
             exit_code: status.and_then(|status| status.exit_status()),
             signal: status.and_then(|status| status.terminating_signal()),
             wall_time_us: wall_time.as_micros() as u64,
             cpu_time_us: since(before.cpu_time_us, after.cpu_time_us).unwrap_or_else(|| {
-                match system::children_cpu_time_us() {
-                    counted if bounds.is_gvisor => {
-                        gvisor_limits::granted_us(counted, bounds, wall_time)
-                    }
+                match sys::children_cpu_time_us() {
+                    counted if bounds.is_gvisor => gvisor::granted_us(counted, bounds, wall_time),
                     counted => counted,
                 }
             }),

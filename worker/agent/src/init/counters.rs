@@ -33,9 +33,6 @@ struct Sampled {
     most: Cell<u64>,
 }
 
-/// The order in which the native sandbox hands its descriptors over.
-pub const COUNTER_FILES: usize = 7;
-
 /// What the kernel charges a group with at a time: 64 pages, the largest of common sizes.
 pub const CHARGE_BYTES: u64 = 64 * 4096;
 
@@ -181,6 +178,7 @@ mod tests {
     use std::{fs, path::PathBuf};
 
     use super::*;
+    use crate::protocol::launcher::COUNTER_FILES;
 
     #[test]
     fn both_cgroup_versions_are_understood() {

@@ -205,7 +205,7 @@ mod tests {
     use rustix::process::{WaitOptions, waitpid};
 
     use super::*;
-    use crate::system;
+    use crate::sys;
 
     /// Has a grandchild three times; says each time whether the caller sees what the child did in memory.
     ///
@@ -221,10 +221,10 @@ mod tests {
             let mut child = || {
                 number += 100;
                 // SAFETY: the grandchild does what is async-signal-safe only.
-                match unsafe { system::fork() } {
+                match unsafe { sys::fork() } {
                     Ok(None) => {}
                     // As an exec would: the caller goes on.
-                    _ => system::exit(0),
+                    _ => sys::exit(0),
                 }
             };
             match start(&mut child).expect("possible") {
@@ -237,7 +237,7 @@ mod tests {
                     // SAFETY: takes no pointer.
                     let processor = unsafe { libc::sched_getcpu() };
                     let said = [number, u8::from(is_own), u8::from(processor >= 0)];
-                    system::exit(theirs.write_all(&said).is_err().into());
+                    sys::exit(theirs.write_all(&said).is_err().into());
                 }
             }
             let mut said = [0; 3];

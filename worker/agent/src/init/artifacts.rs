@@ -13,9 +13,10 @@ use rustix::fs::{
     openat, statat,
 };
 
-use crate::{
-    frame::{Kind, MAX_PAYLOAD, Sender},
+use crate::protocol::{
+    frame::{Kind, MAX_PAYLOAD},
     message::{FileHeader, ProcessLimits},
+    sender::Sender,
 };
 
 /// Longer paths are no names of artifacts: the protocol's own bound, in bytes.

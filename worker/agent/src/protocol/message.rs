@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame_mac::Key;
+use super::mac::Key;
 
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
 pub const AGENT_PROTOCOL: u32 = 4;
@@ -142,15 +142,4 @@ impl ExitReport {
     pub fn was_host_short(&self) -> bool {
         self.memory_kills.is_some_and(|kills| kills > 0) && self.memory_limit_hits == Some(0)
     }
-}
-
-/// The scratch space of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ScratchSpace {
-    /// Bytes that fit into each of its directories.
-    pub(crate) bytes: u64,
-    /// Files and directories that fit into each.
-    pub(crate) inodes: u64,
-    /// Whose it is, in the launcher's numbers.
-    pub(crate) owner: u32,
 }

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use crate::frame::{Kind, Sender};
+use crate::protocol::{frame::Kind, sender::Sender};
 
 /// What is read at a time. Most programs print a line or two, and every page of a buffer costs its
 /// first use something: only who prints much gets the large one.
@@ -97,7 +97,7 @@ impl<R: Read + AsFd> Output<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame;
+    use crate::protocol::frame;
 
     #[test]
     fn output_is_cut_at_the_cap_and_its_end_is_kept() {

@@ -20,10 +20,8 @@ use rustix::{
     },
 };
 
-use crate::{
-    launch::{Barrier, Failed},
-    system::{self, Stacks, VforkClone},
-};
+use super::barrier::{Barrier, Failed};
+use crate::sys::{self, Stacks, VforkClone};
 
 /// The user and group inside every container.
 pub(crate) const INNER_ID: u32 = 1000;
@@ -44,14 +42,14 @@ const JOB_NAMESPACES: libc::c_int = libc::CLONE_NEWPID
 #[expect(unsafe_code, reason = "hands the contract on")]
 pub(crate) unsafe fn fork_container() -> Result<Option<Pid>, Failed> {
     // SAFETY: as the caller promises.
-    unsafe { system::fork_into(JOB_NAMESPACES) }.map_err(no_namespaces)
+    unsafe { sys::fork_into(JOB_NAMESPACES) }.map_err(no_namespaces)
 }
 
 /// Starts a child that does `child`, which forks, in new namespaces: in this process's memory, with the
-/// `stacks` for that, or else in a copy. See [`system::vfork_clone`] and [`system::fork_twice`].
+/// `stacks` for that, or else in a copy. See [`sys::vfork_clone`] and [`sys::fork_twice`].
 ///
 /// # Safety
-/// That of [`system::vfork_clone`].
+/// That of [`sys::vfork_clone`].
 #[expect(unsafe_code, reason = "hands the contract on")]
 pub(crate) unsafe fn branch_container(
     stacks: Option<&mut Stacks>,
@@ -60,8 +58,8 @@ pub(crate) unsafe fn branch_container(
     // SAFETY: as the caller promises.
     let branched = unsafe {
         match stacks {
-            Some(stacks) => system::vfork_clone(stacks, JOB_NAMESPACES, child),
-            None => system::fork_twice(JOB_NAMESPACES, child),
+            Some(stacks) => sys::vfork_clone(stacks, JOB_NAMESPACES, child),
+            None => sys::fork_twice(JOB_NAMESPACES, child),
         }
     };
     branched.map_err(no_namespaces)
@@ -80,7 +78,7 @@ pub(crate) unsafe fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> 
     let failed =
         |what: &str, error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"));
     // SAFETY: as the caller promises.
-    let child = owned_by(outer, || match unsafe { system::fork_into(libc::CLONE_NEWUSER) }? {
+    let child = owned_by(outer, || match unsafe { sys::fork_into(libc::CLONE_NEWUSER) }? {
         Some(child) => Ok(child),
         // Only there to be looked at; the launcher ends it. It must not go on from here: nobody is
         // root in its namespace yet, and its failure would be reported as the launcher's.
@@ -123,7 +121,7 @@ pub(crate) fn become_inner_root(uid: u32, gid: u32) -> Result<(), Failed> {
     let failed = |what: &'static str| {
         move |error: io::Error| Barrier::UserNamespace.failed(format!("{what}: {error}"))
     };
-    system::unshare(libc::CLONE_NEWUSER).map_err(failed("unshare"))?;
+    sys::unshare(libc::CLONE_NEWUSER).map_err(failed("unshare"))?;
     // Without this the kernel refuses the group map: dropping a group can also grant access.
     fs::write("/proc/self/setgroups", "deny").map_err(failed("setgroups"))?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(failed("uid_map"))?;
@@ -140,7 +138,7 @@ pub(crate) fn leave_session() -> Result<(), Failed> {
 
 /// Gives this process a mount namespace of its own.
 pub(crate) fn leave_host_mounts() -> Result<(), Failed> {
-    system::unshare(libc::CLONE_NEWNS)
+    sys::unshare(libc::CLONE_NEWNS)
         .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))
 }
 
@@ -151,7 +149,7 @@ pub(crate) fn setup_uts_and_loopback() -> Result<(), Failed> {
         .map_err(|error| Barrier::HostName.failed(error.to_string()))?;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(|error| Barrier::Network.failed(format!("loopback: {error}")))?;
-    system::bring_loopback_up(socket.as_fd())
+    sys::bring_loopback_up(socket.as_fd())
         .map_err(|error| Barrier::Network.failed(format!("loopback: {error}")))
 }
 
@@ -189,5 +187,5 @@ pub(crate) fn drop_privileges(
     // Changing the user clears this, so it is asked for afterwards.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("death signal"))?;
     set_no_new_privs(true).map_err(failed("no_new_privs"))?;
-    system::install_filter(filter).map_err(|error| Barrier::Seccomp.failed(error.to_string()))
+    sys::install_filter(filter).map_err(|error| Barrier::Seccomp.failed(error.to_string()))
 }

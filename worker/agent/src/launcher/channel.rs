@@ -12,7 +12,7 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::counters::COUNTER_FILES;
+use crate::protocol::launcher::COUNTER_FILES;
 
 /// The longest message to such a process, in bytes; a launcher's filter program is the longest part of
 /// any.

@@ -8,19 +8,21 @@ use std::{
     path::Path,
 };
 
-use crate::{
+use super::{
     artifacts::{self, Inputs},
-    barriers,
+    barrier_check,
     counters::Counters,
-    frame::{self, Kind, Sender},
-    landlock,
-    message::{AGENT_PROTOCOL, FileHeader, Hello, RunRequest},
     program::{self, Exec, Spawner},
-    system,
 };
-
-/// Where the program's files are and where it starts.
-pub const WORKING_DIRECTORY: &str = "/box";
+use crate::{
+    container::{landlock, scratch::WORKING_DIRECTORY},
+    protocol::{
+        frame::{self, Kind},
+        message::{AGENT_PROTOCOL, FileHeader, Hello, RunRequest},
+        sender::Sender,
+    },
+    sys,
+};
 
 /// Serves one job over standard input and output: the agent of a container that somebody else's
 /// runtime made.
@@ -28,7 +30,7 @@ pub const WORKING_DIRECTORY: &str = "/box";
 /// # Errors
 /// What kept the agent from doing its part; the worker was told, if it could be.
 pub fn serve_standard_streams() -> io::Result<()> {
-    system::reset_signal_dispositions();
+    sys::reset_signal_dispositions();
     let counters = Counters::open_mounted();
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
@@ -60,10 +62,10 @@ fn converse(
     landlock: io::Result<Option<u32>>,
     spawner: &mut dyn Spawner,
 ) -> io::Result<()> {
-    barriers::check().map_err(io::Error::other)?;
+    barrier_check::check().map_err(io::Error::other)?;
     // After the check, which says more of what is missing than Landlock does.
     let landlock = landlock?;
-    let signals = system::child_signals()?;
+    let signals = sys::child_signals()?;
     say(output, Kind::Hello, &Hello { protocol: AGENT_PROTOCOL, landlock })?;
     let Some(Received { request, stdin, inputs }) = receive(input, output, spawner)? else {
         return Ok(());

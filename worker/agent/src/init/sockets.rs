@@ -10,7 +10,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use crate::message::{Cause, ProcessLimits};
+use crate::protocol::message::{Cause, ProcessLimits};
 
 /// What a TCP socket holds at most, both ways together.
 pub const TCP_BYTES: u64 = 128 << 10;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::message::{Cause, ProcessLimits};
+use crate::protocol::message::{Cause, ProcessLimits};
 
 /// The program's mappings.
 #[derive(Debug, Default)]

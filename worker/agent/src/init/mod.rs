@@ -1,0 +1,13 @@
+//! PID 1 of a container: one job from the first message to the last artifact.
+
+pub(crate) mod artifacts;
+mod barrier_check;
+pub mod counters;
+mod gvisor;
+mod mappings;
+mod output;
+pub(crate) mod program;
+mod sampler;
+pub mod session;
+pub mod sockets;
+mod soft_limits;

@@ -14,7 +14,6 @@ use tokio::{
 use super::{
     exit::{Exit, Failure},
     input::{self, Line, next_line},
-    run::refuse,
     terminal,
 };
 use crate::{
@@ -37,7 +36,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let input = open(path)?;
     let slots = settings.worker.slots;
-    let sandbox = app::open_sandbox(backend, settings).await.map_err(refuse)?;
+    let sandbox = app::open_sandbox(backend, settings).await?;
     let (ends, mut ended) = mpsc::unbounded_channel();
     let hooks = Arc::new(Collect { ends: ends.clone() });
     let embedded = Embedded::new(Arc::clone(&sandbox), settings, hooks);

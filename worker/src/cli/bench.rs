@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     exit::{Exit, Failure},
-    fleet::{connect, explain},
+    fleet::connect,
     job::JobArguments,
     terminal,
 };
@@ -125,7 +125,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     }
     let client = connect(settings).await?;
     // The connections are there before the first turn.
-    client.workers().await.map_err(explain)?;
+    client.workers().await?;
     let figures = generate(client, &job, &arguments).await;
     if arguments.json {
         terminal::print(&(terminal::bounded_json(&figures, false)? + "\n"))?;

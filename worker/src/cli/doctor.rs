@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     exit::{Exit, Failure},
-    run::{self, SandboxChoice},
+    run::SandboxChoice,
     scope, terminal,
 };
 use crate::{
@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
 
 async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     let backend = arguments.sandbox.into();
-    let sandbox = app::open_sandbox(backend, settings).await.map_err(run::refuse)?;
+    let sandbox = app::open_sandbox(backend, settings).await?;
     let is_local = backend == Backend::Native || settings.sandbox.docker_host.starts_with("unix:");
     let watch = |tried: &Tried| {
         if !arguments.json {

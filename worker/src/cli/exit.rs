@@ -1,15 +1,15 @@
-//! Exit codes, and errors that know theirs.
+//! Exit codes, and errors that carry one.
 
 use std::process::ExitCode;
 
 use sandfleet_common::{JobResult, Status, Verdict};
+use sandfleet_sdk::Error as ClientError;
 
-use super::terminal;
-use crate::config::ConfigErrors;
+use crate::sandbox::{SandboxError, classify};
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
-        /// What the process says when it is not the program's exit code that it says.
+        /// The exit codes that are not a program's own.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
 
@@ -78,14 +78,30 @@ pub(crate) struct Failure {
     pub(crate) error: anyhow::Error,
 }
 
-impl Failure {
-    /// What the user is told: one line, but for mistakes in the configuration, which have one each.
-    pub(crate) fn text(&self) -> String {
-        let text = format!("sandfleet: {:#}", self.error);
-        match self.error.downcast_ref::<ConfigErrors>() {
-            Some(_) => terminal::lines(&(text + "\n")),
-            None => terminal::line(text) + "\n",
+/// If a sandbox can't be opened, a missing barrier is a matter of the host; everything else is a matter of the
+/// service that the sandbox needs.
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        match error {
+            SandboxError::Barrier { .. } => Exit::Barrier.because(error),
+            SandboxError::HostMemory | SandboxError::Failed { .. } => {
+                Exit::Unavailable.because(error)
+            }
         }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = match &error {
+            ClientError::InvalidJob { .. }
+            | ClientError::TooLarge { .. }
+            | ClientError::Conflict { .. } => Exit::Rejected,
+            ClientError::InvalidConfig { .. } => Exit::Usage,
+            ClientError::NoResult { .. } | ClientError::ResultGone { .. } => Exit::NotYet,
+            _ => Exit::Unavailable,
+        };
+        exit.because(error)
     }
 }
 
@@ -101,7 +117,7 @@ pub(crate) fn code_of(result: &JobResult) -> ExitCode {
         (_, Some(Verdict::SecurityViolation)) => Exit::Security,
         (_, Some(Verdict::Accepted)) => Exit::Success,
         (_, Some(Verdict::RuntimeError)) => {
-            let signal = result.signal.as_deref().and_then(crate::sandbox::classify::signal_number);
+            let signal = result.signal.as_deref().and_then(classify::signal_number);
             let code = result.exit_code.or(signal.map(|number| 128 + number)).unwrap_or(1);
             return ExitCode::from(u8::try_from(code).unwrap_or(1));
         }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, JobState, Priority};
-use sandfleet_sdk::{Cancellation, Client, ClientConfig, Error};
+use sandfleet_sdk::{Cancellation, Client, ClientConfig};
 
 use super::{
     exit::{Exit, Failure},
@@ -125,10 +125,10 @@ pub(super) async fn submit(
     job.stream = arguments.follow;
     job.validate().map_err(|why| Exit::Usage.with(why))?;
     let client = connect(settings).await?;
-    let id = client.submit(&job).await.map_err(explain)?;
+    let id = client.submit(&job).await?;
     if arguments.follow || arguments.wait {
         // Waiting goes on: a worker may come. But whoever waits has to know.
-        let progress = client.progress(&id).await.map_err(explain)?;
+        let progress = client.progress(&id).await?;
         if let Some(sentence) = waiting::hindrance(&progress) {
             terminal::say(format_args!("sandfleet: warning: job {id}: {sentence}"));
         }
@@ -155,7 +155,7 @@ pub(super) async fn result(
 ) -> Result<ExitCode, Failure> {
     let client = connect(settings).await?;
     let id = &arguments.job_id;
-    let progress = client.progress(id).await.map_err(explain)?;
+    let progress = client.progress(id).await?;
     match &progress.state {
         JobState::Done(result) => return show(result, &arguments.show),
         // Nobody would ever answer.
@@ -173,7 +173,7 @@ pub(super) async fn cancel(
     let client = connect(settings).await?;
     let mut exit = Exit::Success;
     for id in &arguments.job_ids {
-        let line = match client.cancel(id).await.map_err(explain)? {
+        let line = match client.cancel(id).await? {
             Cancellation::Cancelled => "cancelled before it was started".into(),
             Cancellation::Requested => "runs; its worker was told to end it".into(),
             Cancellation::Ended(status) => format!("had ended before: {status}"),
@@ -191,7 +191,7 @@ pub(super) async fn workers(
     arguments: WorkersArguments,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let workers = connect(settings).await?.workers().await.map_err(explain)?;
+    let workers = connect(settings).await?.workers().await?;
     if arguments.json {
         terminal::print(&(terminal::bounded_json(&workers, false)? + "\n"))?;
     } else {
@@ -202,19 +202,7 @@ pub(super) async fn workers(
 
 pub(super) async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let config = ClientConfig { name: own_name(), ..app::client_config(settings) };
-    Client::connect(config).await.map_err(explain)
-}
-
-pub(super) fn explain(error: Error) -> Failure {
-    let exit = match &error {
-        Error::InvalidJob { .. } | Error::TooLarge { .. } | Error::Conflict { .. } => {
-            Exit::Rejected
-        }
-        Error::InvalidConfig { .. } => Exit::Usage,
-        Error::NoResult { .. } | Error::ResultGone { .. } => Exit::NotYet,
-        _ => Exit::Unavailable,
-    };
-    exit.because(error)
+    Ok(Client::connect(config).await?)
 }
 
 async fn wait_and_show(
@@ -222,7 +210,7 @@ async fn wait_and_show(
     id: &JobId,
     arguments: &ShowArguments,
 ) -> Result<ExitCode, Failure> {
-    let result = client.wait(id, timeout_of(arguments)).await.map_err(explain)?;
+    let result = client.wait(id, timeout_of(arguments)).await?;
     show(&result, arguments)
 }
 

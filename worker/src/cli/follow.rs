@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     exit::{Exit, Failure},
-    fleet::explain,
     terminal::{self, ProgramOutput},
 };
 use crate::hooks::Stream;
@@ -34,7 +33,7 @@ pub(super) async fn follow(
             return Err(Exit::Internal.with(format!("the output of job {id} ended unasked")));
         };
         // Whoever reads us may have gone (`| head`); the job's end is still wanted.
-        let _ = match event.map_err(explain)? {
+        let _ = match event? {
             OutputEvent::Started { attempt: 1 } => Ok(()),
             OutputEvent::Started { attempt } => {
                 note(&format!("attempt {attempt} begins; what came before doesn't count"))

@@ -12,9 +12,8 @@ use serde_json::json;
 
 use super::{
     exit::Exit,
-    fleet::explain,
     print,
-    terminal::{self, MAX_LINE_BYTES},
+    terminal::{self, MAX_LINE_BYTES, failure_text},
     waiting,
 };
 use crate::{
@@ -120,7 +119,7 @@ proptest! {
                 Progress { state, queue_depth: Some(1), workers: Vec::new(), workers_alive: 1 };
             let sentence = waiting::sentence(&progress, Timestamp::UNIX_EPOCH);
             check(&(sentence.clone() + "\n"), 1)?;
-            check(&Exit::NotYet.with(sentence).text(), 1)?;
+            check(&failure_text(&Exit::NotYet.with(sentence)), 1)?;
         }
         let workers = [worker(&text), worker("w")];
         check(&terminal::lines(&waiting::table(&workers, Timestamp::UNIX_EPOCH)), 3)?;
@@ -144,10 +143,10 @@ proptest! {
             },
         ];
         for error in errors {
-            check(&explain(error).text(), 1)?;
+            check(&failure_text(&error.into()), 1)?;
         }
         let barrier = SandboxError::Barrier { barrier: "seccomp", reason: text.clone(), fix: text.clone() };
-        check(&super::run::refuse(barrier).text(), 1)?;
+        check(&failure_text(&barrier.into()), 1)?;
         // What a batch says of its lines.
         check(&(terminal::line(format_args!("line 1: {text}")) + "\n"), 1)?;
     }

@@ -67,17 +67,17 @@ enum Command {
     Docs(tools::DocsArguments),
 }
 
-/// Parses the command line, runs the command, and says how that went.
+/// Parses the command line, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => {
             if error.use_stderr() {
-                // It quotes the arguments, and scripts pass on what others gave them.
+                // It quotes the arguments, which may come from elsewhere if a script passes them on.
                 terminal::say_lines(&error.render().to_string());
                 return Exit::Usage.into();
             }
-            // Printing help isn't a mistake. Without a reader there is nobody to be told otherwise.
+            // `--help` and `--version` succeed, even if stdout can't be written to.
             let _ = error.print();
             return Exit::Success.into();
         }
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     match dispatch(line) {
         Ok(code) => code,
         Err(failure) => {
-            terminal::say_lines(&failure.text());
+            terminal::say_lines(&terminal::failure_text(&failure));
             failure.exit.into()
         }
     }
@@ -140,7 +140,7 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
         }
     });
-    // A read of this process's stdin can't be called off; nothing that matters is left to do.
+    // A blocking read of stdin can't be cancelled, so the runtime isn't waited for any longer.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }

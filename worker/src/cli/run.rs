@@ -74,14 +74,6 @@ impl From<SandboxChoice> for Backend {
     }
 }
 
-/// A sandbox that can't be opened: a missing barrier is the host's, all else is ours.
-pub(super) fn refuse(error: SandboxError) -> Failure {
-    match error {
-        SandboxError::Barrier { .. } => Exit::Barrier.because(error),
-        SandboxError::HostMemory | SandboxError::Failed { .. } => Exit::Unavailable.because(error),
-    }
-}
-
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     // Before anything of stdin is read: the process may be started anew.
     if arguments.sandbox == SandboxChoice::Native {
@@ -112,7 +104,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     settings.sandbox.docker_pool_size = 0;
     settings.worker.slots = 1;
     job.queued_at = Some(jiff::Timestamp::now());
-    let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await.map_err(refuse)?;
+    let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await?;
     let output = Arc::new(ProgramOutput::new(arguments.raw));
     let hooks: Arc<dyn Hooks> = match arguments.json {
         true => Arc::new(NoHooks),
@@ -144,7 +136,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return Err(Exit::Interrupted.with("interrupted"));
     }
     if let Some(error @ SandboxError::Barrier { .. }) = barrier {
-        return Err(refuse(error));
+        return Err(error.into());
     }
     let Some(result) = result else {
         return Err(Exit::Internal.with("the job ended without a result"));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
-use crate::hooks::Stream;
+use crate::{config::ConfigErrors, hooks::Stream};
 
 /// The longest line that is shown, in bytes. A line of ours may quote several texts.
 pub(super) const MAX_LINE_BYTES: usize = 8 << 10;
@@ -31,6 +31,15 @@ pub(super) fn lines(text: &str) -> String {
             None => line(it),
         })
         .collect()
+}
+
+/// The message of a failed command: one line; one for each mistake in the configuration.
+pub(super) fn failure_text(failure: &Failure) -> String {
+    let text = format!("sandfleet: {:#}", failure.error);
+    match failure.error.downcast_ref::<ConfigErrors>() {
+        Some(_) => lines(&(text + "\n")),
+        None => line(text) + "\n",
+    }
 }
 
 /// JSON in which every character that isn't printable is escaped: it means the same.

@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     }
     let until = DrainAfter { time: arguments.drain_after, jobs: arguments.drain_after_jobs };
     app::work(backend, settings, until).await.map_err(|error| match error {
-        app::WorkError::Sandbox(error) => super::run::refuse(error),
+        app::WorkError::Sandbox(error) => error.into(),
         app::WorkError::Unavailable(reason) => Exit::Unavailable.with(reason),
         app::WorkError::Memory(_) => Exit::Usage.because(error),
         app::WorkError::Stuck(reason) => Exit::Stuck.with(reason),

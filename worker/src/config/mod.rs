@@ -1,17 +1,21 @@
 //! The settings of the worker and of the client commands. Nothing else reads the environment or a
-//! configuration file, and everything that is wrong is said at once, before anything connects.
+//! configuration file, and all mistakes are reported at once, before anything connects.
 //!
 //! `table` declares every setting once; the types, the checks, `docs/configuration.md` and
 //! `sandfleet`'s error messages follow from it.
 
 mod address;
 mod kind;
+mod mistake;
 mod report;
+mod rules;
+mod setting;
 mod source;
 mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
+mod values;
 
 use std::{
     ffi::OsString,
@@ -19,25 +23,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandfleet_common::LimitName;
-
 pub use address::ServiceUrl;
 pub use kind::{Backend, HostNames, LogFormat};
-pub use report::{ConfigErrors, reference};
+pub use mistake::ConfigErrors;
+pub use report::reference;
+pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
     AdminSettings, JobSettings, LimitSettings, LogSettings, QueueSettings, SandboxSettings,
     Settings, StoreSettings, WorkerSettings,
 };
 
-use report::Mistake;
-use source::Values;
-use table::{LIMITS_DEFAULT, LIMITS_MAX};
-
-/// The file that is read when neither `--config` nor `SANDFLEET_CONFIG` names one, if it exists.
-pub const DEFAULT_FILE: &str = "/etc/sandfleet/sandfleet.toml";
-
-/// The environment variable that names the file.
-pub const FILE_VARIABLE: &str = "SANDFLEET_CONFIG";
+use mistake::Mistake;
+use table::TABLE;
+use values::Values;
 
 impl Settings {
     /// The settings from the file at `path` (or the one `SANDFLEET_CONFIG` names, or
@@ -65,7 +63,7 @@ fn load_with_default(
     default_file: &Path,
 ) -> Result<Settings, ConfigErrors> {
     let environment: Vec<_> = environment.into_iter().collect();
-    let mut values = Values::default();
+    let mut values = Values::defaults(&TABLE);
     let mut mistakes = Vec::new();
 
     let named = path.map(Path::to_owned).or_else(|| file_variable(&environment));
@@ -84,14 +82,14 @@ fn load_with_default(
     insert_password(&mut values, "store", &mut mistakes);
     // Against defaults that the unreadable file may have replaced, the rest could be blamed wrongly.
     if file_is_readable {
-        mistakes.extend(contradictions(&values));
+        mistakes.extend(rules::contradictions(&values));
     }
     if mistakes.is_empty() { Ok(table::build(values)) } else { Err(ConfigErrors::new(mistakes)) }
 }
 
 fn file_variable(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
     let (_, value) = environment.iter().find(|(name, _)| name == FILE_VARIABLE)?;
-    // Compose files pass variables on as empty strings when nobody has set them.
+    // Compose files pass variables that aren't set on as empty strings.
     (!value.is_empty()).then(|| PathBuf::from(value))
 }
 
@@ -122,74 +120,4 @@ fn read_password(path: &Path) -> Result<String, String> {
         return Err("the file holds more than one line of text".into());
     }
     Ok(password.to_owned())
-}
-
-/// Certificates that nothing looks at give a false sense of safety.
-fn needless_certificates(values: &Values, area: &str, scheme: &str) -> Option<Mistake> {
-    let url = values.sound(area, "url")?;
-    let set = |name: &&str| values.sound(area, name).is_some_and(|path| !path.is_empty());
-    let name = ["ca_file", "certificate_file", "key_file"].into_iter().find(set)?;
-    (!url.starts_with(scheme)).then(|| {
-        let problem = format!("is of no use: {} has no TLS", values.describe(area, "url"));
-        values.mistake(area, name, &problem, &format!("begin the address with {scheme}"))
-    })
-}
-
-/// What is wrong between settings that are each right.
-fn contradictions(values: &Values) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    for limit in LimitName::ALL.iter().map(|limit| limit.as_str()) {
-        if let (Some(default), Some(cap)) =
-            (values.typed::<u64>(LIMITS_DEFAULT, limit), values.typed::<u64>(LIMITS_MAX, limit))
-            && default > cap
-        {
-            mistakes.push(values.mistake(
-                LIMITS_DEFAULT,
-                limit,
-                &format!("is above {}", values.describe(LIMITS_MAX, limit)),
-                "lower the default or raise the maximum",
-            ));
-        }
-    }
-    if let (Some(Some(address)), Some(None)) = (
-        values.typed::<Option<std::net::SocketAddr>>("admin", "address"),
-        values.typed::<Option<PathBuf>>("admin", "token_file"),
-    ) && !address.ip().is_loopback()
-    {
-        mistakes.push(values.mistake(
-            "admin",
-            "address",
-            "can be reached from other machines, and nothing tells who may ask",
-            "use 127.0.0.1, or name a file with a token in admin.token_file",
-        ));
-    }
-    if let (Some(wall), Some(timeout)) = (
-        values.typed::<u64>(LIMITS_MAX, "wall_time_ms"),
-        values.typed::<u64>("queue", "consumer_timeout_ms"),
-    ) && wall > timeout / 3
-    {
-        mistakes.push(values.mistake(
-            LIMITS_MAX,
-            "wall_time_ms",
-            &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
-            "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
-             queue.consumer_timeout_ms",
-        ));
-    }
-    if let (Some(wait), Some(dedup)) =
-        (values.typed::<u64>("queue", "max_wait_ms"), values.typed::<u64>("store", "dedup_ttl_ms"))
-        && dedup < wait
-    {
-        mistakes.push(values.mistake(
-            "store",
-            "dedup_ttl_ms",
-            &format!("is below {}", values.describe("queue", "max_wait_ms")),
-            "raise it, or lower queue.max_wait_ms: a job that waited longer than it is remembered \
-             could run twice",
-        ));
-    }
-    for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {
-        mistakes.extend(needless_certificates(values, area, scheme));
-    }
-    mistakes
 }

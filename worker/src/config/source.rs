@@ -1,4 +1,4 @@
-//! Where values come from: the defaults, the file, the environment.
+//! Reads values from the file and from the environment.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,103 +11,14 @@ use toml::{
 };
 
 use super::{
-    FILE_VARIABLE,
-    kind::{Kind, Typed},
-    report::Mistake,
-    table::{AREAS, Setting, TABLE},
+    kind::Kind,
+    mistake::Mistake,
+    setting::{FILE_VARIABLE, PREFIX, Setting},
+    table::{AREAS, TABLE},
+    values::{Origin, Values},
 };
 
-/// What the names of all our variables begin with.
-const PREFIX: &str = "SANDFLEET_";
-
-/// The value of every setting.
-#[derive(Debug, Clone)]
-pub(super) struct Values(Vec<Value>);
-
-#[derive(Clone)]
-struct Value {
-    text: String,
-    origin: Origin,
-    /// Whether nothing is wrong with it, in any source.
-    sound: bool,
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    Default,
-    /// A line of the file.
-    File(String),
-    /// The variable of that name.
-    Environment(String),
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File(place) => f.write_str(place),
-            Origin::Environment(variable) => f.write_str(variable),
-        }
-    }
-}
-
-/// Texts may be passwords.
-impl std::fmt::Debug for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Value").field("origin", &self.origin).finish_non_exhaustive()
-    }
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        let value =
-            |s: &Setting| Value { text: s.default_text(), origin: Origin::Default, sound: true };
-        Self(TABLE.iter().map(value).collect())
-    }
-}
-
 impl Values {
-    /// Every setting with its value for showing and where that comes from.
-    pub(super) fn shown(&self) -> impl Iterator<Item = (&'static Setting, String, &Origin)> {
-        TABLE
-            .iter()
-            .zip(&self.0)
-            .map(|(setting, value)| (setting, setting.kind.show(&value.text), &value.origin))
-    }
-
-    /// The value of `area.name`, if nothing is wrong with it.
-    pub(super) fn sound(&self, area: &str, name: &str) -> Option<&str> {
-        let value = &self.0[position(area, name)?];
-        value.sound.then_some(value.text.as_str())
-    }
-
-    /// The value of `area.name` in its type, if nothing is wrong with it.
-    pub(super) fn typed<T: Typed>(&self, area: &str, name: &str) -> Option<T> {
-        T::typed(self.sound(area, name)?)
-    }
-
-    /// Replaces the value of `area.name`, if nothing is wrong with it.
-    pub(super) fn replace(&mut self, area: &str, name: &str, new: impl FnOnce(&str) -> String) {
-        if let Some(value) = position(area, name).map(|at| &mut self.0[at])
-            && value.sound
-        {
-            value.text = new(&value.text);
-        }
-    }
-
-    /// `area.name = value (origin)`.
-    pub(super) fn describe(&self, area: &str, name: &str) -> String {
-        let found = self.shown().find(|(s, ..)| s.area == area && s.name == name);
-        let shown = found.map(|(_, text, origin)| format!(" = {text} ({origin})"));
-        format!("{area}.{name}{}", shown.unwrap_or_default())
-    }
-
-    /// What is wrong with the value of `area.name`.
-    pub(super) fn mistake(&self, area: &str, name: &str, problem: &str, fix: &str) -> Mistake {
-        Mistake::new(&self.describe(area, name), problem, fix)
-    }
-
     /// Takes over what the file at `path` says, and whether it could be read at all.
     pub(super) fn read_file(
         &mut self,
@@ -124,7 +35,7 @@ impl Values {
                 &format!("is not TOML: {}", error.message()),
             ));
         }
-        // What a parser made out of broken lines is nobody's wish.
+        // What a parser recovers from broken lines isn't what was meant.
         if errors.is_empty() {
             for (key, content) in in_order(table.get_ref()) {
                 self.read_area(&File { path, text }, key.get_ref(), key, content, mistakes);
@@ -153,7 +64,7 @@ impl Values {
             }
             DeValue::Table(settings) if known => {
                 for (name, value) in in_order(settings) {
-                    let Some(at) = position(key, name.get_ref()) else {
+                    let Some(at) = self.position(key, name.get_ref()) else {
                         let key = format!("{key}.{}", name.get_ref());
                         let place = file.place(name.span().start);
                         mistakes.push(unknown(&key, Some(&place), suggest_key(&key)));
@@ -201,28 +112,6 @@ impl Values {
             }
         }
     }
-
-    /// Sets the setting at `at` to `text`, or notes what is wrong with it.
-    fn set(
-        &mut self,
-        at: usize,
-        text: Result<String, (String, &str)>,
-        origin: Origin,
-        mistakes: &mut Vec<Mistake>,
-    ) {
-        let (setting, value) = (&TABLE[at], &mut self.0[at]);
-        let checked = match &text {
-            Ok(text) => setting.kind.check(text).map_err(|problem| (text.as_str(), problem)),
-            Err((text, problem)) => Err((text.as_str(), problem.to_string())),
-        };
-        match checked {
-            Ok(text) => (value.text, value.origin) = (text, origin),
-            Err((text, problem)) => {
-                value.sound = false;
-                mistakes.push(Mistake::of_value(setting, text, &origin, &problem));
-            }
-        }
-    }
 }
 
 type Key<'i> = Spanned<DeString<'i>>;
@@ -248,10 +137,6 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t Spanned<DeV
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn position(area: &str, name: &str) -> Option<usize> {
-    TABLE.iter().position(|setting| setting.area == area && setting.name == name)
 }
 
 /// The text of a value in the file, if its type is the setting's; else how it is written there.

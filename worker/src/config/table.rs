@@ -1,6 +1,6 @@
 //! Every setting, declared once: name, type, default, what is allowed, what it means.
 
-use std::{borrow::Cow, net::SocketAddr, path::PathBuf, sync::LazyLock};
+use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
 use sandfleet_common::{LimitName, Limits};
 
@@ -10,60 +10,9 @@ use super::{
         ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, HOSTS_OR_NONE, HostNames, IMAGE, Kind,
         LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
-    source::Values,
+    setting::{Area, Preset, Setting},
+    values::Values,
 };
-
-/// One setting.
-pub(super) struct Setting {
-    pub(super) area: &'static str,
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) default: Preset,
-    /// What it means, in one or two sentences.
-    pub(super) doc: Cow<'static, str>,
-}
-
-/// What a setting is when nobody sets it.
-pub(super) enum Preset {
-    Fixed(Cow<'static, str>),
-    /// Different on every machine.
-    Computed {
-        described: &'static str,
-        compute: fn() -> String,
-    },
-}
-
-/// An area of settings: a table of the file.
-pub(super) struct Area {
-    pub(super) name: &'static str,
-    pub(super) doc: &'static str,
-}
-
-impl Setting {
-    /// `area.name`.
-    pub(super) fn key(&self) -> String {
-        format!("{}.{}", self.area, self.name)
-    }
-
-    /// The environment variable that sets it.
-    pub(super) fn variable(&self) -> String {
-        format!("SANDFLEET_{}_{}", self.area.replace('.', "_"), self.name).to_ascii_uppercase()
-    }
-
-    /// What it is when nobody sets it, on this machine.
-    pub(super) fn default_text(&self) -> String {
-        match &self.default {
-            Preset::Fixed(text) => text.to_string(),
-            Preset::Computed { compute, .. } => compute(),
-        }
-    }
-}
-
-impl From<&'static str> for Preset {
-    fn from(text: &'static str) -> Self {
-        Preset::Fixed(text.into())
-    }
-}
 
 macro_rules! settings {
     ($($(#[doc = $area_doc:literal])+ $area:ident: $type:ident {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{kind::Kind, source::Origin, table::TABLE, *};
+use super::{kind::Kind, table::TABLE, values::Origin, *};
 
 /// A directory of this test, gone at its end.
 struct Scratch(PathBuf);

@@ -1,0 +1,81 @@
+//! Rules between settings.
+
+use std::path::PathBuf;
+
+use sandfleet_common::LimitName;
+
+use super::{
+    mistake::Mistake,
+    table::{LIMITS_DEFAULT, LIMITS_MAX},
+    values::Values,
+};
+
+/// What is wrong between settings that are each valid.
+pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for limit in LimitName::ALL.iter().map(|limit| limit.as_str()) {
+        if let (Some(default), Some(cap)) =
+            (values.typed::<u64>(LIMITS_DEFAULT, limit), values.typed::<u64>(LIMITS_MAX, limit))
+            && default > cap
+        {
+            mistakes.push(values.mistake(
+                LIMITS_DEFAULT,
+                limit,
+                &format!("is above {}", values.describe(LIMITS_MAX, limit)),
+                "lower the default or raise the maximum",
+            ));
+        }
+    }
+    if let (Some(Some(address)), Some(None)) = (
+        values.typed::<Option<std::net::SocketAddr>>("admin", "address"),
+        values.typed::<Option<PathBuf>>("admin", "token_file"),
+    ) && !address.ip().is_loopback()
+    {
+        mistakes.push(values.mistake(
+            "admin",
+            "address",
+            "can be reached from other machines, and nothing tells who may ask",
+            "use 127.0.0.1, or name a file with a token in admin.token_file",
+        ));
+    }
+    if let (Some(wall), Some(timeout)) = (
+        values.typed::<u64>(LIMITS_MAX, "wall_time_ms"),
+        values.typed::<u64>("queue", "consumer_timeout_ms"),
+    ) && wall > timeout / 3
+    {
+        mistakes.push(values.mistake(
+            LIMITS_MAX,
+            "wall_time_ms",
+            &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
+            "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
+             queue.consumer_timeout_ms",
+        ));
+    }
+    if let (Some(wait), Some(dedup)) =
+        (values.typed::<u64>("queue", "max_wait_ms"), values.typed::<u64>("store", "dedup_ttl_ms"))
+        && dedup < wait
+    {
+        mistakes.push(values.mistake(
+            "store",
+            "dedup_ttl_ms",
+            &format!("is below {}", values.describe("queue", "max_wait_ms")),
+            "raise it, or lower queue.max_wait_ms: a job that waited longer than it is remembered \
+             could run twice",
+        ));
+    }
+    for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {
+        mistakes.extend(needless_certificates(values, area, scheme));
+    }
+    mistakes
+}
+
+/// A certificate that no connection uses gives a false sense of safety.
+fn needless_certificates(values: &Values, area: &str, scheme: &str) -> Option<Mistake> {
+    let url = values.sound(area, "url")?;
+    let set = |name: &&str| values.sound(area, name).is_some_and(|path| !path.is_empty());
+    let name = ["ca_file", "certificate_file", "key_file"].into_iter().find(set)?;
+    (!url.starts_with(scheme)).then(|| {
+        let problem = format!("is of no use: {} has no TLS", values.describe(area, "url"));
+        values.mistake(area, name, &problem, &format!("begin the address with {scheme}"))
+    })
+}

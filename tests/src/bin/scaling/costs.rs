@@ -1,4 +1,4 @@
-//! What a job costs, and where each figure is from.
+//! What a job costs, with the source of each figure.
 
 /// A figure that the plan is computed from.
 #[derive(Debug, Clone, Copy)]
@@ -8,44 +8,6 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     pub(crate) source: &'static str,
 }
-
-/// What one job does in the broker and the store at one step of its path.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Operation {
-    pub(crate) step: &'static str,
-    /// Where the code is.
-    pub(crate) place: &'static str,
-    /// AMQP methods, either way.
-    pub(crate) amqp: u32,
-    /// Commands that clients send to Redis: each a round trip, scripts counted once.
-    pub(crate) commands: u32,
-    /// What Redis executes for that, the insides of scripts.
-    pub(crate) executed: u32,
-    /// Of these, what it writes down in its append-only file.
-    pub(crate) writes: u32,
-}
-
-const fn operation(
-    step: &'static str,
-    place: &'static str,
-    amqp: u32,
-    [commands, executed, writes]: [u32; 3],
-) -> Operation {
-    Operation { step, place, amqp, commands, executed, writes }
-}
-
-/// The path of a job that needs one attempt, ends within a third of `worker.lease_ms` and is waited
-/// for by `Client::wait`, in a fleet with work. Its result is short, and so is what is announced.
-pub(crate) const OPERATIONS: [Operation; 8] = [
-    operation("submit: register", "producer-sdk/src/job_records/create.lua", 0, [1, 6, 2]),
-    operation("submit: publish, confirm", "producer-sdk/src/publisher.rs", 2, [0, 0, 0]),
-    operation("take: get, get-ok", "worker/src/queue/amqp/pollers.rs", 2, [0, 0, 0]),
-    operation("claim", "worker/src/store/lua/claim.lua", 0, [1, 7, 3]),
-    operation("commit, announce", "worker/src/store/lua/commit.lua", 0, [1, 8, 5]),
-    operation("ack", "worker/src/queue/amqp/ack_handle.rs", 1, [0, 0, 0]),
-    operation("wait: subscribe, unsubscribe", "producer-sdk/src/subscriber.rs", 0, [2, 2, 0]),
-    operation("wait: read before", "producer-sdk/src/job_records/get_state.lua", 0, [1, 3, 0]),
-];
 
 pub(crate) const COLD_PRINT: Figure = Figure {
     what: "print, cold: worker's host",
@@ -77,8 +39,8 @@ pub(crate) const WORKER_RATE: Figure = Figure {
     unit: "jobs/s",
     source: "[tenants.md](decisions/tenants.md): 64 slots, a debug build on busy cores",
 };
-pub(crate) const LOOK: Figure = Figure {
-    what: "a busy worker's look at its empty queues, twice a second",
+pub(crate) const POLL: Figure = Figure {
+    what: "a busy worker's poll of its empty queues, twice a second",
     value: 3.0,
     unit: "broker CPU ms",
     source: "[tenants.md](decisions/tenants.md): 32 queues in 3 ms",
@@ -93,7 +55,7 @@ pub(crate) const REPLICATION: Figure = Figure {
     what: "the broker's work with three replicas",
     value: 2.0,
     unit: "times one",
-    source: "assumed: a follower costs half of what a leader does",
+    source: "assumed: a follower costs half as much as the leader",
 };
 pub(crate) const QUEUE_RATE: Figure = Figure {
     what: "one quorum queue",
@@ -111,7 +73,7 @@ pub(crate) const REDIS_CPU: Figure = Figure {
     what: "a job in Redis",
     value: 0.17,
     unit: "CPU ms/job",
-    source: "`tests/run scaling`: Redis, asked all the time; without subscriptions",
+    source: "`tests/run scaling`: Redis, saturated; without subscriptions",
 };
 pub(crate) const REDIS_TRAFFIC: Figure = Figure {
     what: "a job in Redis, both ways",
@@ -120,7 +82,7 @@ pub(crate) const REDIS_TRAFFIC: Figure = Figure {
     source: "`tests/run scaling`: calibration",
 };
 pub(crate) const REDIS_LOG: Figure = Figure {
-    what: "a job in Redis' append-only file",
+    what: "a job in Redis's append-only file",
     value: 2740.0,
     unit: "bytes",
     source: "`tests/run scaling`: calibration",
@@ -144,9 +106,9 @@ pub(crate) const MESSAGE: Figure = Figure {
     source: "its JSON and properties, counted",
 };
 pub(crate) const USE: Figure = Figure {
-    what: "how much of anything is used",
+    what: "planned utilisation",
     value: 0.65,
-    unit: "of its limit",
+    unit: "of the limit",
     source: "chosen: above 0.8 latencies grow steeply, and hosts fail",
 };
 pub(crate) const HOST_CORES: Figure =
@@ -159,7 +121,7 @@ pub(crate) const FIGURES: [Figure; 18] = [
     WARM_TABLE,
     PATH,
     WORKER_RATE,
-    LOOK,
+    POLL,
     BROKER_MESSAGE,
     REPLICATION,
     QUEUE_RATE,

@@ -1,32 +1,29 @@
-//! What a fleet carries, foretold by a model that is checked against a fleet on this machine:
-//! `bash tests/run scaling [--quick]`; and what large fleets need: `cargo run -p sandfleet-tests
-//! --bin scaling -- plan`. What it means is in `docs/scaling.md`.
+//! The fleet sizes of `docs/scaling.md`: `cargo run -p sandfleet-tests --bin scaling -- plan`
+//! computes them; `bash tests/run scaling [--quick]` measures their inputs and checks their
+//! assumptions on a fleet on this machine.
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-mod closed_forms;
+mod capacity;
 mod costs;
-mod host;
 mod measured;
-mod model;
 mod plan;
 mod report;
 mod store;
+mod store_use;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use sandfleet_tests::run_until_stopped;
 
-/// Where the figures go.
+/// Where the figures are saved.
 const OUTPUT: &str = "target/bench/scaling.json";
 
-/// What was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
-    /// Fewer jobs and loads: to see that it works, not to publish.
+    /// Fewer jobs and loads: a check that it works, no figures to publish.
     pub(crate) quick: bool,
-    /// Only what large fleets need.
+    /// Print the tables and measure nothing.
     plan: bool,
 }
 
@@ -71,6 +68,6 @@ async fn run() -> Result<()> {
     report.save(Path::new(OUTPUT))?;
     println!("saved: {OUTPUT}");
     let missed = report.missed();
-    ensure!(missed == 0, "{missed} of {} loads came out otherwise", report.rows.len());
+    ensure!(missed == 0, "{missed} of {} loads contradict the plan", report.rows.len());
     Ok(())
 }

@@ -1,8 +1,7 @@
-//! A fleet on this machine, measured and simulated.
+//! A fleet on this machine under load, beside the capacity that the plan would compute for it.
 //!
-//! Each kind of job is calibrated on one worker: what it costs when the fleet is full, and how long
-//! it takes when nobody else is there. From these few numbers the model foretells what other loads
-//! and more workers do, and both get the same arrivals.
+//! Each kind of job is calibrated on one worker: processor time a job when the fleet is full, and
+//! the latency of a single job in an idle fleet.
 
 use std::{path::Path, time::Duration};
 
@@ -18,10 +17,10 @@ use tokio::{
 
 use crate::{
     Arguments,
-    host::{StoreUse, memory_of},
-    model::{self, Arrival, Random, Work, capacity},
+    capacity::{Arrivals, capacity},
     report::{Figures, Report, Row},
     store::Saturated,
+    store_use::{StoreUse, memory_of},
 };
 
 /// Of each worker.
@@ -30,12 +29,12 @@ const SLOTS: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Until the kernel has taken down what the last containers left.
 const SETTLING: Duration = Duration::from_millis(500);
-/// The share of the cores that others may use.
+/// The share of the cores that other processes may use.
 const QUIET: f64 = 0.1;
-/// How many half seconds it may take until they use no more.
+/// How many half seconds to wait until they use no more.
 const QUIET_TRIES: usize = 60;
 /// Shares of the capacity.
-const LOADS: [f64; 3] = [0.3, 0.6, 0.8];
+const LOADS: [f64; 2] = [0.6, 0.8];
 /// How much more than its capacity a full fleet is offered.
 const SATURATION: f64 = 2.0;
 
@@ -49,25 +48,24 @@ struct Kind {
     asleep: f64,
 }
 
-/// Cold, since a zygote makes the first programs of a run dearer than the others.
+/// Cold, since a zygote makes the first programs of a run more expensive than the others.
 const PRINT: Kind =
     Kind { name: "print, cold", language: "python", code: "print(1+1)", asleep: 0.0 };
 const SLEEP: Kind =
     Kind { name: "sleep 0.5 s", language: "bash", code: "exec sleep 0.5", asleep: 0.5 };
 
-/// What one worker said about a kind of job.
+/// A kind of job, measured on one worker.
 #[derive(Debug, Serialize)]
 pub(crate) struct Calibration {
     pub(crate) kind: &'static str,
-    /// Cores that all else on the machine used while no job was there.
-    pub(crate) background: f64,
-    /// Cores that the machine had for jobs when there were more than enough.
+    /// Cores that the jobs of a full fleet used.
     pub(crate) cores: f64,
     /// Median from the submission of a single job until its result, in seconds.
     pub(crate) alone: f64,
-    /// Median of what of that was in the worker, in seconds.
+    /// Median of the time in a slot, in seconds.
     pub(crate) held: f64,
-    pub(crate) work: Work,
+    /// Processor time of one job in a full fleet, all processes together, in seconds.
+    pub(crate) cpu: f64,
     /// Of one job, in seconds, commands and bytes.
     pub(crate) store: StoreUse,
     /// Memory that a result takes in Redis, in bytes.
@@ -106,7 +104,7 @@ pub(crate) async fn measure(arguments: &Arguments, program: &Path) -> Result<Opt
     let fleet = Fleet::start(program, 1, PRINT).await?;
     let print = fleet.calibrate(PRINT, arguments).await?;
     for load in LOADS.into_iter().chain([SATURATION]) {
-        report.rows.push(fleet.compare(PRINT, &print, load, arguments).await?);
+        report.rows.push(fleet.load(PRINT, &print, load, arguments).await?);
     }
     report.store = Some(Saturated::measure(&fleet.services, arguments.choose(60, 20)).await?);
     drop(fleet);
@@ -121,9 +119,9 @@ pub(crate) async fn measure(arguments: &Arguments, program: &Path) -> Result<Opt
             calibrated = Some(sleep);
         }
         let calibration = calibrated.as_ref().context("it was just made")?;
-        let loads: &[f64] = if arguments.quick { &LOADS[1..2] } else { &LOADS };
+        let loads = if arguments.quick { &LOADS[..1] } else { &LOADS };
         for load in loads.iter().copied().chain([SATURATION]) {
-            report.rows.push(fleet.compare(SLEEP, calibration, load, arguments).await?);
+            report.rows.push(fleet.load(SLEEP, calibration, load, arguments).await?);
         }
     }
     report.calibrations.push(print);
@@ -154,11 +152,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn model(&self, cores: f64) -> model::Fleet {
-        model::Fleet { slots: self.workers * SLOTS, cores }
-    }
-
-    /// Hands jobs over when they are due, in seconds from now, whatever became of earlier ones.
+    /// Open loop: submits each job when it is due, in seconds from now.
     async fn run(&self, kind: Kind, dues: &[f64]) -> Result<Vec<Ran>> {
         let mut open = JoinSet::new();
         let began = Instant::now();
@@ -205,68 +199,58 @@ impl Fleet {
         let prefix = &self.services.prefix;
         Ok(Calibration {
             kind: kind.name,
-            background,
-            // What a hypervisor keeps, and what nobody could use, isn't there for jobs either.
+            // Cores that the hypervisor withheld count as missing.
             cores: given.min(available - background).max(0.1),
             alone,
             held,
-            work: parts(cpu.max(0.0), alone, held, kind.asleep),
+            cpu: cpu.max(0.0),
             store,
             result_bytes: memory_of(&mut redis, &names::result_key(prefix, last)).await?,
             record_bytes: memory_of(&mut redis, &names::record_key(prefix, last)).await?,
         })
     }
 
-    /// Measures and simulates `load`, a share of what the fleet carries by the model.
-    async fn compare(
+    /// Measures `load`, a share of the computed capacity.
+    async fn load(
         &self,
         kind: Kind,
         calibration: &Calibration,
         load: f64,
         arguments: &Arguments,
     ) -> Result<Row> {
-        let (model, work) = (self.model(calibration.cores), calibration.work);
-        let rate = load * capacity(model, work);
+        let capacity = capacity(self.workers * SLOTS, calibration);
+        let rate = load * capacity;
         let seconds = arguments.choose(5, 3) as f64;
-        // All that a full fleet is offered it has to do.
+        // Above capacity every offered job still has to be run.
         let seconds = if load > 1.0 { seconds / load } else { seconds };
-        // So many that the first and the last don't decide; and a percentile is of some.
+        // Enough jobs that the first and the last do not decide the percentiles.
         let jobs = ((rate * seconds) as usize).max(2 * SLOTS * self.workers).max(40);
         eprintln!("{}, {} workers: {jobs} jobs, {rate:.1} a second", kind.name, self.workers);
-        let dues = match load > 1.0 {
-            true => model::even(rate, jobs),
-            false => model::poisson(rate, jobs, &mut Random(jobs as u64)),
-        };
+        let arrivals = if load > 1.0 { Arrivals::Even } else { Arrivals::Poisson };
+        let dues = arrivals.times(rate, jobs);
         let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let idle = background(available).await?;
         let (spent, started) = (busy_time()?.as_secs_f64(), Instant::now());
         let ran = self.run(kind, &dues).await?;
         sleep(SETTLING).await;
         let spent = busy_time()?.as_secs_f64() - spent - idle * started.elapsed().as_secs_f64();
-        let arrivals: Vec<_> = dues.iter().map(|due| Arrival { due: *due, work }).collect();
-        let foretold = model::simulate(model, &arrivals);
-        let seen: Vec<_> = ran.iter().map(|ran| ran.latency).collect();
+        let latencies: Vec<_> = ran.iter().map(|ran| ran.latency).collect();
         let latest = ran.iter().map(|ran| ran.seen).fold(0.0, f64::max);
-        let ends = dues.iter().zip(&foretold.latencies).map(|(due, latency)| due + latency);
-        let foretold_latest = ends.fold(0.0, f64::max);
         Ok(Row {
             kind: kind.name,
             workers: self.workers,
             load,
-            offered: rate,
+            capacity,
             jobs,
-            measured: Figures::of(&seen, latest - dues[0]),
-            predicted: Figures::of(&foretold.latencies, foretold_latest - dues[0]),
+            alone_ms: calibration.alone * 1000.0,
+            measured: Figures::of(&latencies, latest - dues[0]),
             cpu_ms: spent / jobs as f64 * 1000.0,
-            predicted_cpu_ms: work.cpu() * 1000.0,
-            used: foretold.busy / (model.cores * foretold.ended),
-            present: foretold.population / foretold.ended,
         })
     }
 }
 
-/// How many of the `available` cores others use, once those are few: what is measured beside a
-/// compiler says nothing.
+/// How many of the `available` cores other processes use. Waits until they are few: a measurement
+/// beside a compiler is worthless.
 async fn background(available: f64) -> Result<f64> {
     let mut used = 0.0;
     for _ in 0..QUIET_TRIES {
@@ -277,10 +261,10 @@ async fn background(available: f64) -> Result<f64> {
             return Ok(used);
         }
     }
-    bail!("others use {used:.1} of {available} cores: measure when they are done")
+    bail!("other processes use {used:.1} of {available} cores: measure when they are done")
 }
 
-/// Hands one job over and waits for its result.
+/// Submits one job and waits for its result.
 async fn visit(client: Client, kind: Kind, began: Instant, due: Instant) -> Result<Ran> {
     let mut job = Job::new(kind.language, kind.code);
     job.result_ttl_ms = Some(600_000);
@@ -291,41 +275,4 @@ async fn visit(client: Client, kind: Kind, began: Instant, due: Instant) -> Resu
     ensure!(is_right, "{id}: {}", result.message);
     let held = result.finished_at.duration_since(result.started_at).as_secs_f64();
     Ok(Ran { id, latency, seen, held })
-}
-
-/// Where a job's processor time is spent, as far as its latency tells: what it takes alone and
-/// doesn't sleep is computing, as much as is left of `cpu`; then round trips. What it computes and
-/// nobody waits for is done after its result. All in seconds.
-fn parts(cpu: f64, alone: f64, held: f64, asleep: f64) -> Work {
-    let awake = (held - asleep).max(0.0);
-    let outside = (alone - held).max(0.0);
-    let slot_cpu = awake.min(cpu);
-    let outside_cpu = outside.min(cpu - slot_cpu);
-    Work {
-        outside_cpu,
-        outside_wait: outside - outside_cpu,
-        slot_cpu,
-        slot_wait: held - slot_cpu,
-        aside_cpu: cpu - slot_cpu - outside_cpu,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_of_a_job_is_lost_or_counted_twice() {
-        for (cpu, alone, held, asleep) in [
-            (0.050, 0.060, 0.045, 0.0),
-            (0.080, 0.060, 0.045, 0.0),
-            (0.010, 0.060, 0.045, 0.0),
-            (0.020, 0.540, 0.520, 0.5),
-        ] {
-            let work = parts(cpu, alone, held, asleep);
-            assert!((work.cpu() - cpu).abs() < 1e-12, "{work:?}");
-            assert!((work.alone() - alone).abs() < 1e-12, "{work:?}");
-            assert!(work.slot_wait >= asleep - 1e-12 && work.aside_cpu >= -1e-12, "{work:?}");
-        }
-    }
 }

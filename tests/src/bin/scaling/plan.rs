@@ -5,24 +5,18 @@ use std::time::Duration;
 use sandfleet_sdk::ClientConfig;
 
 use crate::costs::{
-    BROKER_MESSAGE, CLUSTER_RATE, COLD_PRINT, FIGURES, Figure, HOST_CORES, LOOK, MESSAGE,
-    OPERATIONS, Operation, PATH, QUEUE_RATE, RECORD, REDIS_CPU, REDIS_LOG, REDIS_TRAFFIC,
-    REPLICATION, RESULT, USE, WARM_PRINT, WARM_TABLE, WORKER_RATE,
+    BROKER_MESSAGE, CLUSTER_RATE, COLD_PRINT, FIGURES, Figure, HOST_CORES, MESSAGE, PATH, POLL,
+    QUEUE_RATE, RECORD, REDIS_CPU, REDIS_LOG, REDIS_TRAFFIC, REPLICATION, RESULT, USE, WARM_PRINT,
+    WARM_TABLE, WORKER_RATE,
 };
 
 /// Jobs a second.
 const RATES: [f64; 3] = [1e3, 1e4, 1e5];
-/// For results that are fetched at once, and jobs that nobody submits again later.
+/// For results that are fetched at once, and jobs that are not submitted again later.
 const SHORT_RESULT_TTL: Duration = Duration::from_secs(600);
 const SHORT_JOB_TTL: Duration = Duration::from_secs(3600);
-/// Connections to RabbitMQ of a worker: for jobs, and for dead letters.
-const AMQP_CONNECTIONS: f64 = 2.0;
-/// Channels of a worker: a consumer's, a looker's, eight that ask; one for dead letters.
-const AMQP_CHANNELS: f64 = 11.0;
-/// Connections to Redis of a worker: for commands, and for cancellations.
-const REDIS_CONNECTIONS: f64 = 2.0;
-/// Looks at empty queues a second.
-const LOOKS: f64 = 2.0;
+/// Polls of empty queues, a second.
+const POLLS: f64 = 2.0;
 
 /// The workers that one kind of job needs.
 #[derive(Debug, PartialEq)]
@@ -39,17 +33,10 @@ struct Plan {
     cold_print: Workers,
     warm_print: Workers,
     warm_table: Workers,
-    /// AMQP methods a second, either way.
-    amqp: f64,
     queues: f64,
     broker_cores: f64,
     clusters: f64,
-    connections: f64,
-    channels: f64,
-    redis_commands: f64,
-    redis_executed: f64,
     redis_servers: f64,
-    redis_connections: f64,
     /// Bytes, with the times to live that are the default.
     memory: f64,
     /// Bytes, with the short ones.
@@ -78,13 +65,11 @@ fn memory(rate: f64, result_ttl: Duration, dedup_ttl: Duration) -> f64 {
 
 /// What `rate` jobs a second need.
 fn plan(rate: f64) -> Plan {
-    let per_job =
-        |count: fn(&Operation) -> u32| rate * f64::from(OPERATIONS.iter().map(count).sum::<u32>());
     let defaults = ClientConfig::default();
     let warm_print = workers(rate, WARM_PRINT);
     let busy = warm_print.hosts * warm_print.workers;
     let messages = rate * BROKER_MESSAGE.value * REPLICATION.value;
-    let broker_cores = (messages + busy * LOOKS * LOOK.value) / 1000.0 / USE.value;
+    let broker_cores = (messages + busy * POLLS * POLL.value) / 1000.0 / USE.value;
     let clusters = needed(rate, CLUSTER_RATE.value);
     let redis_servers = needed(rate * REDIS_CPU.value, 1000.0);
     // To the broker, to two followers, to the worker; and what goes to and from Redis.
@@ -92,16 +77,10 @@ fn plan(rate: f64) -> Plan {
     Plan {
         cold_print: workers(rate, COLD_PRINT),
         warm_table: workers(rate, WARM_TABLE),
-        amqp: per_job(|operation| operation.amqp),
         queues: needed(rate, QUEUE_RATE.value),
         broker_cores,
         clusters,
-        connections: busy * AMQP_CONNECTIONS,
-        channels: busy * AMQP_CHANNELS,
-        redis_commands: per_job(|operation| operation.commands),
-        redis_executed: per_job(|operation| operation.executed),
         redis_servers,
-        redis_connections: busy * REDIS_CONNECTIONS,
         memory: memory(rate, defaults.result_ttl, defaults.dedup_ttl),
         short_memory: memory(rate, SHORT_RESULT_TTL, SHORT_JOB_TTL),
         log: rate * REDIS_LOG.value,
@@ -114,24 +93,7 @@ fn plan(rate: f64) -> Plan {
 
 /// The tables of `docs/scaling.md`.
 pub(crate) fn markdown() -> String {
-    let mut text = "| step of a job | AMQP methods | Redis: commands, executed, written | in |\n\
-                    |---|---|---|---|\n"
-        .to_owned();
-    for it in OPERATIONS {
-        text += &format!(
-            "| {} | {} | {}, {}, {} | [{}](../{}) |\n",
-            it.step, it.amqp, it.commands, it.executed, it.writes, it.place, it.place
-        );
-    }
-    let sum = |count: fn(&Operation) -> u32| OPERATIONS.iter().map(count).sum::<u32>();
-    text += &format!(
-        "| **together** | {} | {}, {}, {} | |\n",
-        sum(|it| it.amqp),
-        sum(|it| it.commands),
-        sum(|it| it.executed),
-        sum(|it| it.writes)
-    );
-    text += "\n| figure | | from |\n|---|---|---|\n";
+    let mut text = "| figure | | from |\n|---|---|---|\n".to_owned();
     for Figure { what, value, unit, source } in FIGURES {
         text += &format!("| {what} | {} {unit} | {source} |\n", short(value));
     }
@@ -146,20 +108,14 @@ pub(crate) fn markdown() -> String {
 
 type Line = (&'static str, fn(&Plan) -> String);
 
-const LINES: [Line; 17] = [
+const LINES: [Line; 11] = [
     ("print, cold: cores, hosts × workers", |plan| plan.cold_print.text()),
     ("print, warm: cores, hosts × workers", |plan| plan.warm_print.text()),
     ("CSV and groupby, warm: cores, hosts × workers", |plan| plan.warm_table.text()),
-    ("AMQP methods a second", |plan| short(plan.amqp)),
     ("quorum queues with jobs, at least", |plan| short(plan.queues)),
     ("broker cores, three replicas, warm print's workers", |plan| short(plan.broker_cores)),
     ("clusters of three brokers with 16 vCPUs", |plan| short(plan.clusters)),
-    ("workers' AMQP connections, warm print", |plan| short(plan.connections)),
-    ("workers' AMQP channels, warm print", |plan| short(plan.channels)),
-    ("Redis commands a second", |plan| short(plan.redis_commands)),
-    ("commands that Redis executes a second", |plan| short(plan.redis_executed)),
     ("Redis servers, by their one core", |plan| short(plan.redis_servers)),
-    ("workers' Redis connections, warm print", |plan| short(plan.redis_connections)),
     ("Redis memory: default times to live; 10 min and 1 h", |plan| {
         format!("{}; {}", bytes(plan.memory), bytes(plan.short_memory))
     }),
@@ -219,9 +175,6 @@ mod tests {
         let made = markdown();
         let table = parts.expect("the page has its marks");
         assert_eq!(table, made.trim(), "put this between the marks of docs/scaling.md:\n{made}");
-        for Operation { place, .. } in OPERATIONS {
-            assert!(top.join(place).exists(), "there is no {place}");
-        }
     }
 
     #[test]
@@ -229,8 +182,6 @@ mod tests {
         let (small, large) = (plan(1e3), plan(1e4));
         for (one, ten) in [
             (small.cold_print.cores, large.cold_print.cores),
-            (small.amqp, large.amqp),
-            (small.redis_commands, large.redis_commands),
             (small.memory, large.memory),
             (small.log, large.log),
             (small.network, large.network),

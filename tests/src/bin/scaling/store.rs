@@ -1,7 +1,7 @@
-//! What Redis can do when it is asked all the time.
+//! Redis, saturated.
 //!
-//! At a few jobs a second it wakes up for every command, which costs more than the command: what a
-//! job costs there says nothing about how many it could do.
+//! At a few jobs a second it wakes up for every command, which costs more than the command, so the
+//! cost a job there does not tell how many jobs it carries.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use sandfleet_worker::store::{Claim, Purpose, RedisStore, Store};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::host::StoreUse;
+use crate::store_use::StoreUse;
 
 /// Connections, as of so many workers.
 const CONNECTIONS: usize = 8;
@@ -26,14 +26,14 @@ const KEEP: Duration = Duration::from_secs(600);
 /// Redis under as much load as this machine makes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Saturated {
-    /// Jobs a second; whoever asks shares the cores with Redis.
+    /// Jobs a second; the clients share the cores with Redis.
     pub(crate) rate: f64,
     /// Of one job, in seconds, commands and bytes.
     pub(crate) store: StoreUse,
 }
 
 impl Saturated {
-    /// Takes `rounds` of jobs through all that is asked of Redis for them, announcements excepted.
+    /// Runs `rounds` of jobs through every command of a job, announcements excepted.
     pub(crate) async fn measure(services: &Services, rounds: usize) -> Result<Self> {
         let mut redis = services.redis().await;
         let stores: Vec<RedisStore> =

@@ -1,4 +1,4 @@
-//! What the store has spent until now.
+//! What Redis has used so far.
 
 use std::{collections::BTreeMap, ops::Sub};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-/// What Redis says that it has done; of two of them, what it did in between.
+/// Redis' own counters; a difference of two is what it did in between.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct StoreUse {
     /// Processor time of all its threads, in seconds.

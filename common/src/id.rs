@@ -3,6 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::digest::hexadecimal;
 
 /// The name of one job: 1 to 64 characters of `[A-Za-z0-9_-]`.
 ///
@@ -24,6 +27,14 @@ impl JobId {
     /// A new id (UUID version 7), so that ids sort by the time they were made.
     pub fn generate() -> Self {
         Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The id of the job that `tenant` submits under the idempotency key `key`: the same pair gives
+    /// the same id, with no table of keys that could be lost.
+    pub fn of_key(tenant: Option<&str>, key: &str) -> Self {
+        // No tenant has a NUL in its name, so no two pairs give the same text.
+        let text = format!("{}\0{key}", tenant.unwrap_or_default());
+        Self(format!("key-{}", hexadecimal(&Sha256::digest(text.as_bytes())[..20])))
     }
 
     /// The id as text.
@@ -81,6 +92,20 @@ mod tests {
         for bad in ["", "a b", "a/b", "ä", "a\0", "{a}", &"x".repeat(65)] {
             assert!(bad.parse::<JobId>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn a_key_is_an_id_for_each_tenant() {
+        let ids = [
+            JobId::of_key(None, "k"),
+            JobId::of_key(Some("a"), "k"),
+            JobId::of_key(Some("b"), "k"),
+            JobId::of_key(None, "l"),
+        ];
+        assert!((1..ids.len()).all(|i| !ids[..i].contains(&ids[i])), "{ids:?}");
+        assert_eq!(ids[0], JobId::of_key(None, "k"));
+        assert_eq!(ids[0].as_str(), "key-f6dc1034b093dd79d1b96f328cb1e489ff00868c", "for ever");
+        assert_eq!(ids[0].as_str().parse::<JobId>(), Ok(ids[0].clone()));
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use sandfleet_common::Isolation;
+use sandfleet_transport::{Broker, Publisher, RedisLink, Topology, records::JobRecords};
 
-use crate::{
-    Broker, ClientConfig, Error, JobRecords, Publisher, RedisLink, Topology, subscriber::Subscriber,
-};
+use crate::{ClientConfig, Error, subscriber::Subscriber};
 
 /// A way into a fleet. Cheap to clone; all clones share two connections to the store and one to
 /// the broker, which come back by themselves.

@@ -27,39 +27,25 @@
 //! the same id is refused. A job with an `idempotency_key` gets its id from that and its tenant.
 #![forbid(unsafe_code)]
 
-mod broker;
 mod client;
 mod config;
-mod error;
-mod job_records;
 mod progress;
-mod publisher;
-mod queue_depths;
-mod redis_link;
 mod stream;
 mod submit;
 mod subscriber;
-mod tls;
-mod topology;
 mod wait;
 mod wait_batch;
 
-pub use broker::{Broker, MALFORMED_HEADER};
 pub use client::Client;
-pub use config::{ClientConfig, masked};
-pub use error::Error;
-pub use job_records::{
-    ANNOUNCED_BYTES, Cancellation, Created, HEARTBEAT, JobRecords, NewRecord, OutputEntry,
-    OutputKind, cancelled_result, id_of_key,
-};
+pub use config::ClientConfig;
 pub use progress::Progress;
-pub use publisher::{Message, Publisher};
-pub use redis_link::RedisLink;
 pub use stream::{OutputEvent, OutputStream};
-pub use tls::Tls;
-pub use topology::{LATER, QueueLimits, Topology};
 
 pub use sandfleet_common::{
     Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,
     Priority, QueuedJob, RunOutput, RunningJob, Status, Verdict, WorkerInfo,
+};
+pub use sandfleet_transport::{
+    Error, QueueLimits, Tls,
+    records::{Cancellation, OutputKind},
 };

@@ -4,11 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{Stream, stream};
 use sandfleet_common::{JobId, JobResult, JobState, names};
+use sandfleet_transport::{is_passing, records::OutputEntry};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Client, Error, OutputEntry, OutputKind,
-    redis_link::is_passing,
+    Client, Error, OutputKind,
     subscriber::Notifications,
     wait::{REREAD, spread},
 };

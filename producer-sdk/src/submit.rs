@@ -5,9 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::types::FieldTable;
 use sandfleet_common::{Job, JobId, encode, names, payload_digest};
+use sandfleet_transport::{
+    Message,
+    records::{Created, NewRecord},
+};
 use tracing::debug;
 
-use crate::{Client, Created, Error, Message, NewRecord, job_records::id_of_key};
+use crate::{Client, Error};
 
 /// How many jobs of a batch are written down in the store at a time.
 const WINDOW: usize = 512;
@@ -81,7 +85,7 @@ impl Client {
         let config = &self.shared.config;
         let mut job = job.clone();
         if let Some(key) = &job.idempotency_key {
-            job.job_id = id_of_key(job.tenant.as_deref(), key);
+            job.job_id = JobId::of_key(job.tenant.as_deref(), key);
         }
         job.validate()
             .map_err(|reason| Error::InvalidJob { job_id: job.job_id.clone(), reason })?;

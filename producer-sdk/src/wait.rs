@@ -6,9 +6,10 @@ use std::{
 };
 
 use sandfleet_common::{JobId, JobResult, JobState, names};
+use sandfleet_transport::is_passing;
 use tokio::time::{self, Instant};
 
-use crate::{Client, Error, redis_link::is_passing};
+use crate::{Client, Error};
 
 /// How often the store is asked although nothing was announced. An announcement reaches only
 /// those who listen at that moment; the key is the truth.

@@ -4,11 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use sandfleet_common::{JobId, JobResult, names};
+use sandfleet_transport::is_passing;
 use tokio::time::{self, Instant};
 
-use crate::{
-    Client, Error, redis_link::is_passing, subscriber::Notifications, wait::announced_result,
-};
+use crate::{Client, Error, subscriber::Notifications, wait::announced_result};
 
 /// How often the store is asked although nothing was announced, for all that is open together.
 const REREAD: Duration = Duration::from_secs(2);

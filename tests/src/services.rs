@@ -11,9 +11,8 @@ use lapin::{
 };
 use redis::aio::MultiplexedConnection;
 use sandfleet_common::{Isolation, Job, Priority, decode_job, names};
-use sandfleet_sdk::{
-    Broker, Client, ClientConfig, LATER, Message, Publisher, QueueLimits, Tls, Topology,
-};
+use sandfleet_sdk::{Client, ClientConfig, QueueLimits, Tls};
+use sandfleet_transport::{Broker, LATER, Message, Publisher, Topology};
 use sandfleet_worker::{
     queue::{
         AmqpConfig, AmqpQueue, Queue,

@@ -100,7 +100,7 @@ async fn a_job_whose_producer_died_before_publishing_is_published_by_the_next() 
     let mut job = Job::new("python", "1");
     job.idempotency_key = Some("k".into());
     // All that its producer came to do.
-    job.job_id = sandfleet_sdk::id_of_key(None, "k");
+    job.job_id = sandfleet_common::JobId::of_key(None, "k");
     services.store(&services.redis_url).register(&job).await.expect("written down");
     assert_eq!(waiting(&services).await, 0);
     let id = client.submit(&job).await.expect("accepted");

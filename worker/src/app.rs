@@ -6,7 +6,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
-use sandfleet_sdk::{ClientConfig, QueueLimits, Tls};
+use sandfleet_sdk::ClientConfig;
+use sandfleet_transport::{QueueLimits, Tls};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 

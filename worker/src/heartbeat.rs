@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sandfleet_common::WorkerInfo;
-use sandfleet_sdk::HEARTBEAT;
+use sandfleet_transport::records::HEARTBEAT;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 

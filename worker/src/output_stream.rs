@@ -9,7 +9,7 @@ use std::{
 };
 
 use sandfleet_common::JobId;
-use sandfleet_sdk::OutputKind;
+use sandfleet_transport::records::OutputKind;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,

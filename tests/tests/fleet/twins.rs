@@ -5,8 +5,9 @@ use lapin::{BasicProperties, options::BasicPublishOptions};
 use sandfleet_common::{
     Isolation, Job, JobResult, Priority, Status, encode, names, payload_digest,
 };
-use sandfleet_sdk::{Broker, Client, Error, QueueLimits, Tls, Topology};
+use sandfleet_sdk::{Client, Error, QueueLimits, Tls};
 use sandfleet_tests::{DEADLINE, FleetWorker, Installation, Services, eventually};
+use sandfleet_transport::{Broker, Topology};
 use serde_json::json;
 
 use crate::{result_of, running, sleeper, stdout};

@@ -86,7 +86,7 @@ async fn a_submission_that_waits_warns_once_when_nobody_is_there() {
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
     // The job of before, and no other one.
     let printed = installation.run(&["submit", &script, "--idempotency-key", "k"]).await;
-    let id = sandfleet_sdk::id_of_key(None, "k");
+    let id = sandfleet_common::JobId::of_key(None, "k");
     assert_eq!((printed.code, printed.stdout), (0, format!("{id}\n")));
     let client = services.client().await;
     assert_eq!(stdout(&result_of(&client, &id).await), "printed\n");

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use sandfleet_sdk::LATER;
 use sandfleet_tests::{Backends, eventually, soon};
+use sandfleet_transport::LATER;
 use sandfleet_worker::queue::settle::{Settlement, settle};
 
 pub(crate) async fn an_acknowledged_delivery_never_comes_back(backends: Backends) {

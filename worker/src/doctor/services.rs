@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_sdk::{Broker, Publisher, Topology};
+use sandfleet_transport::{Broker, Publisher, Topology};
 use tokio::time::timeout;
 
 use super::{Finding, State};

@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, Priority};
-use sandfleet_sdk::{Broker, Error, Publisher, QueueLimits, Tls, Topology};
+use sandfleet_transport::{Broker, Error, Publisher, QueueLimits, Tls, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,

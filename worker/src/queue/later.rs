@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_sdk::LATER;
+use sandfleet_transport::LATER;
 
 /// Up to how many times a message waits in each queue but the last: about 1 s, then 20 s.
 const TIMES: [u32; LATER.len() - 1] = [5, 25];

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::PrintableText;
-use sandfleet_sdk::LATER;
+use sandfleet_transport::LATER;
 use tokio::{sync::Notify, time::sleep};
 
 use super::{AckHandle, Delivery, Queue, later};

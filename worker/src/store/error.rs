@@ -1,7 +1,7 @@
 //! What the store says when it fails, and whether that mends itself.
 
 use redis::RedisError;
-use sandfleet_sdk::Error;
+use sandfleet_transport::Error;
 
 /// The store failed. Whether a write took effect is unknown; doing it again is safe.
 #[derive(Debug, thiserror::Error)]

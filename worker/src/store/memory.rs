@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sandfleet_common::{
     Job, JobId, JobResult, JobState, Owner, QueuedJob, RunningJob, Status, encode, payload_digest,
 };
-use sandfleet_sdk::{Cancellation, cancelled_result};
+use sandfleet_transport::records::{Cancellation, cancelled_result};
 use serde_json::Value;
 use tokio::{sync::broadcast, time::Instant};
 

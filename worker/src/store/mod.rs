@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, JobState};
-use sandfleet_sdk::{Cancellation, OutputKind};
+use sandfleet_transport::records::{Cancellation, OutputKind};
 use tokio::sync::broadcast;
 
 pub use cancellations::CancelNotice;

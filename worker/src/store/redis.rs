@@ -16,7 +16,10 @@ use redis::{RedisError, Script, ScriptInvocation};
 use sandfleet_common::{
     Job, JobId, JobResult, JobState, WorkerInfo, encode, names, payload_digest,
 };
-use sandfleet_sdk::{ANNOUNCED_BYTES, Cancellation, Error, JobRecords, NewRecord, RedisLink, Tls};
+use sandfleet_transport::{
+    Error, RedisLink, Tls,
+    records::{ANNOUNCED_BYTES, Cancellation, JobRecords, NewRecord},
+};
 use tokio::{sync::broadcast, task::AbortHandle};
 use tracing::warn;
 

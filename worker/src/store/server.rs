@@ -1,7 +1,7 @@
 //! What the Redis server is, as far as it concerns what is kept.
 
 use redis::{RedisError, aio::ConnectionManager};
-use sandfleet_sdk::RedisLink;
+use sandfleet_transport::RedisLink;
 
 /// What the server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

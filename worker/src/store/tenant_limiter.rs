@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use redis::Script;
 use sandfleet_common::names;
-use sandfleet_sdk::{Error, RedisLink};
+use sandfleet_transport::{Error, RedisLink};
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 use tracing::debug;
 

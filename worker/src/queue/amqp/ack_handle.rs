@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_sdk::{MALFORMED_HEADER, Message, Publisher};
+use sandfleet_transport::{MALFORMED_HEADER, Message, Publisher};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 
 use super::{

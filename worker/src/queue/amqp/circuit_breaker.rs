@@ -15,7 +15,7 @@ use lapin::{
     options::{BasicGetOptions, BasicNackOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
 };
-use sandfleet_sdk::{Broker, Error};
+use sandfleet_transport::{Broker, Error};
 use tokio::{
     sync::watch,
     task::JoinSet,

@@ -15,7 +15,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_sdk::{Broker, Error, LATER, Publisher, Topology};
+use sandfleet_transport::{Broker, Error, LATER, Publisher, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
     task::JoinHandle,
@@ -223,7 +223,7 @@ impl LetterAckHandle {
         body: Vec<u8>,
     ) -> Result<(), String> {
         let id = self.id.clone();
-        let message = sandfleet_sdk::Message { exchange, routing_key, id, headers, body };
+        let message = sandfleet_transport::Message { exchange, routing_key, id, headers, body };
         move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
     }
 }

@@ -30,7 +30,7 @@ use sandfleet_common::{
     Priority,
     names::{self, TENANT_SHARDS},
 };
-use sandfleet_sdk::{Broker, Error};
+use sandfleet_transport::{Broker, Error};
 use tokio::{
     sync::watch,
     time::{self, Instant},

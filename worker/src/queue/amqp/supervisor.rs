@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use lapin::{Channel, Connection, message::Delivery};
-use sandfleet_sdk::{Broker, Error, Publisher, Topology};
+use sandfleet_transport::{Broker, Error, Publisher, Topology};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, encode, hexadecimal};
-use sha2::{Digest, Sha256};
+use sandfleet_common::{Job, JobId, encode};
 
 use super::{JobRecords, milliseconds};
 use crate::Error;
@@ -93,32 +92,5 @@ impl JobRecords {
         let mut script = self.rollback.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
         self.invoke(|| format!("roll back job {id}"), &script).await
-    }
-}
-
-/// The id of the job that `tenant` submits under `key`, which makes the same key the same job
-/// without anything that could be lost.
-pub fn id_of_key(tenant: Option<&str>, key: &str) -> JobId {
-    // No tenant has a NUL in its name, so that no two pairs are one text.
-    let text = format!("{}\0{key}", tenant.unwrap_or_default());
-    let hash = hexadecimal(&Sha256::digest(text.as_bytes())[..20]);
-    format!("key-{hash}").parse().expect("hexadecimal digits make an id")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_an_id_for_each_tenant() {
-        let ids = [
-            id_of_key(None, "k"),
-            id_of_key(Some("a"), "k"),
-            id_of_key(Some("b"), "k"),
-            id_of_key(None, "l"),
-        ];
-        assert!((1..ids.len()).all(|i| !ids[..i].contains(&ids[i])), "{ids:?}");
-        assert_eq!(ids[0], id_of_key(None, "k"));
-        assert_eq!(ids[0].as_str(), "key-f6dc1034b093dd79d1b96f328cb1e489ff00868c", "for ever");
     }
 }

@@ -15,7 +15,7 @@ use tokio::time;
 
 pub use self::header::MALFORMED_HEADER;
 use self::transport::ScreenedReactor;
-use crate::{Error, Tls, config::masked};
+use crate::{Error, Tls, masked::masked};
 
 /// A dead peer is noticed after two of these. The library's default lets 120 s go by.
 const HEARTBEAT_SECONDS: u16 = 10;

@@ -17,7 +17,7 @@ use sandfleet_common::{JobId, names};
 use crate::{Error, RedisLink};
 
 pub use cancel::{Cancellation, cancelled_result};
-pub use create::{Created, NewRecord, id_of_key};
+pub use create::{Created, NewRecord};
 pub use output::{OutputEntry, OutputKind};
 pub use workers::HEARTBEAT;
 

@@ -13,7 +13,7 @@ use redis::{
 };
 use tokio::time;
 
-use crate::{Error, Tls, config::masked};
+use crate::{Error, Tls, masked::masked};
 
 /// A connection to Redis that many tasks share.
 pub struct RedisLink {
@@ -152,6 +152,6 @@ fn serves_elsewhere(error: &RedisError) -> bool {
 }
 
 /// Whether waiting may help: the server is away or not ready, as opposed to refusing.
-pub(crate) fn is_passing(error: &RedisError) -> bool {
+pub fn is_passing(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || serves_elsewhere(error)
 }

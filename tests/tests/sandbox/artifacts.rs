@@ -1,6 +1,6 @@
 //! Which files come back, and which do not.
 
-use sandfleet_common::{Encoding, JobResult, Verdict};
+use sandfleet_common::{Encoding, Job, JobResult, Verdict};
 use sandfleet_worker::sandbox::Sandbox;
 
 use crate::{
@@ -69,6 +69,49 @@ pub(crate) async fn inputs_come_back_only_when_changed(sandbox: &dyn Sandbox) {
     let result = run(sandbox, &job).await;
     assert_eq!(names(&result), ["appended.txt", "forged.txt", "replaced.txt"]);
     assert_eq!(content(&result, "forged.txt"), b"FORGED");
+}
+
+/// Programs that look at a file's age: an archive, what is newer than what, and make.
+pub(crate) async fn inputs_are_as_old_as_the_job(sandbox: &dyn Sandbox) {
+    let mut job = python(
+        "
+        import os, subprocess, time, zipfile
+        ages = {name: time.time() - os.stat(name).st_mtime for name in ['a.csv', 'deep/b.csv']}
+        print(all(0 < age < 60 for age in ages.values()))
+        print(len({os.stat(name).st_mtime_ns for name in [*ages, 'main.py']}))
+        with zipfile.ZipFile('all.zip', 'w') as archive:
+            [archive.write(name) for name in ages]
+        print(zipfile.ZipFile('all.zip').namelist())
+        open('made', 'w').write('x')
+        newer = lambda this, that: subprocess.run(
+            ['find', this, '-newer', that], capture_output=True, text=True, check=True).stdout
+        print(repr(newer('made', 'a.csv')), repr(newer('a.csv', 'made')))
+        ",
+    );
+    job.files = ["a.csv", "deep/b.csv"].map(|name| file(name, "1,2", Encoding::Utf8)).to_vec();
+    job.artifacts = vec!["**".into()];
+    let result = run(sandbox, &job).await;
+    assert_eq!(
+        result.run.as_ref().expect("it ran").stdout,
+        "True\n1\n['a.csv', 'deep/b.csv']\n'made\\n' ''\n",
+        "{result:#?}"
+    );
+    assert_eq!(names(&result), ["all.zip", "made"]);
+}
+
+/// The first thing that a program does, in the second and most likely in the clock tick in which its
+/// inputs were written.
+pub(crate) async fn an_input_that_is_rewritten_at_once_with_the_same_size_is_an_artifact(
+    sandbox: &dyn Sandbox,
+) {
+    let mut job = Job::new("bash", "echo 1,3 > a.csv; : < b.csv\n");
+    job.files = ["a.csv", "b.csv"].map(|name| file(name, "1,2\n", Encoding::Utf8)).to_vec();
+    job.artifacts = vec!["**".into()];
+    for _ in 0..5 {
+        let result = run(sandbox, &job).await;
+        assert_eq!(names(&result), ["a.csv"]);
+        assert_eq!(content(&result, "a.csv"), b"1,3\n");
+    }
 }
 
 pub(crate) async fn what_is_no_plain_file_is_refused_with_a_sentence(sandbox: &dyn Sandbox) {

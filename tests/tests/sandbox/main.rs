@@ -68,6 +68,8 @@ suite! {
         artifacts:
             matching_files_come_back_intact
             inputs_come_back_only_when_changed
+            inputs_are_as_old_as_the_job
+            an_input_that_is_rewritten_at_once_with_the_same_size_is_an_artifact
             what_is_no_plain_file_is_refused_with_a_sentence
             a_directory_that_is_asked_for_by_name_is_refused_with_a_sentence
             more_bytes_than_agreed_are_refused

@@ -5,6 +5,7 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use proptest::{collection::vec, prelude::*};
+use rustix::time::Timespec;
 use serde_json::Value;
 
 use crate::{
@@ -43,7 +44,8 @@ fn collect(directory: &Path, globs: &[String]) -> (Vec<(FileHeader, Vec<u8>)>, u
     let mut sent = Vec::new();
     let directory = directory.to_str().expect("a plain name");
     let mut sender = Sender::new(&mut sent);
-    artifacts::collect(&mut sender, directory, &Inputs::default(), globs, &bounds())
+    let inputs = Inputs::since(Timespec::default());
+    artifacts::collect(&mut sender, directory, &inputs, globs, &bounds())
         .expect("nothing that a program leaves is an error");
     let (mut input, mut files, mut refused) = (sent.as_slice(), Vec::new(), 0);
     while let Some((kind, payload)) = frame::read(&mut input).expect("whole frames") {

@@ -33,12 +33,17 @@ const TOO_MANY: &str = "more artifacts than may be brought back";
 
 /// The input files as they were before the program started: those that it left alone are not its
 /// product. A file's change time is the kernel's; no program can set it.
-#[derive(Debug, Default)]
-pub(crate) struct Inputs(HashMap<String, Version>);
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    /// The modification time of all of them.
+    modified: Timespec,
+    versions: HashMap<String, Version>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     inode: u64,
+    bytes: i64,
     changed: (i64, i64),
     modified: (i64, i64),
 }
@@ -47,6 +52,7 @@ impl Version {
     fn of(facts: &Stat) -> Self {
         Self {
             inode: facts.st_ino,
+            bytes: facts.st_size,
             changed: (facts.st_ctime, facts.st_ctime_nsec as i64),
             modified: (facts.st_mtime, facts.st_mtime_nsec as i64),
         }
@@ -54,21 +60,29 @@ impl Version {
 }
 
 impl Inputs {
+    /// For files that are written at `now` or later.
+    pub(crate) fn since(now: Timespec) -> Self {
+        // All inputs are as old as each other, and older by a second than anything that the program writes:
+        // so make(1) and `find -newer` see what depends on what. The second also tells a file that the
+        // program wrote to from one that it didn't: the clock of file times advances by whole ticks of up to
+        // 10 ms, and a program that writes within the tick would leave the change time as it was.
+        let modified = Timespec { tv_sec: now.tv_sec - 1, tv_nsec: 0 };
+        Self { modified, versions: HashMap::new() }
+    }
+
     pub(crate) fn remember(&mut self, name: String, file: &File) -> io::Result<()> {
-        // Older kernels' clocks tick slowly: a program that writes within the tick would leave both
-        // times as they are. So the file is made to look older than it is.
-        let past = Timespec { tv_sec: 1, tv_nsec: 0 };
-        futimens(file, &Timestamps { last_access: past, last_modification: past })?;
-        self.0.insert(name, Version::of(&fstat(file)?));
+        let (last_access, last_modification) = (self.modified, self.modified);
+        futimens(file, &Timestamps { last_access, last_modification })?;
+        self.versions.insert(name, Version::of(&fstat(file)?));
         Ok(())
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.versions.contains_key(name)
     }
 
     fn is_unchanged(&self, name: &str, facts: &Stat) -> bool {
-        self.0.get(name).is_some_and(|before| *before == Version::of(facts))
+        self.versions.get(name).is_some_and(|before| *before == Version::of(facts))
     }
 }
 

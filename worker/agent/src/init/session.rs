@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{
     artifacts::{self, Inputs},
     barrier_check,
@@ -107,7 +109,7 @@ fn receive(
 ) -> io::Result<Option<Received>> {
     let mut request: Option<RunRequest> = None;
     let mut stdin = None;
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::since(clock_gettime(ClockId::Realtime));
     while let Some((kind, payload)) = frame::read(input)? {
         match kind {
             Kind::RunRequest => {

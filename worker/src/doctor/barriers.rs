@@ -1,4 +1,4 @@
-//! The sandboxes, by putting each barrier up and running the smallest program behind them.
+//! The sandboxes: installs each barrier and runs the smallest program behind them.
 
 use std::{path::Path, time::Duration};
 
@@ -6,7 +6,10 @@ use bollard::{Docker, models::SystemInfo};
 use sandfleet_agent::container::barrier::Barrier;
 use tokio::time::timeout;
 
-use super::{Finding, State, confinement};
+use super::{
+    Finding, State, confinement,
+    table_age::{self, today},
+};
 use crate::{
     app,
     config::Settings,
@@ -50,7 +53,7 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
                 standing = false;
                 missing(NATIVE, name, error)
             }
-            _ if standing => Finding::ok(NATIVE, name, "put up"),
+            _ if standing => Finding::ok(NATIVE, name, "installed"),
             _ => untried(name),
         });
     }
@@ -71,7 +74,7 @@ fn missing(area: &'static str, name: &str, error: &SandboxError) -> Finding {
 }
 
 fn untried(name: &str) -> Finding {
-    let fix = "put up the missing barrier first";
+    let fix = "install the missing barrier first";
     Finding::bad(NATIVE, name, State::Untried, "needs what is missing above", fix)
 }
 
@@ -89,11 +92,11 @@ fn users() -> Finding {
     )
 }
 
-/// A second wall behind the mount namespace: put up where the kernel has it, and no reason to
-/// refuse where it hasn't.
+/// A second barrier behind the mount namespace: installed if the kernel offers it; its absence is no reason
+/// to refuse.
 fn landlock() -> Finding {
     match sandfleet_agent::landlock_version() {
-        Some(version) => Finding::ok(NATIVE, "Landlock", format!("put up, ABI {version}")),
+        Some(version) => Finding::ok(NATIVE, "Landlock", format!("installed, ABI {version}")),
         None => Finding::bad(
             NATIVE,
             "Landlock",
@@ -105,6 +108,11 @@ fn landlock() -> Finding {
 }
 
 pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
+    let age = table_age::finding(DOCKER, "known vulnerabilities", versions::TABLE.as_of, today());
+    [vec![age], engine_and_image(settings).await].concat()
+}
+
+async fn engine_and_image(settings: &Settings) -> Vec<Finding> {
     let config = app::docker_config(settings);
     let start = format!(
         "install and start a Docker engine, or name another with sandbox.docker_host (now {})",
@@ -155,7 +163,7 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// The engine's version and those of what it makes containers with; one finding more for each hole.
+/// The engine's version and those of what it makes containers with; one finding more for each vulnerability.
 async fn versions(docker: &Docker, config: &DockerConfig) -> Vec<Finding> {
     let judged = match versions::judge(docker, config).await {
         Ok(judged) => judged,
@@ -185,16 +193,19 @@ async fn versions(docker: &Docker, config: &DockerConfig) -> Vec<Finding> {
                 format!("{found}, without known vulnerabilities"),
             ));
         } else {
-            let detail = format!("{} doesn't tell its version to the engine", config.runtime);
+            let detail = format!("{} doesn't report its version to the engine", config.runtime);
             let fix = "ask it yourself, and keep it up to date";
             findings.push(Finding::bad(DOCKER, name, State::Warning, detail, fix));
         }
-        for hole in one.vulnerabilities {
-            let name = format!("fix of {}", hole.cve);
-            let detail = format!("the hole {}", hole.meaning);
-            let component = one.component.as_str();
-            let fix =
-                format!("update {component} to {}, or later", versions::wanted(one.component));
+        for vulnerability in one.vulnerabilities {
+            let name = format!("fix of {}", vulnerability.cve);
+            let detail = format!("the vulnerability {}", vulnerability.meaning);
+            let fix = format!(
+                "update {} to {}, or later; see {}",
+                one.component.as_str(),
+                versions::TABLE.wanted(one.component),
+                vulnerability.source
+            );
             findings.push(Finding::bad(DOCKER, name, state, detail, fix));
         }
     }

@@ -6,6 +6,7 @@ mod confinement;
 mod host;
 mod kernels;
 mod services;
+mod table_age;
 
 use sandfleet_common::printable_line;
 use serde::Serialize;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::SandboxError;
+use super::error::SandboxError;
 
 /// The places of a sandbox.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use bollard::{Docker, models::SystemInfo};
 
-use super::{DockerConfig, engine::ask};
+use super::{config::DockerConfig, request::ask};
 use crate::sandbox::SandboxError;
 
 /// The barrier that is missing where a profile can't be installed.

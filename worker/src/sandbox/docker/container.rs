@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
-use super::engine::{ask, unless_gone};
+use super::request::{ask, unless_gone};
 use crate::sandbox::{SandboxError, capacity::Capacity, session::Loss, uid_pool::ReservedUser};
 
 /// How often one removal is tried: engines fail it for a moment when a container is just ending.

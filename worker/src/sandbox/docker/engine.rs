@@ -1,4 +1,4 @@
-//! The Docker engine: how it is asked, and how containers are started with it.
+//! The Docker engine: starts containers and reaps abandoned ones.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -8,20 +8,22 @@ use std::{
 use async_trait::async_trait;
 use bollard::{
     Docker,
-    errors::Error,
     query_parameters::{InspectContainerOptions, ListContainersOptions},
 };
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::{
-    DEADLINE, DockerConfig, confinement,
+    config::DockerConfig,
+    confinement,
     container::{self, Container, Removals, Running},
-    isolation_of, label,
-    pool::LONGEST_WAIT,
+    label,
+    request::{ask, ask_within, unless_gone},
     spec::{self, ContainerKey},
 };
 use crate::sandbox::{SandboxError, policy::Policy, session::Transport, uid_pool::ReservedUser};
+
+/// How long a container waits for a job at most; then another replaces it.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// What a container may take beyond its wait and its wall time limit before another worker may take
 /// it for left behind, in seconds: start, end and artifacts have deadlines that are shorter together.
@@ -31,45 +33,8 @@ const SLACK_SECONDS: u64 = 120;
 /// for left behind, in seconds. Its worker needs moments for either.
 const IDLE_SECONDS: i64 = 60;
 
-/// How long an engine that isn't stuck may take to say that it is there, however busy its host is.
-const AWAKE: Duration = Duration::from_secs(5);
-
-/// Waits for the engine, but not for ever.
-pub(super) async fn ask<T>(
-    operation: &'static str,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, SandboxError> {
-    ask_within(DEADLINE, operation, answer).await
-}
-
-async fn ask_within<T>(
-    deadline: Duration,
-    operation: &'static str,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, SandboxError> {
-    match timeout(deadline, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(SandboxError::failed(operation, error)),
-        Err(_) => {
-            let reason = format!("the Docker engine did not answer in {} s", deadline.as_secs());
-            Err(SandboxError::failed(operation, reason))
-        }
-    }
-}
-
-/// As [`ask`], about a container: nothing if there is none any more.
-pub(super) async fn unless_gone<T>(
-    operation: &'static str,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<Option<T>, SandboxError> {
-    let answer = async {
-        match answer.await {
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            answer => answer.map(Some),
-        }
-    };
-    ask(operation, answer).await
-}
+/// How long an engine that works may take to answer a ping, however busy its host is.
+const PING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An engine that containers can be started with.
 pub(super) struct Engine {
@@ -85,7 +50,7 @@ impl Engine {
     pub(super) fn new(docker: Docker, config: DockerConfig, policy: Policy) -> Self {
         // Other workers of the same engine count too; they begin somewhere else.
         let made = AtomicU32::new(uuid::Uuid::now_v7().as_fields().0 ^ std::process::id());
-        let removals = Removals::new(isolation_of(&config.runtime), config.slots);
+        let removals = Removals::new(config.isolation(), config.slots);
         Self { docker, config, policy, removals, made }
     }
 
@@ -143,7 +108,7 @@ impl Engine {
 #[async_trait]
 impl Transport for Engine {
     async fn ping(&self) -> Result<(), SandboxError> {
-        ask_within(AWAKE, "hearing a container", self.docker.ping()).await.map(drop)
+        ask_within(PING_DEADLINE, "pinging the Docker engine", self.docker.ping()).await.map(drop)
     }
 }
 

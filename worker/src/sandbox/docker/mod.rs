@@ -4,74 +4,40 @@
 //! mounted or uploaded. Its archive API is not used at all: it reads containers as root on the
 //! host and has been the way out of them more than once.
 
+mod config;
 pub(crate) mod confinement;
 mod container;
 mod engine;
+mod image;
+mod label;
 mod pool;
+mod request;
 mod spec;
 pub(crate) mod versions;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bollard::Docker;
-use sandfleet_common::Isolation;
 use tokio::time::timeout;
 use tracing::debug;
 
+pub use self::config::DockerConfig;
+
 use self::{
     container::Running,
-    engine::{Engine, ask},
+    engine::Engine,
     pool::Pool,
+    request::{DEADLINE, ask},
     spec::ContainerKey,
 };
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher, agent_binary,
+    Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
     session::{self, Loss, SessionContext, SessionError, Transcript},
     wait_for_cleanups,
 };
-
-/// Labels by which containers are recognised, also by a worker that didn't make them.
-pub(crate) mod label {
-    pub(crate) const WORKER: &str = "sandfleet.worker";
-    pub(crate) const DEADLINE: &str = "sandfleet.deadline";
-    /// On images: the agent that is in them.
-    pub(crate) const AGENT: &str = "org.sandfleet.agent-sha256";
-}
-
-/// How long the engine may take for one request. It answers in milliseconds; an engine that is
-/// stuck must not take the worker with it.
-const DEADLINE: Duration = Duration::from_secs(15);
-
-/// How a Docker sandbox is set up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DockerConfig {
-    /// The engine: `unix:///path` or `tcp://host:port`.
-    pub host: String,
-    /// The OCI runtime, by the engine's name for it.
-    pub runtime: String,
-    /// The image of the containers.
-    pub image: String,
-    /// The first user number for containers.
-    pub user_base: u32,
-    /// Processors that one program may use.
-    pub cpus: f64,
-    /// The worker's name.
-    pub worker_id: String,
-    /// Whether an engine with known holes may be used.
-    pub allow_outdated: bool,
-    /// The AppArmor profile of the containers; without one it is the engine's own.
-    pub apparmor_profile: Option<String>,
-    /// How many containers may wait for jobs.
-    pub pool_size: usize,
-    /// How many programs run at a time.
-    pub slots: usize,
-}
 
 /// Runs programs in containers of a Docker engine.
 pub struct DockerSandbox {
@@ -99,13 +65,13 @@ impl DockerSandbox {
             .map_err(|_| unreachable(&"no answer in 15 s"))?
             .map_err(|e| unreachable(&e))?;
         let policy = Policy::strict();
-        let image_digest = inspect_image(&docker, &config.image).await?;
+        let image_digest = image::inspect(&docker, &config.image).await?;
         confinement::accept(&docker, &config).await?;
         versions::accept(&docker, &config).await?;
         let description = Description {
             backend: "docker",
             runtime: config.runtime.clone(),
-            isolation: isolation_of(&config.runtime),
+            isolation: config.isolation(),
             image: config.image.clone(),
             image_digest: Some(image_digest),
             policy_hash: policy.hash(),
@@ -173,39 +139,6 @@ impl DockerSandbox {
     }
 }
 
-/// How strong a runtime is, by the names that runtimes are installed under.
-fn isolation_of(runtime: &str) -> Isolation {
-    match runtime {
-        name if name.starts_with("runsc") || name.contains("gvisor") => Isolation::GVisor,
-        name if name.starts_with("kata") || name.contains("firecracker") => Isolation::MicroVm,
-        _ => Isolation::Container,
-    }
-}
-
-async fn inspect_image(docker: &Docker, name: &str) -> Result<String, SandboxError> {
-    let refuse = |reason: String| SandboxError::Failed {
-        operation: "looking at the image",
-        reason: format!("{name}: {reason}"),
-        fix: Some("make it with deploy/images/build, or name another with sandbox.image"),
-    };
-    let image = match timeout(DEADLINE, docker.inspect_image(name)).await {
-        Ok(Ok(image)) => image,
-        Ok(Err(error)) => return Err(refuse(error.to_string())),
-        Err(_) => return Err(refuse("the Docker engine did not answer in 15 s".into())),
-    };
-    let config = image.config.unwrap_or_default();
-    let carried = config.labels.unwrap_or_default().remove(label::AGENT);
-    if carried.as_deref() != Some(agent_binary::digest().as_str()) {
-        return Err(refuse("it carries another agent than this worker".into()));
-    }
-    if config.volumes.is_some_and(|volumes| !volumes.is_empty()) {
-        return Err(refuse(
-            "it declares volumes, which are writable and outlive containers".into(),
-        ));
-    }
-    image.id.ok_or_else(|| refuse("it has no id".into()))
-}
-
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
@@ -220,7 +153,7 @@ impl Sandbox for DockerSandbox {
 
     async fn check(&self) -> Result<(), SandboxError> {
         ask("asking the Docker engine", self.engine.docker.ping()).await?;
-        inspect_image(&self.engine.docker, &self.engine.config.image).await.map(drop)
+        image::inspect(&self.engine.docker, &self.engine.config.image).await.map(drop)
     }
 
     fn description(&self) -> &Description {
@@ -238,17 +171,5 @@ impl Sandbox for DockerSandbox {
 
     fn capacity(&self) -> Option<&Arc<Capacity>> {
         Some(&self.engine.removals.capacity)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runtimes_are_as_strong_as_their_kind() {
-        assert_eq!(isolation_of("runc"), Isolation::Container);
-        assert_eq!(isolation_of("runsc"), Isolation::GVisor);
-        assert_eq!(isolation_of("kata-fc"), Isolation::MicroVm);
     }
 }

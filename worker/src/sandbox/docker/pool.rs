@@ -19,11 +19,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use self::demand::Demand;
-use super::{DEADLINE, container::Running, engine::Engine, spec::ContainerKey};
+use super::{
+    container::Running,
+    engine::{Engine, LONGEST_WAIT},
+    request::DEADLINE,
+    spec::ContainerKey,
+};
 use crate::sandbox::{SandboxError, session};
-
-/// How long a container waits at most; then another takes its place.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// How many are made at a time besides those that jobs wait for.
 const MAKERS: usize = 2;

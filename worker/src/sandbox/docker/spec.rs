@@ -10,7 +10,7 @@ use bollard::models::{
 };
 use sandfleet_common::{Isolation, Limits};
 
-use super::{DockerConfig, label};
+use super::{config::DockerConfig, label};
 use crate::sandbox::policy::Policy;
 
 /// The agent, which shares the program's control group.
@@ -78,7 +78,7 @@ pub(super) fn lower(
     let scratch = format!(
         "rw,exec,nosuid,nodev,size={scratch_bytes},nr_inodes={scratch_inodes},mode=0700,uid={user},gid={user}"
     );
-    let isolation = super::isolation_of(&config.runtime);
+    let isolation = config.isolation();
     let is_plain = isolation == Isolation::Container;
     let mut security = vec![format!("seccomp={}", system_calls.docker_json(isolation))];
     if !new_privileges {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use self::assembler::{Label, Program, Word};
-use super::super::seccomp::{Answer, Architecture, Comparison, Condition, ENOSYS, Profile, Rule};
+use crate::sandbox::seccomp::{Answer, Architecture, Comparison, Condition, ENOSYS, Profile, Rule};
 
 /// The kernel takes no longer program (`BPF_MAXINSNS`).
 const LONGEST: usize = 4096;

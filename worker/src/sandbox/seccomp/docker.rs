@@ -3,7 +3,10 @@
 use sandfleet_common::Isolation;
 use serde::Serialize;
 
-use super::{Answer, Condition, Entry, NativeArchitecture, Profile};
+use super::{
+    NativeArchitecture, Profile,
+    rule::{Answer, Condition, Entry},
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

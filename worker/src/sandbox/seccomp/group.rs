@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Answer, Comparison, Condition, Entry, ProfileError};
+use super::{
+    error::ProfileError,
+    rule::{Answer, Comparison, Condition, Entry},
+};
 
 /// The kernel cuts larger error numbers down to this.
 const LARGEST_ERRNO: u16 = 4095;
 
-/// System calls of one fate, with the reason for it.
+/// System calls with one answer, and the reason for it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Group {

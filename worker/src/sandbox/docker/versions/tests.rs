@@ -1,8 +1,8 @@
-//! On what engines have said.
+//! Versions that engines have reported.
 
-use super::*;
+use super::{version::debian_update, *};
 
-fn told(text: &str) -> SystemVersion {
+fn reported(text: &str) -> SystemVersion {
     serde_json::from_str(text).expect("an engine's answer")
 }
 
@@ -18,7 +18,7 @@ const DEBIAN_12: &str = r#"{"Platform":{"Name":""},"Components":[
 
 /// An engine with the packages of download.docker.com.
 fn docker_ce(engine: &str, containerd: &str, runc: &str) -> SystemVersion {
-    told(&format!(
+    reported(&format!(
         r#"{{"Platform":{{"Name":"Docker Engine - Community"}},"Components":[
         {{"Name":"Engine","Version":"{engine}","Details":{{"GitCommit":"249d679"}}}},
         {{"Name":"containerd","Version":"{containerd}","Details":{{"GitCommit":"442cb34bda9a6a0f"}}}},
@@ -26,11 +26,11 @@ fn docker_ce(engine: &str, containerd: &str, runc: &str) -> SystemVersion {
     ))
 }
 
-fn open(told: &SystemVersion, runtime: &str) -> Vec<(&'static str, Vec<&'static str>)> {
-    read(told, runtime)
+fn open(answer: &SystemVersion, runtime: &str) -> Vec<(&'static str, Vec<&'static str>)> {
+    read(answer, runtime)
         .iter()
         .map(|one| {
-            (one.component.as_str(), one.vulnerabilities.iter().map(|hole| hole.cve).collect())
+            (one.component.as_str(), one.vulnerabilities.iter().map(|it| it.cve.as_str()).collect())
         })
         .collect()
 }
@@ -66,7 +66,7 @@ fn versions_are_read_as_upstream_and_debian_write_them() {
 
 #[test]
 fn debian_12_is_refused_for_what_it_lacks_and_not_for_what_it_has_mended() {
-    let judged = open(&told(DEBIAN_12), "runc");
+    let judged = open(&reported(DEBIAN_12), "runc");
     let of = |name| judged.iter().find(|(found, _)| *found == name).expect("judged").1.clone();
     assert_eq!(of("containerd"), [""; 0], "both fixes were backported");
     let runc = ["CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881", "CVE-2026-41579"];
@@ -77,11 +77,11 @@ fn debian_12_is_refused_for_what_it_lacks_and_not_for_what_it_has_mended() {
 #[test]
 fn a_backport_counts_only_in_the_package_that_has_it() {
     let without = DEBIAN_12.replace("1.1.5+ds1-1+deb12u1", "1.1.5+ds1-1");
-    assert!(open(&told(&without), "runc")[2].1.contains(&"CVE-2024-21626"));
+    assert!(open(&reported(&without), "runc")[2].1.contains(&"CVE-2024-21626"));
     let older = DEBIAN_12.replace("+deb12u3", "+deb12u1");
-    assert_eq!(open(&told(&older), "runc")[1].1, ["CVE-2024-25621", "CVE-2024-40635"]);
+    assert_eq!(open(&reported(&older), "runc")[1].1, ["CVE-2024-25621", "CVE-2024-40635"]);
     let other = DEBIAN_12.replace("1.6.20~ds1-1+deb12u3", "1.6.20~ds1-1+deb11u3");
-    assert_eq!(open(&told(&other), "runc")[1].1.len(), 2, "another release of Debian");
+    assert_eq!(open(&reported(&other), "runc")[1].1.len(), 2, "another release of Debian");
 }
 
 #[test]
@@ -122,15 +122,15 @@ fn a_release_line_is_mended_by_its_own_fix_and_by_no_other_lines() {
 
 #[test]
 fn what_is_wanted_has_none_of_the_holes() {
-    assert_eq!(wanted(Component::Engine), "29.7.0");
-    assert_eq!(wanted(Component::Containerd), "1.7.29, 2.0.7, 2.1.5 or 2.2.0");
-    assert_eq!(wanted(Component::Runc), "1.3.6, 1.4.3 or 1.5.0-rc.3");
-    assert_eq!(wanted(Component::Runsc), "20250319.0");
+    assert_eq!(TABLE.wanted(Component::Engine), "29.7.0");
+    assert_eq!(TABLE.wanted(Component::Containerd), "1.7.29, 2.0.7, 2.1.5 or 2.2.0");
+    assert_eq!(TABLE.wanted(Component::Runc), "1.3.6, 1.4.3 or 1.5.0-rc.3");
+    assert_eq!(TABLE.wanted(Component::Runsc), "20250319.0");
 }
 
 #[test]
 fn the_complaint_names_component_versions_and_holes() {
-    let judged = read(&told(DEBIAN_12), "runc");
+    let judged = read(&reported(DEBIAN_12), "runc");
     let complaint = judged[2].complaint();
     for part in ["runc", "1.1.5+ds1-1+deb12u1", "CVE-2025-31133", "1.3.6, 1.4.3 or 1.5.0-rc.3"] {
         assert!(complaint.contains(part), "{part} in {complaint}");
@@ -139,11 +139,11 @@ fn the_complaint_names_component_versions_and_holes() {
 
 #[test]
 fn a_version_that_is_not_told_or_not_understood_is_refused() {
-    let silent = read(&told(r#"{"Components":[]}"#), "runc");
+    let silent = read(&reported(r#"{"Components":[]}"#), "runc");
     assert!(silent.iter().all(Judged::is_refused), "{silent:?}");
     let odd = read(&docker_ce("dev", "v2.2.5", "1.3.6"), "runc");
     assert!(odd[0].is_refused() && !odd[1].is_refused() && !odd[2].is_refused());
-    assert!(odd[0].complaint().contains("can't be judged"), "{}", odd[0].complaint());
+    assert!(odd[0].complaint().contains("is not understood"), "{}", odd[0].complaint());
 }
 
 #[test]
@@ -160,9 +160,37 @@ fn only_the_runtime_in_use_is_judged() {
 }
 
 #[test]
-fn the_table_is_in_order() {
-    for hole in VULNERABILITIES {
-        assert!(hole.fixed.is_sorted() && !hole.fixed.is_empty(), "{}", hole.cve);
-        assert!(hole.cve.starts_with("CVE-"), "{}", hole.cve);
+fn the_table_has_a_day_and_each_entry_its_fixed_versions_in_order_and_a_source() {
+    assert!(TABLE.as_of >= jiff::civil::date(2026, 11, 23), "{}", TABLE.as_of);
+    let components = [Component::Engine, Component::Containerd, Component::Runc, Component::Runsc];
+    for component in components {
+        assert!(TABLE.of(component).next().is_some(), "{component:?}");
+        for it in TABLE.of(component) {
+            assert!(it.is_in_order(), "{}", it.cve);
+            assert!(it.cve.starts_with("CVE-") && it.source.starts_with("https://"), "{}", it.cve);
+            assert!(!it.meaning.is_empty() && !it.meaning.ends_with('.'), "{}", it.cve);
+        }
+    }
+    assert!(TABLE.of(Component::Other).next().is_none());
+}
+
+#[test]
+fn an_entry_that_is_misspelt_is_refused() {
+    let entry = |line: &str| {
+        let text = format!(
+            "as_of = \"2026-11-23\"\n[[vulnerability]]\ncve = \"CVE-1\"\ncomponent = \"runc\"\n\
+             meaning = \"m\"\nsource = \"s\"\n{line}\n"
+        );
+        toml::from_str::<table::Table>(&text).map(drop)
+    };
+    assert_eq!(entry("fixed = [\"1.2.8\", \"1.4.0-rc.3\"]"), Ok(()));
+    for wrong in [
+        "",
+        "fixed = [\"1.2.8+ds1\"]",
+        "fixed = [\"v1.2.8\"]",
+        "fixed = [\"1.2.8\"]\nfixd = []",
+        "fixed = [\"1.2.8\"]\nbackports = [{ upstream = \"1.1.5\", debian = 12 }]",
+    ] {
+        assert!(entry(wrong).is_err(), "{wrong}");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::Answer;
+use crate::sandbox::seccomp::Answer;
 
 /// `BPF_LD | BPF_W | BPF_ABS`: load 32 bits of `struct seccomp_data`.
 pub(super) const LOAD: u16 = 0x20;

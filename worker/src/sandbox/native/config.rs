@@ -1,0 +1,18 @@
+//! How a native sandbox is set up.
+
+use crate::catalogue::WarmStart;
+
+/// The settings of a native sandbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NativeConfig {
+    /// The control group to work below, counted from the top of the tree; empty for our own.
+    pub cgroup_parent: String,
+    /// The first user number for containers.
+    pub user_base: u32,
+    /// Processors that one program may use.
+    pub cpus: f64,
+    /// Interpreters that may be started ahead.
+    pub warm: Vec<WarmStart>,
+    /// How many programs run at a time.
+    pub slots: usize,
+}

@@ -1,0 +1,158 @@
+//! The slots: made, taken, put back.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::{
+    cgroup::{Hierarchy, SlotCgroup, WorkerCgroup},
+    config::NativeConfig,
+    disposal::Disposal,
+    launcher::Launcher,
+    slot::Slot,
+    warm::ZygotePool,
+    zygote::Zygote,
+};
+use crate::{
+    host::limits::Need,
+    sandbox::{Plan, SandboxError, capacity::Capacity, policy::Policy, uid_pool::ReservedUser},
+};
+
+/// The slots of a native sandbox, and what they are made with.
+pub(super) struct SlotPool {
+    pub(super) config: NativeConfig,
+    pub(super) policy: Policy,
+    filter: Vec<u8>,
+    pub(super) worker_cgroup: WorkerCgroup,
+    pub(super) hierarchy: Hierarchy,
+    /// None once the sandbox is closed: a slot that is put back then is dropped.
+    idle: Mutex<Option<Vec<Slot>>>,
+    pub(super) zygote_pool: ZygotePool,
+    /// How many containers may run at a time. Without root all of them would have the same user and could use
+    /// up each other's kernel quotas: then it is one.
+    pub(super) turns: Arc<Semaphore>,
+    /// Clean-ups of containers whose jobs' futures are gone.
+    pub(super) cleanups: TaskTracker,
+    /// The slots that can be used, and those lost to what can't be ended.
+    pub(super) capacity: Arc<Capacity>,
+    /// Slots that have a job.
+    pub(super) leased: AtomicUsize,
+    made: AtomicUsize,
+}
+
+impl SlotPool {
+    pub(super) fn new(
+        config: NativeConfig,
+        policy: Policy,
+        filter: Vec<u8>,
+        hierarchy: Hierarchy,
+        worker_cgroup: WorkerCgroup,
+    ) -> Self {
+        // The file that a copy of an interpreter runs from is the host's own, outside of every tree;
+        // it takes Landlock to keep programs from it. Without root there is one slot anyway.
+        let is_root = rustix::process::geteuid().is_root();
+        let can_be_warm = is_root && sandfleet_agent::landlock_version().is_some();
+        let warm = if can_be_warm { config.warm.clone() } else { Vec::new() };
+        let (slots, turns) = if is_root { (config.slots, Semaphore::MAX_PERMITS) } else { (1, 1) };
+        Self {
+            capacity: Capacity::new(slots),
+            config,
+            zygote_pool: ZygotePool::new(warm),
+            policy,
+            filter,
+            worker_cgroup,
+            hierarchy,
+            idle: Mutex::new(Some(Vec::new())),
+            turns: Arc::new(Semaphore::new(turns)),
+            cleanups: TaskTracker::new(),
+            leased: AtomicUsize::new(0),
+            made: AtomicUsize::new(0),
+        }
+    }
+
+    /// Makes a slot, of a copy of `zygote` if there is one.
+    pub(super) async fn make(&self, zygote: Option<Arc<Zygote>>) -> Result<Slot, SandboxError> {
+        let launcher = match &zygote {
+            Some(zygote) => zygote.copy().await,
+            None => Launcher::start(),
+        };
+        let launcher = launcher.map_err(|error| {
+            SandboxError::failed_for("starting a launcher", Need::Process, error)
+        })?;
+        let user = match rustix::process::geteuid().is_root() {
+            true => ReservedUser::reserve(self.config.user_base, 0)?,
+            false => ReservedUser::own(),
+        };
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let group = SlotCgroup::make(&self.worker_cgroup, number, self.config.cpus)?;
+        let settings = self.policy.network_settings();
+        let disposal =
+            Disposal { capacity: Arc::clone(&self.capacity), cleanups: self.cleanups.clone() };
+        Slot::make(launcher, zygote, group, user, &self.filter, settings, disposal).await
+    }
+
+    /// A slot for the program of `plan`.
+    pub(super) async fn take(&self, plan: &Plan) -> Result<Slot, SandboxError> {
+        if let Some(name) = plan.warm.as_deref()
+            && let Some(zygote) = self.zygote_pool.zygote(name)
+        {
+            match self.idle(Some(&zygote), plan) {
+                Some(slot) => return Ok(slot),
+                None => match self.make(Some(zygote.clone())).await {
+                    Ok(slot) => return Ok(slot),
+                    Err(error) => {
+                        warn!(interpreter = name, %error, "a warm interpreter failed and is discarded");
+                        self.zygote_pool.give_up(name, &zygote);
+                    }
+                },
+            }
+        }
+        match self.idle(None, plan) {
+            Some(slot) => Ok(slot),
+            None => self.make(None).await,
+        }
+    }
+
+    fn idle(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
+        loop {
+            let slot = self.best_idle(zygote, plan.limits.scratch_bytes)?;
+            if !slot.container_died() {
+                return Some(slot);
+            }
+            warn!("an idle container died; its slot is discarded");
+        }
+    }
+
+    fn best_idle(&self, zygote: Option<&Arc<Zygote>>, scratch_bytes: u64) -> Option<Slot> {
+        let mut idle = self.lock();
+        let idle = idle.as_mut()?;
+        // Among equal scores the one that has been idle longest: its container is most likely ready.
+        let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
+        let place = places.max_by_key(|place| idle[*place].match_score(scratch_bytes))?;
+        Some(idle.remove(place))
+    }
+
+    /// Puts back a slot that another program may use.
+    pub(super) fn put_back(&self, slot: Slot) {
+        if let Some(idle) = &mut *self.lock() {
+            idle.push(slot);
+            idle.retain(|slot| !slot.is_expired());
+        }
+    }
+
+    /// Drops all idle slots, and from now on those that are put back.
+    pub(super) fn close(&self) {
+        self.zygote_pool.close();
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Slot>>> {
+        // The list is only pushed to and popped from: a panic elsewhere can't leave it torn.
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

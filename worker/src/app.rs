@@ -1,31 +1,28 @@
 //! Puts the parts together: what the stages need of each other meets only here.
 
-mod admin_port;
-
 use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::ClientConfig;
 use sandfleet_transport::{QueueLimits, Tls};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{
-    admission::Admission,
-    catalogue::{Catalogue, WarmStart},
+    admission::{
+        Admission,
+        catalogue::{Catalogue, WarmStart},
+        peers::Peers,
+    },
     config::{Backend, QueueSettings, Settings, StoreSettings},
-    dead_letter_handler::DeadLetterHandler,
-    exclusive_gate::ExclusiveGate,
-    heartbeat::send_heartbeats,
     hooks::Hooks,
     host::{
         gate::GatedQueue,
         memory::{self, HostMemory},
     },
     metrics::{Metrics, MetricsHooks},
-    peers::Peers,
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
     queue::{AmqpConfig, AmqpQueue, DeadLetters, LimitedQueue, Queue},
     sandbox::{
         Description, Sandbox, SandboxError,
@@ -34,6 +31,10 @@ use crate::{
         native::{NativeConfig, NativeSandbox},
         policy::Policy,
         self_test,
+    },
+    services::{
+        admin, dead_letter_handler::DeadLetterHandler, heartbeat::send_heartbeats,
+        reaper::reap_regularly,
     },
     shutdown::Shutdown,
     store::{RedisConfig, RedisStore, Store, TenantLimiter},
@@ -233,9 +234,6 @@ pub enum WorkError {
 /// How long the start may wait for the store to know of this worker.
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How often what dead workers left is looked for.
-const REAP_INTERVAL: Duration = Duration::from_secs(60);
-
 /// When a worker stops by itself, in order: whoever runs it starts another.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DrainAfter {
@@ -297,8 +295,9 @@ pub async fn work(
     let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
     let metrics = Arc::new(metrics.map_err(|error| unavailable(&error))?);
     let shutdown = Shutdown::default();
-    let admin =
-        admin_port::serve(settings, &metrics, (&queue, &store, &sandbox), &shutdown).await?;
+    let admin = admin::open(settings, &metrics, (&queue, &store, &sandbox), &shutdown)
+        .await
+        .map_err(WorkError::Unavailable)?;
     let reaper = tokio::spawn(reap_regularly(Arc::clone(&sandbox), shutdown.clone()));
     let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
     let dead_letter_handler = DeadLetterHandler {
@@ -373,22 +372,5 @@ async fn after(time: Option<Duration>) {
     match time {
         Some(time) => sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Looks for leftovers at the start and from time to time.
-async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
-    let mut turns = interval(REAP_INTERVAL);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = turns.tick() => {}
-            () = shutdown.drained() => return,
-        }
-        match sandbox.reap().await {
-            Ok(0) => {}
-            Ok(count) => info!(count, "removed what a dead worker had left"),
-            Err(error) => warn!(%error, "leftovers can't be looked for"),
-        }
     }
 }

@@ -8,10 +8,9 @@ use tracing::warn;
 use crate::{
     app,
     config::Settings,
-    exclusive_gate::ExclusiveGate,
     hooks::Hooks,
     host::memory,
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,

@@ -16,20 +16,17 @@ use sandfleet_common::{
 use sandfleet_sdk::Client;
 use sandfleet_tests::{Services, TestCgroup, claim, result};
 use sandfleet_worker::{
-    admission::Admission,
+    admission::{Admission, catalogue::Catalogue, peers::Peers},
     app,
-    catalogue::Catalogue,
     config::{Backend, Settings},
-    exclusive_gate::ExclusiveGate,
-    heartbeat::send_heartbeats,
     hooks::Hooks,
-    peers::Peers,
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
     queue::{
         Queue,
         settle::{Settlement, settle},
     },
     sandbox::{Sandbox, policy::Policy},
+    services::heartbeat::send_heartbeats,
     shutdown::Shutdown,
     store::{Claim, Store},
 };

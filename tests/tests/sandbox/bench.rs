@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use sandfleet_common::{Isolation, Job, JobResult, Limits, Verdict, encode};
 use sandfleet_tests::{LeakCheck, TestCgroup};
 use sandfleet_worker::{
-    admission::{Admission, Admitted},
-    catalogue::{Catalogue, WarmStart},
+    admission::{
+        Admission, Admitted,
+        catalogue::{Catalogue, WarmStart},
+    },
     hooks::Stream,
     outcome::{ResultBuilder, conclude},
     sandbox::{

@@ -4,7 +4,7 @@
 use sandfleet_common::{InputFile, Job, JobResult};
 use sandfleet_tests::{LeakCheck, TestCgroup};
 use sandfleet_worker::{
-    catalogue::Catalogue,
+    admission::catalogue::Catalogue,
     sandbox::{
         Sandbox,
         native::{NativeConfig, NativeSandbox},

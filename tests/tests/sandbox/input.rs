@@ -1,7 +1,7 @@
 //! What a program is given, and how its end is told.
 
 use sandfleet_common::{Encoding, InputFile, Job, Verdict};
-use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
+use sandfleet_worker::{admission::catalogue::Catalogue, sandbox::Sandbox};
 
 use crate::bench::{python, run, stdout_of};
 

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::{JobResult, Verdict};
 use sandfleet_tests::{children_of, eventually, file_of};
 use sandfleet_worker::{
-    catalogue::{Catalogue, WarmStart},
+    admission::catalogue::{Catalogue, WarmStart},
     sandbox::Sandbox,
 };
 

@@ -22,7 +22,7 @@ use super::{
     job::JobArguments,
     terminal,
 };
-use crate::{catalogue::Catalogue, config::Settings, latency::Latencies};
+use crate::{admission::catalogue::Catalogue, cli::latency::Latencies, config::Settings};
 
 /// Nobody reads these results twice, and the store is others' too.
 const RESULT_TTL_MS: u64 = 600_000;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use sandfleet_common::{JobResult, Status, Verdict};
 use sandfleet_sdk::Error as ClientError;
 
-use crate::sandbox::{SandboxError, classify};
+use crate::{outcome::classify, sandbox::SandboxError};
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {

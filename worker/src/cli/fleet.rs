@@ -15,7 +15,7 @@ use super::{
     terminal::{self, ProgramOutput},
     waiting,
 };
-use crate::{app, catalogue::Catalogue, config::Settings};
+use crate::{admission::catalogue::Catalogue, app, config::Settings};
 
 #[derive(Args)]
 pub(super) struct SubmitArguments {

@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     input::{self, read_file},
 };
-use crate::catalogue::Catalogue;
+use crate::admission::catalogue::Catalogue;
 
 /// What describes one program.
 #[derive(Args)]

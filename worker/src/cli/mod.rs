@@ -11,6 +11,7 @@ mod follow;
 mod hostile_text;
 mod input;
 mod job;
+pub mod latency;
 mod log;
 mod print;
 mod run;

@@ -87,7 +87,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
         return batch::run(batch, arguments.sandbox.into(), &settings).await;
     };
-    let catalogue = crate::catalogue::Catalogue::embedded();
+    let catalogue = crate::admission::catalogue::Catalogue::embedded();
     let mut job = arguments.job.build(
         script,
         arguments.artifacts.is_some(),

@@ -1,5 +1,6 @@
 //! From what is known about a job to its one result.
 
+pub mod classify;
 pub mod terminal_results;
 
 use std::time::Duration;
@@ -12,9 +13,9 @@ use sandfleet_common::{
 use sha2::{Digest, Sha256};
 
 use crate::sandbox::{
-    Description, End, Outcome, Plan, agent_binary::hexadecimal, capture::Captured,
-    classify::classify, policy::Policy,
+    Description, End, Outcome, Plan, agent_binary::hexadecimal, capture::Captured, policy::Policy,
 };
+use classify::classify;
 
 /// What every result says about its job, whatever became of it.
 #[derive(Debug, Clone)]

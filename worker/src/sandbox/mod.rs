@@ -8,7 +8,6 @@
 pub mod agent_binary;
 pub mod capacity;
 pub mod capture;
-pub mod classify;
 pub mod docker;
 mod error;
 #[cfg(test)]

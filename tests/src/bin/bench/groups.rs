@@ -146,7 +146,7 @@ async fn print(
 /// The native sandbox with the smallest program.
 async fn native_lane(
     test_cgroup: &TestCgroup,
-    catalogue: Option<sandfleet_worker::catalogue::Catalogue>,
+    catalogue: Option<sandfleet_worker::admission::catalogue::Catalogue>,
     warm: bool,
 ) -> Result<Arc<Sandboxed>> {
     let settings = native::settings(test_cgroup, warmth(warm))?;

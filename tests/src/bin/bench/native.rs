@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use sandfleet_common::{Job, JobResult, Verdict, encode};
 use sandfleet_tests::TestCgroup;
 use sandfleet_worker::{
+    admission::catalogue::Catalogue,
     admission::{Admission, Admitted},
     app,
-    catalogue::Catalogue,
     config::{Backend, Settings},
     outcome::{ResultBuilder, conclude},
     sandbox::{Sandbox, policy::Policy},

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use sandfleet_tests::{TestCgroup, median};
-use sandfleet_worker::latency::Latencies;
+use sandfleet_worker::cli::latency::Latencies;
 use serde::Serialize;
 
 use super::{

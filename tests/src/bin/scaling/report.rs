@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use sandfleet_worker::latency::Latencies;
+use sandfleet_worker::cli::latency::Latencies;
 use serde::Serialize;
 
 use crate::{costs::USE, measured::Calibration, store::Saturated};

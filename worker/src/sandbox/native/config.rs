@@ -1,6 +1,6 @@
 //! How a native sandbox is set up.
 
-use crate::catalogue::WarmStart;
+use crate::admission::catalogue::WarmStart;
 
 /// The settings of a native sandbox.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::zygote::{StartError, Zygote};
-use crate::catalogue::WarmStart;
+use crate::admission::catalogue::WarmStart;
 
 /// A program alone is started sooner cold: an interpreter is worth its start from this program on.
 const WORTH_IT: u32 = 2;
@@ -153,7 +153,7 @@ fn lock(places: &Mutex<BTreeMap<String, Place>>) -> MutexGuard<'_, BTreeMap<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Catalogue;
+    use crate::admission::catalogue::Catalogue;
 
     #[test]
     fn an_unfit_interpreter_is_not_started_again_and_neither_is_one_of_the_same_command() {

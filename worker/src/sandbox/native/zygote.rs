@@ -21,7 +21,7 @@ use super::{
     channel::Channel,
     launcher::{self, Launcher},
 };
-use crate::{catalogue::WarmStart, sandbox::agent_binary};
+use crate::{admission::catalogue::WarmStart, sandbox::agent_binary};
 
 /// How long an interpreter may take to load everything, and to make a copy.
 const START_DEADLINE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use proptest::{option, prelude::*, sample::select};
 use sandfleet_common::{Isolation, Job, LimitName, Limits, OutputOverflow, encode};
 
 use super::*;
-use crate::{admission::Admission, catalogue::Catalogue};
+use crate::admission::{Admission, catalogue::Catalogue};
 
 static POLICY: LazyLock<Policy> = LazyLock::new(Policy::strict);
 

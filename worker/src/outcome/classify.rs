@@ -10,7 +10,7 @@ use sandfleet_agent::{
 };
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
 
-use super::{End, policy::Policy};
+use crate::sandbox::{End, policy::Policy};
 
 /// What is said about a program.
 #[derive(Debug, Clone, PartialEq, Eq)]

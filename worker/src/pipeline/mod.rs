@@ -1,5 +1,6 @@
 //! The path of a job: from a delivery to its settlement, in one function.
 
+pub mod exclusive_gate;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -20,17 +21,16 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    admission::peers::Peers,
     admission::{Admission, Admitted},
-    exclusive_gate::{ExclusiveGate, RunPermit},
     hooks::Hooks,
     outcome::{ResultBuilder, conclude, terminal_results},
-    output_stream::OutputStream,
-    peers::Peers,
     queue::{
         Delivery, Queue,
         settle::{Settlement, settle},
     },
     sandbox::{Outcome, Plan, Sandbox, SandboxError, policy::Policy},
+    services::output_stream::OutputStream,
     shutdown::Shutdown,
     store::{
         CancelNotice, Claim, Claimed, Committed, Purpose, Renewed, Store, TenantLimiter,
@@ -38,6 +38,7 @@ use crate::{
     },
 };
 
+use exclusive_gate::{ExclusiveGate, RunPermit};
 pub(crate) use turn_away::{malformed, twin};
 use {retry::MAX_DELAY, turn_away::Refusal};
 

@@ -170,7 +170,7 @@ fn is_same_origin(origin: &HeaderValue, host: Option<&str>) -> bool {
 
 /// Answers requests on `listener` by `router`, as `rules` allow, until `stop` is done, and then for a few
 /// seconds those who have asked already.
-pub async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     rules: Rules,

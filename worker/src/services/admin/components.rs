@@ -4,15 +4,9 @@ use std::sync::Arc;
 
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::WorkError;
+use super::{Component, Token, listener::Rules};
 use crate::{
-    admin::{self, Component},
-    config::Settings,
-    listener::Rules,
-    metrics::Metrics,
-    queue::Queue,
-    sandbox::Sandbox,
-    shutdown::Shutdown,
+    config::Settings, metrics::Metrics, queue::Queue, sandbox::Sandbox, shutdown::Shutdown,
     store::Store,
 };
 
@@ -23,19 +17,17 @@ type Parts<'a> = (&'a Arc<dyn Queue>, &'a Arc<dyn Store>, &'a Arc<dyn Sandbox>);
 ///
 /// # Errors
 /// If the address or the token's file is unusable.
-pub(super) async fn serve(
+pub async fn open(
     settings: &Settings,
     metrics: &Arc<Metrics>,
     (queue, store, sandbox): Parts<'_>,
     shutdown: &Shutdown,
-) -> Result<Option<JoinHandle<()>>, WorkError> {
+) -> Result<Option<JoinHandle<()>>, String> {
     let Some(address) = settings.admin.address else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        WorkError::Unavailable(format!(
-            "admin.address {address}: {error}; name another, or switch it off with \"off\""
-        ))
+        format!("admin.address {address}: {error}; name another, or switch it off with \"off\"")
     })?;
     let (queue, store, sandbox) = (Arc::clone(queue), Arc::clone(store), Arc::clone(sandbox));
     fn said<E: ToString>(check: Result<(), E>) -> Result<Option<String>, String> {
@@ -75,12 +67,12 @@ pub(super) async fn serve(
     ];
     let token = match &settings.admin.token_file {
         None => None,
-        Some(file) => Some(admin::Token::read(file).map_err(WorkError::Unavailable)?),
+        Some(file) => Some(Token::read(file)?),
     };
     let rules = Rules { hosts: settings.admin.hosts.0.clone(), ..Rules::default() };
     let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
     Ok(Some(tokio::spawn(async move {
         let stop = async move { shutdown.aborted().await };
-        admin::serve(listener, metrics, components, token, rules, stop).await;
+        super::serve(listener, metrics, components, token, rules, stop).await;
     })))
 }

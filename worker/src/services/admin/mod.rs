@@ -1,5 +1,7 @@
 //! The HTTP endpoint for operators: metrics, liveness, readiness.
 
+mod components;
+mod listener;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
@@ -30,10 +32,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, sync::Mutex, time::timeout};
 
-use crate::{
-    listener::{self, Rules},
-    metrics::Metrics,
-};
+pub use self::components::open;
+use self::listener::Rules;
+use crate::metrics::Metrics;
 
 /// How long a component may take to say how it is.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);

@@ -1,11 +1,15 @@
 //! Whether a job may run here, and exactly as what.
 
+pub mod catalogue;
+pub mod peers;
+
 use sandfleet_common::{
     DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline,
     decode_job, payload_digest,
 };
 
-use crate::{catalogue::Catalogue, sandbox::Plan};
+use self::catalogue::Catalogue;
+use crate::sandbox::Plan;
 
 /// What this worker offers.
 #[derive(Debug, Clone)]

@@ -1,0 +1,7 @@
+//! What a worker runs beside the path of a job.
+
+pub mod admin;
+pub mod dead_letter_handler;
+pub mod heartbeat;
+pub mod output_stream;
+pub mod reaper;

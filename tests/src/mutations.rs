@@ -1,4 +1,4 @@
-//! What the mutation suite takes away, one thing at a time.
+//! What the mutation suite removes, one thing at a time.
 
 use std::{fs, path::Path};
 
@@ -8,17 +8,17 @@ use serde::Deserialize;
 /// The files that list them, from the top of the checkout.
 const LISTS: [&str; 2] = ["tests/hostile/mutations.json", "tests/tests/chaos/mutations.json"];
 
-/// A barrier or a rule, and who has to notice that it is gone.
+/// The removal of a barrier or a rule, and the programs or tests that have to fail without it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mutation {
-    /// What is taken away.
+    /// What is removed.
     pub barrier: String,
     /// `native`, `docker` or `gvisor`.
     pub runtime: String,
     /// How.
     pub edits: Vec<Edit>,
-    /// Entries of the corpus, of which at least one has to turn red.
+    /// Entries of the corpus, of which at least one has to fail.
     #[serde(default)]
     pub programs: Vec<String>,
     /// Which tests are built for `test`; all if there is none.

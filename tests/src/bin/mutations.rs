@@ -1,14 +1,14 @@
-//! Takes one barrier away at a time and shows which hostile programs notice, and one rule of a job's
-//! path, and shows which of the faults that strike a fleet do.
+//! Removes one barrier of the sandbox or one rule of a job's path at a time, and shows which hostile programs
+//! and tests fail without it.
 //!
-//! A barrier is taken away in the source: there is no switch for it in what is shipped. The
-//! mutated copy of the workspace is under `target/mutations`, with a build directory of its own.
-//! A barrier that no program and no test misses is a missing test, and the run fails.
+//! The removal is an edit of the source, a mutant: what is shipped has no switch for it. The mutated copy of the
+//! workspace is under `target/mutations`, with a build directory of its own. A surviving mutant, which no program
+//! and no test detects, means that a test is missing, and fails the run.
 //!
-//! `bash tests/run mutations [NAME…]`; what is taken away is in `tests/hostile/mutations.json` and, each
+//! `bash tests/run mutations [NAME…]`; the edits are in `tests/hostile/mutations.json` and, each
 //! called `chaos: …`, in `tests/tests/chaos/mutations.json`.
-//! Only barriers are in it whose absence harms nobody while bounded programs run: not the
-//! network, mount and host name namespaces, without which a program would reach the host.
+//! Barriers without which bounded programs could harm the host are not among them: the network, mount and
+//! host name namespaces.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +31,10 @@ struct Trees {
 fn main() -> ExitCode {
     match run() {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(unnoticed) => {
-            eprintln!("{unnoticed} barriers are missed by nobody: each wants a test");
+        Ok(survivors) => {
+            eprintln!(
+                "a surviving mutant fails the run: {survivors} survived; add a test for each"
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -55,10 +57,10 @@ fn run() -> anyhow::Result<usize> {
     if !wanted.is_empty() {
         mutations.retain(|mutation| wanted.iter().any(|name| mutation.barrier.contains(name)));
     }
-    ensure!(!mutations.is_empty(), "no barrier's name contains any of {wanted:?}");
+    ensure!(!mutations.is_empty(), "no mutation's name contains any of {wanted:?}");
 
     trees.refresh()?;
-    // Nothing is proved by a program or a test that is red anyway.
+    // A program or a test that fails without any mutation shows nothing.
     for runtime in ["native", "docker", "gvisor"] {
         let named = mutations.iter().filter(|mutation| mutation.runtime == runtime);
         let programs: BTreeSet<String> =
@@ -68,7 +70,7 @@ fn run() -> anyhow::Result<usize> {
         }
         if !programs.is_empty() {
             let red = trees.red_programs(runtime, &programs.into_iter().collect::<Vec<_>>())?;
-            ensure!(red.is_empty(), "red with every barrier up: {red:?}");
+            ensure!(red.is_empty(), "failing without any mutation: {red:?}");
         }
     }
     let mut tests: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
@@ -77,22 +79,22 @@ fn run() -> anyhow::Result<usize> {
     }
     for (binary, tests) in tests.into_iter().filter(|(_, tests)| !tests.is_empty()) {
         let red = trees.failed_tests(&format!("({})", tests.join(") or (")), binary)?;
-        ensure!(red.is_empty(), "red with every rule kept: {red:?}");
+        ensure!(red.is_empty(), "failing without any mutation: {red:?}");
     }
-    println!("{:40} {:8} {:>7}  turned red", "barrier", "runtime", "seconds");
-    let mut unnoticed = 0;
+    println!("{:40} {:8} {:>7}  detected by", "mutant", "runtime", "seconds");
+    let mut survivors = 0;
     for mutation in &mutations {
         let begun = Instant::now();
         let red = trees.try_without(mutation);
         trees.refresh()?;
         let red = red.with_context(|| format!("without {}", mutation.barrier))?;
-        unnoticed += usize::from(red.is_empty());
-        let shown = if red.is_empty() { "NOTHING".to_owned() } else { red.join(", ") };
+        survivors += usize::from(red.is_empty());
+        let shown = if red.is_empty() { "SURVIVED".to_owned() } else { red.join(", ") };
         let seconds = begun.elapsed().as_secs();
         println!("{:40} {:8} {seconds:>7}  {shown}", mutation.barrier, mutation.runtime);
     }
-    println!("{} barriers, {unnoticed} missed by nobody", mutations.len());
-    Ok(unnoticed)
+    println!("{} mutants, {survivors} survived", mutations.len());
+    Ok(survivors)
 }
 
 impl Trees {
@@ -137,7 +139,9 @@ impl Trees {
 
     fn build(&self, runtime: &str) -> anyhow::Result<()> {
         let mut cargo = self.command("cargo");
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
+        // With the packages that nextest builds, so that dependencies have the same features and are built once.
+        cargo.args(["build", "--quiet", "--locked", "--bin", "sandfleet"]);
+        cargo.args(["-p", "sandfleet-worker", "-p", "sandfleet-tests"]);
         succeed(cargo.env("RUSTFLAGS", "-Awarnings"))?;
         if runtime != "native" {
             let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST")?;
@@ -148,9 +152,9 @@ impl Trees {
         Ok(())
     }
 
-    /// Which of `programs` don't get the verdict that they deserve.
+    /// Those of `programs` whose verdict isn't the expected one.
     fn red_programs(&self, runtime: &str, programs: &[String]) -> anyhow::Result<Vec<String>> {
-        let mut nextest = self.nextest(&format!("binary(hostile) and test(/^{runtime}::/)"));
+        let mut nextest = self.nextest(&format!("test(/^{runtime}::/)"), Some("hostile"));
         nextest.arg("--no-capture").env("SANDFLEET_TEST_HOSTILE_ONLY", programs.join(","));
         let printed = nextest.output()?;
         let text = String::from_utf8_lossy(&printed.stdout).into_owned();
@@ -164,10 +168,7 @@ impl Trees {
     }
 
     fn failed_tests(&self, test: &str, binary: Option<&str>) -> anyhow::Result<Vec<String>> {
-        let mut nextest = self.nextest(test);
-        if let Some(binary) = binary {
-            nextest.args(["--test", binary]);
-        }
+        let mut nextest = self.nextest(test, binary);
         let printed = nextest.env("SANDFLEET_TEST_CHAOS", "impatient").output()?;
         let text = String::from_utf8_lossy(&printed.stderr).into_owned();
         ensure!(text.contains("Summary"), "the tests did not run:\n{text}");
@@ -178,11 +179,13 @@ impl Trees {
         Ok(failed.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    fn nextest(&self, expression: &str) -> Command {
+    /// Builds only the test `binary`, or all if there is none, and runs what `expression` selects.
+    fn nextest(&self, expression: &str, binary: Option<&str>) -> Command {
         let mut nextest = self.command("cargo");
         nextest
             .args(["nextest", "run", "-p", "sandfleet-tests", "--locked", "-j", "1"])
             .args(["--no-fail-fast", "-E", expression])
+            .args(binary.map(|binary| ["--test", binary]).into_iter().flatten())
             .env("RUSTFLAGS", "-Awarnings")
             .env("SANDFLEET_TEST_IMAGE", IMAGE)
             .env("SANDFLEET_TEST_BIN", self.target.join("debug/sandfleet"));

@@ -26,7 +26,7 @@ use crate::{
 
 /// Jobs that wait in memory for each that runs.
 const AHEAD: usize = 4;
-/// How long what runs may take to end when it is called off.
+/// How long running jobs may take to end when the batch is interrupted.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
@@ -50,13 +50,13 @@ pub(super) async fn run(
     };
     let serve = async {
         embedded.serve(slots).await;
-        // All ends were sent before, so that writing them comes to its own.
+        // After all results: it ends the writer.
         let _ = ends.send(JobEnd::OfAll);
     };
     let write = async {
         let written = write_results(&mut ended, &room, &progress).await;
         if written.is_err() {
-            // Nobody reads the results any more: nothing more is run for them.
+            // stdout is closed, so no more jobs are run.
             room.close();
             embedded.stop().await;
         }
@@ -217,12 +217,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     String::deserialize(deserializer).map(Some)
 }
 
-/// What to write instead of a line that is no job.
+/// What a line should look like.
 const EXAMPLE: &str =
     r#"write one job a line, such as {"version":1,"language":"python","code":"print(1)"}"#;
 
-/// The id that a line names, and the job on it as bytes. A job without an id gets one: on one
-/// machine there is nobody else who would have to know it.
+/// The id that a line names, and the job on it as bytes. A job without an id gets a new one.
 fn identify(mut line: Vec<u8>) -> Result<(Option<JobId>, Vec<u8>), String> {
     let Some(brace) = line.iter().position(|byte| !byte.is_ascii_whitespace()) else {
         return Err(format!("empty; {EXAMPLE}"));
@@ -259,7 +258,7 @@ struct Collect {
 }
 
 impl Hooks for Collect {
-    // The receiver is gone only when nobody wants results any more.
+    // The receiver is dropped only when results are no longer wanted.
     fn stored(&self, result: &JobResult) {
         let _ = self.ends.send(JobEnd::Result(Box::new(result.clone())));
     }

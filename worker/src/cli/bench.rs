@@ -2,7 +2,7 @@
 //!
 //! Open loop: jobs are handed over at the times that the rate says, whether or not earlier ones are
 //! done, and latency counts from that time. A generator that waits for a slow fleet before it asks
-//! again would leave out just the moments in which everybody has to wait.
+//! again would leave out exactly the moments when all jobs wait.
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{admission::catalogue::Catalogue, cli::latency::Latencies, config::Settings};
 
-/// Nobody reads these results twice, and the store is others' too.
+/// These results are read once, and the store is shared.
 const RESULT_TTL_MS: u64 = 600_000;
 /// Different errors that are told apart; an outage makes one, with many wordings at worst.
 const ERROR_KINDS: usize = 20;

@@ -83,7 +83,7 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
         return Ok(Exit::Success.into());
     }
     Err(Exit::Breach
-        .with("not everything was contained; see what is FAIL, and let nobody run jobs"))
+        .with("not everything was contained; see what is FAIL, and run no jobs on this host"))
 }
 
 fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {

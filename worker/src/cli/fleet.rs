@@ -127,7 +127,7 @@ pub(super) async fn submit(
     let client = connect(settings).await?;
     let id = client.submit(&job).await?;
     if arguments.follow || arguments.wait {
-        // Waiting goes on: a worker may come. But whoever waits has to know.
+        // Waiting goes on, since a worker may start, but the user is warned.
         let progress = client.progress(&id).await?;
         if let Some(sentence) = waiting::hindrance(&progress) {
             terminal::say(format_args!("sandfleet: warning: job {id}: {sentence}"));
@@ -158,7 +158,7 @@ pub(super) async fn result(
     let progress = client.progress(id).await?;
     match &progress.state {
         JobState::Done(result) => return show(result, &arguments.show),
-        // Nobody would ever answer.
+        // Waiting would never end.
         JobState::Unknown | JobState::ResultExpired(_) => {}
         _ if arguments.wait => return wait_and_show(&client, id, &arguments.show).await,
         _ => {}
@@ -218,7 +218,7 @@ fn timeout_of(arguments: &ShowArguments) -> Duration {
     Duration::from_secs(arguments.timeout)
 }
 
-/// Who cancels, for the result of what is cancelled.
+/// This client's name, which a cancelled job's result shows.
 fn own_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let user = std::env::var("USER")

@@ -32,7 +32,7 @@ pub(super) async fn follow(
         let Some(event) = next else {
             return Err(Exit::Internal.with(format!("the output of job {id} ended unasked")));
         };
-        // Whoever reads us may have gone (`| head`); the job's end is still wanted.
+        // stdout may be closed (`| head`); the job's end is still awaited.
         let _ = match event? {
             OutputEvent::Started { attempt: 1 } => Ok(()),
             OutputEvent::Started { attempt } => {

@@ -95,7 +95,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         settings.jobs.max_bytes,
     )?;
     let mut settings = settings.clone();
-    // Whoever runs a program on a machine of his own sets the caps too.
+    // On one's own machine the limits asked for are the maximum too.
     for name in LimitName::ALL {
         let wanted = job.limits.get(*name).unwrap_or(0);
         settings.limits.max.set(*name, settings.limits.max.get(*name).max(wanted));
@@ -130,7 +130,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         _ => None,
     };
     sandbox.close().await;
-    // Whoever reads us may have gone; the verdict is still wanted.
+    // stdout may be closed; the verdict is still shown.
     let _ = output.finish();
     if stopped {
         return Err(Exit::Interrupted.with("interrupted"));
@@ -149,7 +149,7 @@ struct PrintOutput(Arc<ProgramOutput>);
 
 impl Hooks for PrintOutput {
     fn output(&self, _job: &JobId, stream: Stream, bytes: &[u8]) {
-        // Whoever reads us may have gone (`| head`); the program's result is still wanted.
+        // stdout may be closed (`| head`); the program still runs to its end.
         let _ = self.0.write(stream, bytes);
     }
 }

@@ -105,12 +105,12 @@ pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Says a line on stderr. Without a reader there is nobody to be told that it failed.
+/// Writes a line to stderr; if stderr is closed, that can't be reported anywhere.
 pub(super) fn say(text: impl Display) {
     let _ = io::stderr().write_all((line(text) + "\n").as_bytes());
 }
 
-/// Says several lines on stderr.
+/// Writes several lines to stderr.
 pub(super) fn say_lines(text: &str) {
     let _ = io::stderr().write_all(lines(text).as_bytes());
 }

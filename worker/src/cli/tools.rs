@@ -1,4 +1,4 @@
-//! Commands for those who build images and documentation.
+//! Commands for building images and documentation.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 

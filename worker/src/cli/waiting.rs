@@ -1,4 +1,4 @@
-//! What people are told about jobs that have no result yet, and about who could run them.
+//! Messages about jobs without a result yet, and about the workers that could run them.
 
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, JobState, PrintableText, WorkerInfo};

@@ -34,7 +34,7 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
         mistakes.push(values.mistake(
             "admin",
             "address",
-            "can be reached from other machines, and nothing tells who may ask",
+            "can be reached from other machines without a token",
             "use 127.0.0.1, or name a file with a token in admin.token_file",
         ));
     }

@@ -171,8 +171,8 @@ settings! {
         docker_host: String = "unix:///var/run/docker.sock", Kind::Text(&DOCKER_HOST);
         /// The OCI runtime, as the Docker daemon calls it.
         runtime: String = "runc", Kind::Text(&NAME);
-        /// Whether a Docker engine or runtime with known holes, or of an unknown version, may be
-        /// used; `sandfleet doctor` names the holes.
+        /// Whether a Docker engine or runtime with known vulnerabilities, or of an unknown version, may be
+        /// used; `sandfleet doctor` names them.
         allow_outdated_engine: bool = "false", Kind::Boolean;
         /// The AppArmor profile that the Docker engine puts around programs, loaded on its host;
         /// without one it is the engine's own, where that host has AppArmor.
@@ -185,7 +185,7 @@ settings! {
         /// The cgroup below which the native backend makes those of its jobs; without one it is
         /// the worker's own.
         cgroup_parent: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
-        /// The first of the user ids that jobs run as; nobody else may use those from here on.
+        /// The first of the user ids that jobs run as; nothing else on the host may use ids from here on.
         uid_base: u32 = "200000", Kind::Integer { min: 65_536, max: 2_000_000_000 };
         /// How many CPUs a job may keep busy.
         cpus: f64 = "1.0", Kind::Decimal { min: 0.01, max: 1024.0 };
@@ -212,8 +212,8 @@ settings! {
     admin: AdminSettings {
         /// Where it listens.
         address: Option<SocketAddr> = "127.0.0.1:9464", Kind::Text(&ADDRESS_OR_OFF);
-        /// A file that holds a token. With it, `/metrics` and the reasons in `/readyz` are for
-        /// those who send `Authorization: Bearer TOKEN`; without it the endpoint may listen only
+        /// A file that holds a token. With it, `/metrics` and the reasons in `/readyz` need
+        /// `Authorization: Bearer TOKEN`; without it the endpoint may listen only
         /// where no other machine can reach it.
         token_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
         /// Host names by which it may be asked for, besides `localhost` and IP addresses. A request that

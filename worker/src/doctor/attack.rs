@@ -148,7 +148,9 @@ impl Entry {
                 return match found {
                     Some(value) if value >= least => (
                         true,
-                        Some(format!("{setting} is {value}: the kernel refuses it to everybody")),
+                        Some(format!(
+                            "{setting} is {value}: the kernel refuses it to every process"
+                        )),
                     ),
                     _ => (false, None),
                 };

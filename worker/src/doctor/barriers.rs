@@ -7,7 +7,8 @@ use sandfleet_agent::container::barrier::Barrier;
 use tokio::time::timeout;
 
 use super::{
-    Finding, State, confinement,
+    confinement,
+    finding::{Finding, State},
     table_age::{self, today},
 };
 use crate::{

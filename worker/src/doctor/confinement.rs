@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 
 /// How a security module is on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]

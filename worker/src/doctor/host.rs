@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Finding, State, kernels};
+use super::{
+    finding::{Finding, State},
+    kernels,
+};
 use crate::{
     config::Settings,
     host::{

@@ -1,15 +1,17 @@
-//! What this host and its services can give, each point with its fix.
+//! Checks of this host and its services, each with its fix.
 
 pub mod attack;
 mod barriers;
 mod confinement;
+mod finding;
 mod host;
 mod kernels;
 mod services;
 mod table_age;
 
 use sandfleet_common::printable_line;
-use serde::Serialize;
+
+pub use finding::{Finding, State};
 
 use crate::config::{Backend, Settings};
 
@@ -18,66 +20,7 @@ const MAX_CELL_BYTES: usize = 4 << 10;
 /// A longer name pushes its own line to the right, and no other.
 const MAX_NAME_WIDTH: usize = 60;
 
-/// One point that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What it belongs to: `host`, `native`, `docker` or `services`.
-    pub area: &'static str,
-    /// What was looked at.
-    pub name: String,
-    /// How it is.
-    pub state: State,
-    /// What was seen.
-    pub detail: String,
-    /// What to do about it, if something is to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-}
-
-/// How a point is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// As it has to be.
-    Ok,
-    /// Works, but a careful operator changes it.
-    Warning,
-    /// Not there.
-    Missing,
-    /// Not looked at, because something that it needs is missing.
-    Untried,
-}
-
-impl State {
-    /// The word in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Ok => "ok",
-            State::Warning => "warning",
-            State::Missing => "MISSING",
-            State::Untried => "untried",
-        }
-    }
-}
-
-impl Finding {
-    fn ok(area: &'static str, name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { area, name: name.into(), state: State::Ok, detail: detail.into(), fix: None }
-    }
-
-    fn bad(
-        area: &'static str,
-        name: impl Into<String>,
-        state: State,
-        detail: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        let fix = Some(fix.into());
-        Self { area, name: name.into(), state, detail: detail.into(), fix }
-    }
-}
-
-/// Looks at everything; takes a few seconds at most where a service doesn't answer.
+/// Checks everything; takes a few seconds at most if a service doesn't answer.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let (host, native, docker, broker, store) = tokio::join!(
         host::host(settings),

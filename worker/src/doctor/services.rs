@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandfleet_transport::{Broker, Publisher, Topology};
 use tokio::time::timeout;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::{
     app,
     config::Settings,

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 
 /// From this age on, what was found since is likelier than not to matter.
 const OLD_DAYS: i32 = 180;

@@ -92,7 +92,7 @@ mod tests {
         tokio::pin!(next);
         assert!(next.as_mut().now_or_never().is_none());
         queue.stop().await;
-        assert!(next.await.is_none(), "who waits is told of the end");
+        assert!(next.await.is_none(), "a waiting caller sees the end");
     }
 
     #[tokio::test]

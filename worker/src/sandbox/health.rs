@@ -3,8 +3,8 @@
 //! An engine may answer every question and still start no container. So a sandbox that has failed
 //! once is away until a program has run in it from beginning to end.
 //!
-//! Who asks gets the answer of the one probe that runs, and starts it if none does. A probe belongs to
-//! nobody who asks: it goes on when they give up, so that a sandbox that hangs has one at a time in it.
+//! Callers share the one probe that runs; the first starts it. A probe goes on when its callers time out, so
+//! that a sandbox that hangs has one probe in it at a time.
 
 #[cfg(test)]
 mod tests;
@@ -137,7 +137,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What is known once a probe has ended, or hasn't for so long that who asks goes on.
+    /// What is known once a probe has ended, or after the longest time that callers wait.
     fn answer(&self, has_ended: bool) -> Result<(), SandboxError> {
         let health = self.health();
         let reason = match (&health.failure, has_ended) {

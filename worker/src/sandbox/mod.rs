@@ -108,7 +108,7 @@ pub struct Plan {
     pub output_overflow: OutputOverflow,
 }
 
-/// Who is told what a program prints, as it prints.
+/// Gets a program's output as it is printed.
 pub type Watcher<'a> = dyn Fn(Stream, &[u8]) + Send + Sync + 'a;
 
 /// What is known when a program is gone.

@@ -1,8 +1,10 @@
-//! The worker's side of a job inside a container: hand over the order, take what comes back.
+//! The worker's side of a job inside a container: sends the request and reads what comes back.
 //!
 //! The container is hostile. Nothing it sends is trusted in length, order or number; what breaks
-//! the agreement ends the conversation.
+//! the protocol ends the session.
 
+mod context;
+mod error;
 #[cfg(test)]
 mod fuzz;
 mod request;
@@ -11,20 +13,23 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use sandfleet_agent::protocol::{
     frame::{self, HEADER, Kind},
     mac::{FrameMac, Key, TAG},
     message::{AGENT_PROTOCOL, ExitReport, FileHeader, Hello},
 };
-use sandfleet_common::Isolation;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader},
     time::{Instant as Deadline, timeout_at},
 };
 
-use super::{End, Outcome, Plan, SandboxError, Watcher, capture::Captured, policy::Policy};
+use super::{End, Outcome, SandboxError, capture::Captured};
 use crate::hooks::Stream;
+
+pub(crate) use self::{
+    context::{SessionContext, Transport},
+    error::SessionError,
+};
 
 /// How long a container may take from the order to the program's start.
 const START_DEADLINE: Duration = Duration::from_secs(15);
@@ -42,25 +47,6 @@ const MAX_SENTENCE: usize = 4096;
 /// on the way.
 const HELD_UP: Duration = Duration::from_secs(1);
 
-/// What a conversation is about, and over what it is held.
-#[derive(Clone, Copy)]
-pub(crate) struct SessionContext<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) policy: &'a Policy,
-    pub(crate) isolation: Isolation,
-    /// How many processors the container is granted.
-    pub(crate) cpus: f64,
-    pub(crate) watcher: &'a Watcher<'a>,
-    pub(crate) transport: &'a dyn Transport,
-}
-
-/// Who carries what a container says.
-#[async_trait]
-pub(crate) trait Transport: Sync {
-    /// An error if it stands still itself: then a container's silence says nothing about its program.
-    async fn ping(&self) -> Result<(), SandboxError>;
-}
-
 /// What came from a container, complete or not.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
@@ -74,25 +60,6 @@ pub(crate) struct Transcript {
     pub(crate) stderr: Captured,
     pub(crate) artifacts: Vec<(String, Vec<u8>)>,
     pub(crate) artifacts_skipped: Vec<String>,
-}
-
-/// Why a conversation broke off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
-    #[error("the container went away in the middle of the job")]
-    Lost,
-    #[error("the container did not answer in time")]
-    Overdue,
-    #[error("{0}")]
-    Unheard(SandboxError),
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Barrier(sandfleet_agent::container::barrier::Failed),
-    #[error("the container broke the protocol: {0}")]
-    Protocol(String),
-    #[error("{0:?} is not from the container's first process, or something before it is missing")]
-    BadMac(Kind),
 }
 
 /// Runs a plan over the two directions of a container's stream. `transcript` is what came back, also
@@ -344,7 +311,7 @@ async fn read_frame(
     from.read_exact(&mut head).await.map_err(|_| SessionError::Lost)?;
     let (kind, length) =
         frame::parse_header(head).map_err(|error| SessionError::Protocol(error.to_string()))?;
-    // Grows with what really arrives: a header alone makes nobody allocate.
+    // Grows with what really arrives: a header alone allocates nothing.
     payload.clear();
     let read =
         from.take(length as u64).read_to_end(payload).await.map_err(|_| SessionError::Lost)?;

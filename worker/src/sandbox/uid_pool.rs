@@ -1,4 +1,4 @@
-//! User numbers of containers: no two that run on this host at a time share one, whoever made them.
+//! User ids of containers: no two containers that run on this host at a time share one, even of several workers.
 //! The kernel keeps quotas per user (watches, queues, pipes, keys), and neighbours must not be able
 //! to use up each other's.
 

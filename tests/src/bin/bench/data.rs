@@ -9,8 +9,8 @@ use sandfleet_worker::config::Backend;
 use tempfile::TempDir;
 
 use super::{
-    Arguments,
-    groups::{DOCKER_RUN, Engine, skipped, warmth},
+    arguments::Arguments,
+    lanes::{DOCKER_RUN, Engine, skipped, warmth},
     native::{self, Sandboxed},
     peers,
     rounds::{Group, Lane, Row, Warm},

@@ -18,8 +18,8 @@ use sandfleet_sdk::Client;
 use sandfleet_tests::{FleetWorker, Installation, Services, TestCgroup};
 
 use super::{
-    Arguments,
-    groups::{BARE, OFFERED, skipped, warmth},
+    arguments::Arguments,
+    lanes::{BARE, OFFERED, skipped, warmth},
     native::{check, is_warm},
     peers,
     rounds::{Group, Lane, Row, Warm},

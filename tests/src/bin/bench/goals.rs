@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     data, fleet,
-    groups::{BARE, COLD, DOCKER, DOCKER_LIGHT, DOCKER_RUN, OFFERED, WARM},
+    lanes::{BARE, COLD, DOCKER, DOCKER_LIGHT, DOCKER_RUN, OFFERED, WARM},
     memory,
     rounds::Row,
     workers,

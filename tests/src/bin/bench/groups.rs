@@ -1,19 +1,20 @@
 //! Which lanes there are, and which of them this machine can measure.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use sandfleet_common::Job;
 use sandfleet_tests::TestCgroup;
 use sandfleet_worker::config::Backend;
 
 use super::{
-    Arguments, data, fleet, memory,
+    arguments::Arguments,
+    data, fleet,
+    lanes::{
+        BARE, COLD, COLD_OFFERED, DOCKER, DOCKER_LIGHT, DOCKER_RUN, Engine, OFFERED, WARM, skipped,
+        warmth,
+    },
+    memory,
     native::{self, Sandboxed},
     peers,
     rounds::{Group, Lane, Row, Warm},
@@ -21,60 +22,8 @@ use super::{
     workers,
 };
 
-/// The name of the lane that others are compared with.
-pub(crate) const BARE: &str = "bare process, python3 -I -S -c";
-pub(crate) const OFFERED: &str = "bare process, python3 main.py (as the catalogue has it)";
-pub(crate) const COLD: &str = "native, cold, python3 -I -S";
-pub(crate) const COLD_OFFERED: &str = "native, cold, python3 main.py";
-pub(crate) const WARM: &str = "native, warm";
-pub(crate) const DOCKER: &str = "docker backend";
-pub(crate) const DOCKER_RUN: &str = "docker run, hardened";
-pub(crate) const DOCKER_LIGHT: &str = "docker, now and then";
 /// The engine takes that long to start and to end a container.
 const DOCKER_PAUSE: Duration = Duration::from_millis(700);
-
-/// The services that `tests/run` has started, if it has.
-pub(crate) struct Engine {
-    pub(crate) host: String,
-    pub(crate) image: String,
-}
-
-impl Engine {
-    pub(crate) fn find() -> Option<Self> {
-        let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST").ok()?;
-        let image = std::env::var("SANDFLEET_TEST_IMAGE");
-        Some(Self { host, image: image.unwrap_or_else(|_| "sandfleet/sandbox:latest".into()) })
-    }
-}
-
-/// Builds the binary in this program's own profile, so that it is never an old one.
-pub(crate) fn build_program() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let directory = own.parent().context("a program is in a directory")?;
-    if let Ok(cargo) = std::env::var("CARGO") {
-        let mut command = Command::new(cargo);
-        command.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "-p",
-            "sandfleet-worker",
-            // With it the features are those that this program was built with: built once.
-            "-p",
-            "sandfleet-tests",
-            "--bin",
-            "sandfleet",
-        ]);
-        if directory.ends_with("release") {
-            command.arg("--release");
-        }
-        let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
-        ensure!(built.success(), "sandfleet could not be built");
-    }
-    let program = directory.join("sandfleet");
-    ensure!(program.exists(), "{} is missing: build it", program.display());
-    Ok(program)
-}
 
 /// Measures all groups that were asked for.
 pub(crate) async fn measure(
@@ -155,11 +104,6 @@ async fn native_lane(
     Sandboxed::open(Backend::Native, &settings, catalogue, job, "2").await
 }
 
-/// The setting that turns warm interpreters on or off.
-pub(crate) fn warmth(warm: bool) -> &'static [(&'static str, &'static str)] {
-    if warm { &[("SANDBOX_WARM", "true")] } else { &[("SANDBOX_WARM", "false")] }
-}
-
 /// The Docker backend against `docker run`, both with the tests' engine and image.
 async fn docker(arguments: &Arguments, test_cgroup: &TestCgroup) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -219,9 +163,4 @@ async fn docker(arguments: &Arguments, test_cgroup: &TestCgroup) -> Result<Vec<R
         }
     }
     Ok(rows)
-}
-
-/// A row without figures.
-pub(crate) fn skipped(group: &str, lane: &str, why: &str) -> Row {
-    Row { group: group.into(), lane: lane.into(), problem: Some(why.into()), ..Row::default() }
 }

@@ -7,8 +7,8 @@ use sandfleet_common::{Job, Verdict};
 use sandfleet_tests::{Installation, Services, TestCgroup, children_of};
 
 use super::{
-    Arguments,
-    groups::{skipped, warmth},
+    arguments::Arguments,
+    lanes::{skipped, warmth},
     native::is_warm,
     rounds::{GETS_WARM, Row},
 };

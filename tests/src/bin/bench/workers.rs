@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use sandfleet_common::{Job, Verdict};
 use sandfleet_tests::{Installation, Services, TestCgroup, median};
 
-use super::{Arguments, groups::skipped, rounds::Row};
+use super::{arguments::Arguments, lanes::skipped, rounds::Row};
 
 pub(crate) const GROUP: &str = "workers with 16 slots each, jobs of 0.5 s";
 const COUNTS: [usize; 3] = [1, 2, 4];

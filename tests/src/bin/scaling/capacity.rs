@@ -1,7 +1,7 @@
 //! The model behind the plan: a fleet's capacity follows from its slots, its cores and what one job
 //! costs. And arrivals for a load that is a share of it.
 
-use crate::measured::Calibration;
+use crate::calibration::Calibration;
 
 /// The most jobs a second: as many as fit into the slots, or as many as the cores have time for.
 pub(crate) fn capacity(slots: usize, job: &Calibration) -> f64 {

@@ -3,6 +3,8 @@
 //! assumptions on a fleet on this machine.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod calibration;
 mod capacity;
 mod costs;
 mod measured;
@@ -13,38 +15,13 @@ mod store_use;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sandfleet_tests::run_until_stopped;
+
+use arguments::Arguments;
 
 /// Where the figures are saved.
 const OUTPUT: &str = "target/bench/scaling.json";
-
-#[derive(Debug, Default)]
-pub(crate) struct Arguments {
-    /// Fewer jobs and loads: a check that it works, no figures to publish.
-    pub(crate) quick: bool,
-    /// Print the tables and measure nothing.
-    plan: bool,
-}
-
-impl Arguments {
-    fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut parsed = Self::default();
-        for argument in arguments {
-            match argument.as_str() {
-                "--quick" => parsed.quick = true,
-                "plan" => parsed.plan = true,
-                other => bail!("{other}: use plan, or --quick"),
-            }
-        }
-        Ok(parsed)
-    }
-
-    /// `full`, or `quick` in the short form.
-    pub(crate) fn choose(&self, full: usize, quick: usize) -> usize {
-        if self.quick { quick } else { full }
-    }
-}
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {

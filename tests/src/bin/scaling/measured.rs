@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail, ensure};
 use sandfleet_common::{Job, JobId, Status, Verdict, names};
 use sandfleet_sdk::Client;
 use sandfleet_tests::{FleetWorker, Installation, Services, busy_time, median};
-use serde::Serialize;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
-    Arguments,
+    arguments::Arguments,
+    calibration::Calibration,
     capacity::{Arrivals, capacity},
     report::{Figures, Report, Row},
     store::Saturated,
@@ -53,26 +53,6 @@ const PRINT: Kind =
     Kind { name: "print, cold", language: "python", code: "print(1+1)", asleep: 0.0 };
 const SLEEP: Kind =
     Kind { name: "sleep 0.5 s", language: "bash", code: "exec sleep 0.5", asleep: 0.5 };
-
-/// A kind of job, measured on one worker.
-#[derive(Debug, Serialize)]
-pub(crate) struct Calibration {
-    pub(crate) kind: &'static str,
-    /// Cores that the jobs of a full fleet used.
-    pub(crate) cores: f64,
-    /// Median from the submission of a single job until its result, in seconds.
-    pub(crate) alone: f64,
-    /// Median of the time in a slot, in seconds.
-    pub(crate) held: f64,
-    /// Processor time of one job in a full fleet, all processes together, in seconds.
-    pub(crate) cpu: f64,
-    /// Of one job, in seconds, commands and bytes.
-    pub(crate) store: StoreUse,
-    /// Memory that a result takes in Redis, in bytes.
-    pub(crate) result_bytes: f64,
-    /// Memory that a job's record takes in Redis, in bytes.
-    pub(crate) record_bytes: f64,
-}
 
 /// Some workers on queues and keys of their own, and a producer.
 struct Fleet {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sandfleet_worker::cli::latency::Latencies;
 use serde::Serialize;
 
-use crate::{costs::USE, measured::Calibration, store::Saturated};
+use crate::{calibration::Calibration, costs::USE, store::Saturated};
 
 /// Up to the utilisation that the plan uses, the median latency may be at most this many times that
 /// of a single job in an idle fleet.

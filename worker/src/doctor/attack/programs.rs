@@ -109,7 +109,7 @@ pub(super) const PROBES: &[Attack] = &[
     ),
     attack(
         program!("leak/identity.py"),
-        "asks who it is",
+        "reads its user and groups",
         "it isn't the host's root and has none of its groups",
     ),
     attack(

@@ -102,7 +102,7 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         let plain = explain(failed(), &config(None));
-        assert!(matches!(plain, SandboxError::Failed { .. }), "nobody asked for one");
+        assert!(matches!(plain, SandboxError::Failed { .. }), "no profile is set");
         let other = SandboxError::failed("starting a container", "no such image");
         let other = explain(other, &config(Some("sandfleet-sandbox")));
         assert!(matches!(other, SandboxError::Failed { .. }));

@@ -35,8 +35,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many removals may go on behind the backs of the jobs that are done. Each takes the engine
-/// tens of milliseconds, and a worker that ends jobs faster than that waits for places here.
+/// How many removals may go on in the background. Each takes the engine tens of milliseconds; a worker that
+/// ends jobs faster than that waits here.
 const REMOVALS_AT_A_TIME: usize = 32;
 
 /// For how long a container of gVisor's may take to end by itself.
@@ -51,7 +51,7 @@ const SIGNALLED: RangeInclusive<i64> = 129..=192;
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// Removals that go on when nobody waits for them.
+/// Removals in the background.
 #[derive(Clone)]
 pub(super) struct Removals {
     pub(super) tasks: TaskTracker,
@@ -80,7 +80,7 @@ pub(super) struct Container {
     is_answered: bool,
     removed: bool,
     removals: Removals,
-    /// Nobody else's until the container is gone.
+    /// Reserved until the container is gone.
     user: Option<ReservedUser>,
     /// Among the removals, if there was time to wait for one.
     place: Option<OwnedSemaphorePermit>,
@@ -150,10 +150,10 @@ impl Container {
         let frames = output.filter_map(|part| async move {
             match part {
                 Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
-                // The agent says nothing there unless it breaks.
+                // The agent writes there only if it fails.
                 Ok(LogOutput::StdErr { message }) => {
                     let text = String::from_utf8_lossy(&message[..message.len().min(500)]);
-                    warn!(agent = %text.trim_end(), "a container's agent complains");
+                    warn!(agent = %text.trim_end(), "a container's agent wrote to stderr");
                     None
                 }
                 Ok(_) => None,
@@ -192,7 +192,7 @@ impl Container {
     }
 
     /// Ends and removes it, if the engine does that when it is told to. An engine that has to be told
-    /// again is told behind the job's back: it must not keep a verdict from its job.
+    /// again is told in the background, so that the job gets its verdict.
     pub(super) async fn remove(mut self) {
         if self.removals.may_end_first {
             wait_until_ended(&self.docker, &self.id).await;
@@ -200,11 +200,11 @@ impl Container {
         self.removed = try_to_remove(&self.docker, &self.id).await.is_ok();
     }
 
-    /// Lets it be removed while the next job runs. Nothing of this one runs in it any more; its user
-    /// is nobody else's until it is gone.
+    /// Removes it in the background, while the next job runs. Nothing runs in it any more; its user stays
+    /// reserved until it is gone.
     pub(super) async fn leave(mut self) {
         let place = Arc::clone(&self.removals.places).acquire_owned();
-        // Nobody closes it.
+        // The semaphore is never closed.
         self.place = place.await.ok();
     }
 }
@@ -239,8 +239,8 @@ async fn is_stuck(docker: &Docker, id: &str) -> bool {
     matches!(unless_gone("inspecting a container", inspect).await, Ok(Some(_)))
 }
 
-/// Goes on with a container that the engine can't remove, and takes a slot out for it until it is gone. What it `held` is nobody
-/// else's until then.
+/// Retries a removal that failed until the container is gone. After a while a slot is taken out for it. What it
+/// `held` stays reserved until then.
 async fn outlast<T>(docker: Docker, id: String, capacity: Arc<Capacity>, held: T) {
     let lose_it_at = Instant::now() + GONE_WITHIN;
     let (mut lost, mut pause) = (None, REMOVAL_PAUSE);
@@ -278,8 +278,8 @@ async fn wait_until_made(docker: &Docker, name: &str) {
     }
 }
 
-/// Ends and removes a container; says whether it is gone. What can't be removed now is left for
-/// the reaper and said aloud.
+/// Ends and removes a container, and returns whether it is gone. If it isn't, that is logged and the reaper
+/// tries again.
 pub(super) async fn remove(docker: &Docker, id: &str) -> bool {
     let mut last = String::new();
     for attempt in 0..REMOVAL_TRIES {

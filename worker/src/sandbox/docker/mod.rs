@@ -82,7 +82,7 @@ impl DockerSandbox {
         Ok(Self { engine, pool, description })
     }
 
-    /// Runs a program in a container that has been waiting, or in one that is made now.
+    /// Runs a program in a container that was started ahead, or in a new one.
     async fn serve(
         &self,
         plan: &Plan,
@@ -112,7 +112,7 @@ impl DockerSandbox {
                 SessionContext { plan, policy, isolation, cpus, watcher, transport: &*self.engine };
             let held = session::run(from, to, &context, &mut transcript).await;
             let Running { container, from, to } = running;
-            // Whoever hears nobody any more ends.
+            // An agent whose connection is closed exits.
             drop((from, to));
             if held.is_ok() {
                 container.leave().await;
@@ -129,8 +129,8 @@ impl DockerSandbox {
             container.remove().await;
             let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
             if was_waiting && is_lost && transcript.started.is_none() {
-                // It went while it waited, before it said that the program runs: the job hasn't had
-                // its attempt. Others may have gone with it.
+                // It died while it waited, before the program ran: the job hasn't had its attempt. Others may
+                // have died with it.
                 self.pool.distrust();
                 continue;
             }

@@ -128,7 +128,7 @@ impl Pool {
         state.is_trusted |= state.failures == failures;
     }
 
-    /// Something has failed. What was made before that serves nobody, and nothing is made ahead
+    /// Something has failed. Containers made before that are discarded, and nothing is made ahead
     /// until a container that is made for its job has served it.
     pub(super) fn distrust(&self) {
         self.shared.distrust();
@@ -155,7 +155,7 @@ impl Shared {
     }
 
     /// Makes what is missing, one after the other. What was begun is brought to its end: an engine
-    /// makes a container also when nobody waits for its answer any more.
+    /// goes on making a container when the request is cancelled.
     async fn fill(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let Some((failures, key)) = self.next() else {
@@ -173,7 +173,7 @@ impl Shared {
         }
     }
 
-    /// What is to be made next, and after how many failures; throws away what nobody should have any more.
+    /// What is to be made next, and after how many failures; removes containers that can't or needn't be used.
     fn next(&self) -> Option<(u64, ContainerKey)> {
         let mut state = self.state();
         let PoolState { demand, waiting, making, failures, is_trusted } = &mut *state;

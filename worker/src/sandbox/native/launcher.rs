@@ -54,7 +54,7 @@ impl Launcher {
     }
 
     /// The launcher that is process `number`, at the other end of `channel`: a copy that its zygote
-    /// hasn't waited for yet, so that the number is nobody else's.
+    /// hasn't waited for yet, so that the number isn't reused.
     pub(crate) fn of_copy(channel: Channel, number: u32) -> io::Result<Self> {
         let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other(format!("{number} is no process")))?;

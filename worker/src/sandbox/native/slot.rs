@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// given up and another is made.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Who runs one program and no other is spared the start of a container for a second one.
+/// A sandbox that runs a single program doesn't start a container for a second one.
 const WORTH_IT: u64 = 2;
 
 /// What a slot may hold between jobs: the launcher and its root tree take less.
@@ -63,7 +63,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Whether somebody is at the other end still.
+    /// Whether the other end is still open.
     fn is_there(&self) -> bool {
         let mut end = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         poll(&mut end, Some(&Timespec::default())).is_ok_and(|gone| gone == 0)
@@ -259,7 +259,7 @@ impl Slot {
     }
 
     /// Waits until the container's memory is given back. What no process holds any more (System V
-    /// segments, files in sockets that nobody read) the kernel frees some time after the last
+    /// segments, files in sockets that were never read) the kernel frees some time after the last
     /// one's end, and until then it would count against the next job.
     async fn settle_memory(&self) -> Result<(), SandboxError> {
         let settled = async {

@@ -14,7 +14,7 @@ use crate::admission::catalogue::WarmStart;
 /// A program alone is started sooner cold: an interpreter is worth its start from this program on.
 const WORTH_IT: u32 = 2;
 
-/// How long nobody tries again after an interpreter could not be started.
+/// How long until the next try after an interpreter could not be started.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 

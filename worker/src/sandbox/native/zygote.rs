@@ -107,7 +107,7 @@ impl Zygote {
             }),
             Report::Unfit { reason } => Err(StartError::Unfit(reason)),
             Report::Failed { reason } => Err(io::Error::other(reason).into()),
-            Report::Copied { .. } => Err(io::Error::other("a copy that nobody asked for").into()),
+            Report::Copied { .. } => Err(io::Error::other("a copy that was not requested").into()),
         }
     }
 

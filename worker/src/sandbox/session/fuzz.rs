@@ -4,6 +4,7 @@
 
 use std::sync::{LazyLock, Mutex};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use sandfleet_common::{Isolation, JobResult, encode, validate_file_name};
@@ -13,7 +14,7 @@ use tokio::runtime::Runtime;
 use super::{request::push, *};
 use crate::{
     outcome::{self, ResultBuilder},
-    sandbox::{Description, smallest_plan},
+    sandbox::{Description, Plan, policy::Policy, smallest_plan},
 };
 
 static POLICY: LazyLock<Policy> = LazyLock::new(Policy::strict);
@@ -66,7 +67,7 @@ fn on_the_wire(said: &[Said]) -> Vec<u8> {
     bytes
 }
 
-/// A number that somebody might not have thought of.
+/// A number at a boundary.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![select(vec![0, 1, OUTPUT, ARTIFACTS, i64::MAX as u64, u64::MAX]), any::<u64>()]
 }
@@ -177,7 +178,7 @@ impl Transport for Reliable {
 fn held(said: &[Said]) -> (Result<(), SessionError>, Transcript, Shown) {
     let shown = Mutex::new(Shown { stdout: 0, stderr: 0 });
     let watcher = |stream: Stream, bytes: &[u8]| {
-        let mut shown = shown.lock().expect("nobody panics with it");
+        let mut shown = shown.lock().expect("no holder panics");
         match stream {
             Stream::Stdout => shown.stdout += bytes.len() as u64,
             Stream::Stderr => shown.stderr += bytes.len() as u64,
@@ -198,7 +199,7 @@ fn held(said: &[Said]) -> (Result<(), SessionError>, Transcript, Shown) {
         };
         read(bytes.as_slice(), KEY, &context, &mut transcript, start_by).await
     });
-    (held, transcript, shown.into_inner().expect("nobody panicked with it"))
+    (held, transcript, shown.into_inner().expect("no holder panicked"))
 }
 
 fn result(plan: &Plan, outcome: Outcome) -> JobResult {
@@ -230,7 +231,7 @@ proptest! {
         prop_assert!(transcript.stderr.head.len() as u64 <= OUTPUT);
         prop_assert!(transcript.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
         prop_assert!(transcript.stdout.tail.is_empty());
-        prop_assert!(shown.stdout <= OUTPUT && shown.stderr <= OUTPUT, "shown to whoever watches");
+        prop_assert!(shown.stdout <= OUTPUT && shown.stderr <= OUTPUT, "shown to the watcher");
         prop_assert!(transcript.artifacts.len() as u64 <= POLICY.artifact_count);
         let sizes = transcript.artifacts.iter().map(|(_, content)| content.len() as u64);
         prop_assert!(sizes.sum::<u64>() <= ARTIFACTS);

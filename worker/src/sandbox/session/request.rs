@@ -1,4 +1,4 @@
-//! What a container is told: the order, the files, the start.
+//! What is sent to a container: the request, the files, the start.
 
 use rustix::rand::GetRandomFlags;
 use sandfleet_agent::protocol::{
@@ -11,9 +11,10 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
-use super::{Plan, SessionContext, SessionError};
+use super::{context::SessionContext, error::SessionError};
+use crate::sandbox::Plan;
 
-/// Sends everything that a program needs, with a key that nobody else has.
+/// Sends everything that a program needs, with a fresh key.
 pub(super) async fn hand_over(
     mut to: impl AsyncWrite + Unpin,
     context: &SessionContext<'_>,
@@ -27,8 +28,8 @@ pub(super) async fn hand_over(
         to.write_all(&request).await?;
         to.flush().await
     };
-    // An agent that gives up stops listening, but it says why: a failure to send is no reason
-    // not to hear that.
+    // An agent that gives up stops reading but reports why, so a failure to send is ignored: that report is
+    // read next.
     let _: std::io::Result<()> =
         timeout_at(start_by, send).await.map_err(|_| SessionError::Overdue)?;
     Ok(key)
@@ -60,7 +61,7 @@ fn encode_request(plan: &Plan, key: Key, bounds: ProcessLimits) -> Result<Vec<u8
     let request = sandfleet_common::encode(&request);
     if request.len() > MAX_PAYLOAD {
         return Err(SessionError::Refused(format!(
-            "an request of {} bytes fits no frame",
+            "a request of {} bytes fits no frame",
             request.len()
         )));
     }

@@ -1,22 +1,24 @@
-//! Containers whose words are held up on the way.
+//! Containers whose output is delayed in transport.
 
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use sandfleet_agent::protocol::sender::Sender;
+use sandfleet_common::Isolation;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
-use crate::sandbox::{ended_in_order, smallest_plan};
+use crate::sandbox::{Plan, ended_in_order, policy::Policy, smallest_plan};
 
 const KEY: Key = Key([3; 32]);
 
-/// What becomes of the rest of a container's words when it is asked for.
+/// What a ping does to the rest of a container's output.
 enum Rest {
-    /// It was stuck, and goes on its way.
+    /// It was delayed, and arrives now.
     Stuck(Vec<u8>),
     /// There is none.
     None,
-    /// Nobody answers.
+    /// The ping is not answered.
     Asleep,
 }
 

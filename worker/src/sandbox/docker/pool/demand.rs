@@ -13,14 +13,14 @@ const LATELY: Duration = Duration::from_secs(30);
 /// One waits for so long after the last that was asked for.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// A shape that was asked for only once may never be again: whoever sends a new one with every job
-/// must not have a container made for nothing each time.
+/// A shape that was asked for only once may never be again: jobs that each ask for a new shape must not have
+/// a container made in vain each time.
 const CONVINCING: usize = 2;
 
 /// Shapes that are remembered.
 const KEYS: usize = 64;
 
-/// Who asked for what, and when.
+/// Which shapes were asked for, and when.
 pub(super) struct Demand {
     /// The most containers that may wait together.
     size: usize,

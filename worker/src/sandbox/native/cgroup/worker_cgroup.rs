@@ -63,12 +63,12 @@ impl WorkerCgroup {
         Ok(worker_cgroup)
     }
 
-    /// Whether the worker's groups are still there: whoever cleans up a host may take them away.
+    /// Whether the worker's groups still exist: something that cleans up the host may remove them.
     pub(crate) fn check(&self) -> Result<(), SandboxError> {
         for place in self.hierarchy.places() {
             let path = place.join(&self.name);
             if !path.exists() {
-                return Err(missing(format!("somebody removed {}", path.display())));
+                return Err(missing(format!("{} was removed", path.display())));
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ pub(crate) fn remove_once(path: &Path) -> bool {
         return true;
     }
     let groups = walk(path);
-    // Version 2 kills all of a group and below at once, and nobody else whatever forks or ends
+    // Version 2 kills all of a group and below at once, and nothing else whatever forks or ends
     // meanwhile; kernels before 5.14 don't.
     let unkilled = if write(path, "cgroup.kill", "1").is_ok() { &[][..] } else { &groups[..] };
     for group in unkilled {
@@ -202,7 +202,7 @@ fn lock_new(path: &Path) -> io::Result<File> {
             return Ok(file);
         }
     }
-    Err(io::Error::other("somebody keeps removing it"))
+    Err(io::Error::other("something keeps removing it"))
 }
 
 /// The unit of systemd that `place` is in, if systemd has marked it as started and not as given

@@ -1,7 +1,7 @@
 //! Instructions of the kernel's classic packet filter, written from the last to the first.
 //!
-//! Its jumps only go forward, so whoever writes backwards knows every target's place; and a
-//! conditional jump reaches 255 instructions far, so a target too far away is brought nearer.
+//! Jumps only go forward, so that every target's position is known when its jump is written. A conditional
+//! jump reaches 255 instructions; a target farther away gets a copy or a jump nearer by.
 
 use std::collections::HashMap;
 
@@ -138,7 +138,7 @@ impl Program {
 
     fn end(&mut self, value: u32) -> Label {
         match self.returns.get(&value) {
-            // Room for the jumps that may still come between here and whoever asks.
+            // Leaves room for the jumps that may still be written in between.
             Some(label) if self.distance(*label) < REACH / 2 => *label,
             _ => {
                 let label = self.push(RETURN, value);

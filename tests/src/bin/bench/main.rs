@@ -2,7 +2,7 @@
 //! --bin bench [-- --quick] [--only TEXT]... [--output DIRECTORY]`.
 //!
 //! `bash tests/run bench` starts the services first; without them the rows that need them are
-//! named as skipped. What is measured and how is in `docs/performance.md`.
+//! named as skipped. What is measured and how is in `docs/performance/method.md`.
 #![forbid(unsafe_code)]
 
 mod arguments;

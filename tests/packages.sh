@@ -1,9 +1,9 @@
-# The Debian packages that the tests stand on, and how they are installed; sourced by tests/run.
+# The Debian packages that the tests need, and their installation; sourced by tests/run.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # rabbitmq_bin is set by tests/services.sh; suite, log_dir by tests/run
 
-# PACKAGE:COMMAND. A package also counts as there when something else provides its command: installing docker.io beside
-# somebody's docker-ce would remove that.
+# PACKAGE:COMMAND. A package also counts as there when something else provides its command: installing docker.io would
+# remove an installed docker-ce.
 packages=(
     "rabbitmq-server:$rabbitmq_bin/rabbitmq-server" redis-server:redis-server docker.io:dockerd iptables:iptables
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
@@ -11,13 +11,13 @@ packages=(
     apparmor:apparmor_parser            # its language has no other parser
 )
 
-# What the suite `hostile` runs as ordinary programs.
+# The ordinary programs of the suite `hostile`.
 # shellcheck disable=SC2154 # suite is set by tests/run
 if [ "$suite" = hostile ] || [ "$suite" = all ]; then
     packages+=(libpython3.11-testsuite: "g++:g++" openjdk-17-jdk-headless:javac sqlite3:sqlite3)
 fi
 
-# Others' sandbox to compare with.
+# Another sandbox to compare with.
 if [ "$suite" = bench ] || [ "$suite" = all ]; then
     packages+=(bubblewrap:bwrap)
 fi

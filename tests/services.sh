@@ -2,8 +2,8 @@
 # Private RabbitMQ, Redis and Docker for the tests: start, await, stop, verify. Sourced by tests/run.
 #
 # Everything is tied to this checkout: data under target/services, sockets under /run/sandfleet-tests-<id>, where <id>
-# is a hash of the checkout's path. So two checkouts never meet, and what a run leaves that was killed with SIGKILL is
-# found and cleaned up by the next one.
+# is a hash of the checkout's path. So two checkouts never share anything, and the next run cleans up after one that was
+# killed with SIGKILL.
 
 # shellcheck disable=SC2154 # repo is set by tests/run
 services_id=$(printf '%s' "$repo" | sha256sum | cut -c1-8)
@@ -132,7 +132,7 @@ CONF
     } >"$run_dir/rabbitmqctl"
     chmod 755 "$run_dir/rabbitmqctl"
 
-    # Erlang would start an epmd by itself, as a daemon that nobody stops.
+    # Erlang would start an epmd by itself, as a daemon that is never stopped.
     spawn epmd epmd -port "$epmd_port" -address 127.0.0.1
     spawn rabbitmq env "${node_env[@]}" \
         "RABBITMQ_CONFIG_FILE=$run_dir/rabbitmq.conf" \
@@ -169,7 +169,7 @@ address = "$run_dir/containerd.sock"
 CONF
     # A config file of our own keeps the system's daemon.json out. Old engines also write a key to /etc/docker.
     case $(dockerd --version) in *' '20.* | *' '23.*) key="\"deprecated-key-path\": \"$run_dir/key.json\"" ;; esac
-    # A runtime that is stuck for much longer than anybody waits; the engine can't be rid of such a container before.
+    # A runtime that is stuck for longer than every timeout; the engine can't remove such a container before.
     printf '#!/bin/sh\nexec sleep 30\n' >"$run_dir/stuck-runtime"
     chmod 755 "$run_dir/stuck-runtime"
     # gVisor, with our system call filter inside its own kernel. Its KVM platform needs what virtual machines often lack,
@@ -359,7 +359,7 @@ services_stop() {
         rm -f "$path"
     done < <(find "$run_dir/containerd" -name address -exec awk '{ sub("^unix://", ""); print }' {} + 2>/dev/null)
     rm -rf --one-file-system "$run_dir"
-    # Fixed paths of Docker and containerd, empty now unless somebody else uses them too.
+    # Fixed paths of Docker and containerd, empty now unless another engine uses them too.
     compgen -G '/run/sandfleet-tests-*' >/dev/null ||
         rmdir /run/docker/plugins /run/docker /run/containerd/s /run/containerd 2>/dev/null
     return 0

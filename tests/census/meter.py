@@ -5,7 +5,7 @@ what that costs the host beyond what is counted for the job. A line `row {…}` 
   meter.py [--limits caps|defaults] [--sandbox native|docker] [--worker PROGRAM] [--processes MOST]
       [--end-at ROW=MIB]… ROW…
 
-The meter ends a job that takes so much of the host that the machine would die, more uncounted than anybody needs to see,
+The meter ends a job that takes so much of the host that the machine would die, more uncounted than the table needs,
 or as much as --end-at says."""
 
 import argparse
@@ -120,7 +120,7 @@ class Watch:
 
 
 def seconds_to_free(memory):
-    """What the kernel only keeps until somebody needs it is free, as it was before."""
+    """Counts memory that the kernel would reclaim on demand as free, as before the job."""
     begun = time.monotonic()
     while memory["MemAvailable"] - memory_info()["MemAvailable"] > 24:
         if time.monotonic() - begun > 60:

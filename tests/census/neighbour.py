@@ -17,7 +17,7 @@ held = bytearray(150 << 20)
 for at in range(0, len(held), 4096): held[at] = 1
 time.sleep(200)
 """
-# Until somebody is ended, which it won't be: the kernel spares it, as its parent.
+# Until a process is killed, which is not this one: the kernel spares it, as its parent.
 TAKER = """import time
 taken = []
 while not any("oom_kill " in line and int(line.split()[1]) for line in open("/proc/vmstat")):

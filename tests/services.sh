@@ -18,7 +18,7 @@ docker_client=docker
 rabbitmq_bin=/usr/lib/rabbitmq/bin
 
 # Every process of a run carries this variable, and its children inherit it: that finds those which left their parent,
-# such as containerd's shims. Only what we spawn gets it, never the helpers of this script.
+# such as containerd's shims. Only services get it, never the commands of this script.
 marker=SANDFLEET_TESTS_RUN
 unset "$marker"
 

@@ -125,7 +125,7 @@ impl Worker {
     /// The worker dies with this delivery in hand.
     pub async fn vanish(self, delivery: Delivery) {
         if let Some(wire) = &self.wire {
-            // What it does with the delivery afterwards reaches nobody.
+            // What it does with the delivery afterwards has no effect.
             wire.cut();
         }
         drop(delivery);

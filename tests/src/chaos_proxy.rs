@@ -44,7 +44,7 @@ impl ChaosProxy {
         Self::start(address, None).await
     }
 
-    /// As [`to`](Self::to), and speaks TLS to those who connect.
+    /// As [`to`](Self::to), and speaks TLS to its clients.
     ///
     /// # Panics
     /// If there is no port to be had.
@@ -98,7 +98,7 @@ impl ChaosProxy {
     }
 
     /// Passes nothing on any more, and keeps all connections open, also new ones: as when the other
-    /// end's host is gone. [`mend`](Self::mend) brings none of them back, and tells nobody.
+    /// end's host is gone. [`mend`](Self::mend) brings none of them back, and closes none.
     pub fn silence(&self) {
         self.change(State::Silent);
     }

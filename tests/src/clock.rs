@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What the clock says to those who wear it: the time, and a difference. The monotonic clock,
+/// What the clock tells the processes that use it: the time, and a difference. The monotonic clock,
 /// which no one can set, stays as it is.
 #[derive(Debug)]
 pub struct Clock {
@@ -23,7 +23,7 @@ impl Clock {
         clock
     }
 
-    /// Is ahead by so much from now on, for those who wear it already: within a second.
+    /// Is ahead by so much from now on, for processes that use it already: within a second.
     ///
     /// # Panics
     /// If there is no room for a file.

@@ -137,7 +137,7 @@ impl Installation {
     /// # Panics
     /// If there is no port to be had.
     pub async fn worker_with_admin(&self, id: &str) -> (FleetWorker, SocketAddr) {
-        // Between finding a free port and its use somebody else may take it.
+        // Between finding a free port and its use another process may take it.
         for _ in 0..5 {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = free.local_addr().expect("it is bound");

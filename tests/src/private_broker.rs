@@ -29,7 +29,7 @@ pub struct PrivateBroker {
     directory: TempDir,
     settings: Vec<(&'static str, String)>,
     node: Option<Child>,
-    /// Erlang would start one by itself that nobody ends.
+    /// Erlang would start one by itself that is never stopped.
     _names: Child,
 }
 

@@ -26,7 +26,7 @@ impl PrivateRedis {
     pub async fn start(options: &[&str]) -> Self {
         let directory = TempDir::new().expect("room for files");
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        // Between finding a free port and its use somebody else may take it.
+        // Between finding a free port and its use another process may take it.
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let port = free.local_addr().expect("it is bound").port();

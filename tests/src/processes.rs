@@ -1,4 +1,4 @@
-//! Who is whose child, and runs what.
+//! Processes, their parents and their commands.
 
 use std::{fs, path::PathBuf};
 

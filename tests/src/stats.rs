@@ -5,7 +5,7 @@ use std::{fs, future::Future, io, process::ExitCode, time::Duration};
 use anyhow::{Result, anyhow};
 use sandfleet_worker::shutdown;
 
-/// Runs a program that measures, until it is done or somebody stops it; what went wrong is said on
+/// Runs a measuring program until it is done or interrupted; errors are printed on
 /// stderr, after `name`. Dropping the run takes away all that it has made.
 pub async fn run_until_stopped(name: &str, run: impl Future<Output = Result<()>>) -> ExitCode {
     let ended = tokio::select! {
@@ -21,7 +21,7 @@ pub async fn run_until_stopped(name: &str, run: impl Future<Output = Result<()>>
     }
 }
 
-/// Processor time that was not idle since the machine started, whoever used it.
+/// Processor time that was not idle since the machine started, of all processes.
 ///
 /// # Errors
 /// If /proc can't be read.
@@ -32,7 +32,7 @@ pub fn busy_time() -> io::Result<Duration> {
         line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq; what comes then is counted in these or stolen.
     let busy: u64 = [0, 1, 2, 5, 6].into_iter().filter_map(|index| fields.get(index)).sum();
-    // The kernel counts in hundredths of a second for whoever reads this file.
+    // The kernel counts in hundredths of a second for every reader of this file.
     Ok(Duration::from_millis(busy * 10))
 }
 

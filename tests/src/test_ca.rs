@@ -1,4 +1,4 @@
-//! Who vouches for the services of a test, and for those who come to them.
+//! A certificate authority for the services of a test and their clients.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -23,7 +23,7 @@ pub struct TestCa {
 }
 
 impl TestCa {
-    /// One that nobody knows yet.
+    /// A new one, trusted by no client yet.
     ///
     /// # Panics
     /// If there is no room for files.
@@ -38,7 +38,7 @@ impl TestCa {
         Self { issuer, directory }
     }
 
-    /// The file that those need who trust this authority.
+    /// The file with this authority's certificate, for clients that trust it.
     pub fn ca_file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }

@@ -241,7 +241,7 @@ async fn a_server_that_became_a_replica_is_left_for_the_one_that_takes_writes() 
     let store = server.store();
     let job = JobId::generate();
     store.claim(&job, &claim("a")).await.expect("claimed");
-    // Of nobody: it answers, and takes no writes.
+    // Of no primary: it answers, and takes no writes.
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let before = server.connections().await;
     let error = store.commit(&result(&job, "done"), "a", LONG).await.expect_err("read only");
@@ -259,7 +259,7 @@ async fn a_replica_that_lost_its_primary_is_left_for_the_one_that_serves() {
     let store = server.store();
     let job = JobId::generate();
     store.claim(&job, &claim("a")).await.expect("claimed");
-    // Of nobody: it answers MASTERDOWN to everything.
+    // Of no primary: it answers MASTERDOWN to everything.
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let before = server.connections().await;
     let error = store.commit(&result(&job, "done"), "a", LONG).await.expect_err("no primary");

@@ -361,7 +361,7 @@ async fn wait_survives_a_store_that_goes_away() {
     });
     eventually("a subscription", || async { (wire.accepted() >= 2).then_some(()) }).await;
     wire.cut();
-    // Announced to nobody.
+    // Announced without a subscriber.
     services.store(&services.redis_url).commit(&result, "a", LONG).await.expect("stored");
     wire.mend();
     assert_eq!(waiting.await.expect("no panic").expect("a result"), result);

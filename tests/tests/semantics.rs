@@ -87,7 +87,7 @@ async fn a_job_submitted_by_many_at_once_is_one_job() {
     .await;
     let ids: BTreeSet<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
     assert_eq!(ids.len(), 1, "{outcomes:?}");
-    // Whoever was first, all with his payload were taken and no other.
+    // Of the first payload all copies were taken, of the others none.
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let conflicts = outcomes.iter().filter(|it| matches!(it, Err(Error::Conflict { .. }))).count();
     assert_eq!((accepted, conflicts), (25, 25));

@@ -1,4 +1,4 @@
-# The write ends of both output pipes in a cycle of sockets that nobody reads: only the kernel's
+# The write ends of both output pipes in a cycle of sockets that no process reads: only the kernel's
 # garbage collector closes them, in its own time.
 import array, os, socket
 a, b = socket.socketpair()

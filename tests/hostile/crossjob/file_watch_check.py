@@ -1,4 +1,4 @@
-# A watch on a file of the root tree tells of everybody who opens it, if the file is a shared one.
+# A watch on a file of the root tree reports every process that opens it, if the file is a shared one.
 import ctypes, os, select, struct, sys, time
 libc = ctypes.CDLL(None); seen = set()
 watch = libc.inotify_init1(0); IN_OPEN, IN_ACCESS = 0x20, 0x1

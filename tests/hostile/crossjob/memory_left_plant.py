@@ -1,4 +1,4 @@
-# Memory that outlives all processes: a System V segment, and files in sockets that nobody reads.
+# Memory that outlives all processes: a System V segment, and files in sockets that no process reads.
 import array, ctypes, os, socket
 libc = ctypes.CDLL(None); libc.shmat.restype = ctypes.c_void_p
 size = 100 << 20

@@ -1,4 +1,4 @@
-# A program starts with stdin, stdout and stderr, and with nothing else that somebody forgot to close.
+# A program starts with stdin, stdout and stderr, and with no other descriptor left open.
 import fcntl, os, resource
 bad = []
 for number in range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]):

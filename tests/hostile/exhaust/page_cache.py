@@ -2,7 +2,7 @@
 import os, resource, sys
 bad = []
 def breach(what): bad.append(what); print("BREACH:", what, flush=True)
-# One that nobody maps: the text of a module of Python's, some hundred KiB.
+# One that no process maps: the text of a module of Python's, some hundred KiB.
 file = os.open(os.path.join(os.path.dirname(os.__file__), "_pydecimal.py"), os.O_RDONLY)
 def blocks_read():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_inblock

@@ -1,4 +1,4 @@
-# Starts as many processes as it can, up to a number that harms nobody; far fewer than that are allowed.
+# Starts as many processes as it can, up to a number that harms no host; far fewer than that are allowed.
 import os, signal, sys
 children = []
 try:

@@ -18,7 +18,7 @@ def refused(what, answer, *wanted):
     elif e not in wanted: breach("%s reached the kernel: %s" % (what, en(e)))
     else: note(what, en(e))
 import socket
-# One connection that nobody accepts: how much is kept for it? Asking for larger buffers succeeds and changes nothing.
+# One connection that is never accepted: how much is kept for it? Asking for larger buffers succeeds and changes nothing.
 l = socket.socket(); l.setsockopt(1, socket.SO_RCVBUF, 1 << 24); l.bind(("127.0.0.1", 0)); l.listen(4096)
 c = socket.socket(); c.setsockopt(1, socket.SO_SNDBUF, 1 << 24); c.connect(l.getsockname()); c.setblocking(False)
 sent = idle = 0

@@ -1,4 +1,4 @@
-# Mount options tell who made the mount: the size of a devtmpfs is half of the host's memory, a uid= is a number of the
+# Mount options tell about the host: the size of a devtmpfs is half of the host's memory, a uid= is a number of the
 # host's when it isn't one's own.
 import os, re, sys
 breach = []

@@ -26,7 +26,7 @@ async fn a_worker_leaves_a_broker_that_says_nothing_and_comes_back() {
     wire.silence();
     let reason = eventually("bad news", || async { queue.check().await.err() }).await;
     assert!(reason.contains("broker"), "{reason}");
-    // It tries again, and somebody accepts but answers nothing.
+    // It tries again, and a listener accepts but answers nothing.
     let tries = wire.accepted();
     eventually("another try", || async { (wire.accepted() > tries).then_some(()) }).await;
     // What ran meanwhile ends; where it came from hears nothing of it, and sends it again.

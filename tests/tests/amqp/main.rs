@@ -35,7 +35,7 @@ pub(crate) fn jobs(name: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
     (0..count).map(move |n| format!("{name} {n}").into_bytes())
 }
 
-/// How many messages of a job queue nobody holds; nothing if there is no such queue.
+/// How many messages of a job queue are ready; nothing if there is no such queue.
 async fn ready(services: &Services, priority: Priority) -> Option<u32> {
     ready_in(services, names::job_queue(&services.prefix, Isolation::Container, priority)).await
 }

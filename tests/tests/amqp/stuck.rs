@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{connected, jobs, ready_in_shard, take};
 
-/// A broker of its own: a queue that answers nothing holds up who lists queues, too.
+/// A broker of its own: a queue that answers nothing also blocks listing queues.
 async fn private_broker() -> (PrivateBroker, Services) {
     let broker = PrivateBroker::start().await;
     let ctl = broker.ctl().display().to_string();

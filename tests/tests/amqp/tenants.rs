@@ -32,7 +32,7 @@ async fn submit(client: &Client, jobs: &[Job]) {
     }
 }
 
-/// A tenant whose jobs meet those of `other` in one of his two queues.
+/// A tenant whose jobs meet those of `other` in one of its two queues.
 fn neighbour_of(other: &str) -> String {
     let theirs = names::tenant_shards(other);
     let shares_one = |name: &String| {
@@ -65,7 +65,7 @@ async fn a_tenant_with_thousands_of_jobs_does_not_delay_another() {
     let client = services.client().await;
     submit(&client, &jobs_of("flood", Priority::Interactive, 5000)).await;
     let queue = connected(services.queue(&services.amqp_url, 4)).await;
-    // The fleet is busy with the flood, and knows of nobody else.
+    // The fleet is busy with the flood, and knows of no other tenant.
     let ran = std::cell::Cell::new(0);
     work(&queue, 4, |_| ran.replace(ran.get() + 1) < 200).await;
 

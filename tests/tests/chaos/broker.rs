@@ -20,7 +20,7 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// How many messages a queue has, those that somebody holds included.
+/// How many messages a queue has, unacknowledged ones included.
 fn messages(services: &Services) -> Option<usize> {
     let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
     let listed = services.rabbitmqctl(&["--silent", "list_queues", "name", "messages"]);

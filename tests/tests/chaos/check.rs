@@ -101,7 +101,7 @@ pub(crate) async fn conclude(
     row
 }
 
-/// How many messages the queues have, those that somebody holds included.
+/// How many messages the queues have, unacknowledged ones included.
 pub(crate) fn messages(services: &Services) -> usize {
     count(services, "query_messages_total")
 }

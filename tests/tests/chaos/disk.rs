@@ -13,7 +13,7 @@ use crate::{
     load::{Load, rounds},
 };
 
-/// Starts the program where nobody can write: every file system is read-only for it that is not the
+/// Starts the program where nothing can be written: every file system is read-only for it that is not the
 /// kernel's own. It ends itself if that didn't work.
 const NOWHERE: &str = r#"#!/bin/sh
 [ "$1" = --inside ] || exec unshare --mount --propagation private "$0" --inside "$@"

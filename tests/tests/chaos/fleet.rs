@@ -153,7 +153,7 @@ pub(crate) async fn held_by(services: &Services, worker: &str, ids: &[JobId]) ->
     ids.iter().zip(holders).filter(|(_, owner)| is_held(owner)).map(|(id, _)| id.clone()).collect()
 }
 
-/// Who has claimed each job, if somebody has: the worker's name, a slash, and what is another with
+/// The owner of each claimed job: the worker's name, a slash, and what is another with
 /// each claim.
 pub(crate) async fn holders(services: &Services, ids: &[JobId]) -> Vec<Option<String>> {
     if ids.is_empty() {

@@ -81,7 +81,7 @@ async fn a_result_that_was_stored_and_not_acknowledged_is_not_made_again() {
     let load = Load::start(client, &services.redis_url, &services.prefix, mixed);
     load.has_results(SLOTS).await;
     wire.silence();
-    // What it has, it finishes, and nobody hears of it.
+    // What it has, it finishes, and no result is announced.
     let mut store = services.redis().await;
     eventually("the end of what it runs", || async {
         held_by(&services, "one", &all(&load)).await.is_empty().then_some(())

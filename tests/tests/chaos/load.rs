@@ -63,7 +63,7 @@ pub(crate) struct Entry {
 /// All jobs.
 pub(crate) type Books = BTreeMap<JobId, Entry>;
 
-/// Who submits, and who looks for results. At least so many jobs are in flight or wait as
+/// The producers, and the readers of results. At least so many jobs are in flight or wait as
 /// [`Load::start`] is told, until [`finish`](Self::finish).
 pub(crate) struct Load {
     books: Arc<Mutex<Books>>,

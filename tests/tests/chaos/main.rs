@@ -1,4 +1,4 @@
-//! What takes long, or harms everybody who uses the same services: `bash tests/run chaos`.
+//! What takes long, or disturbs every user of the same services: `bash tests/run chaos`.
 //!
 //! Each fault that can be tried here strikes a fleet under load, and gives a line: the fault, the
 //! jobs that were accepted, how many were lost, results that changed, jobs that were started more

@@ -51,7 +51,7 @@ async fn a_lost_announcement_is_made_up_for_by_the_next_renewal() {
     job.limits.wall_time_ms = Some(60_000);
     client.submit(&job).await.expect("the broker takes it");
     running(&client, &job.job_id).await;
-    // The mark alone, as if nobody had heard of it.
+    // The mark alone, as if its announcement was lost.
     let mut redis = services.redis().await;
     let record = sandfleet_common::names::record_key(&services.prefix, &job.job_id);
     redis::cmd("HSET")

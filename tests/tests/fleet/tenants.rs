@@ -1,4 +1,4 @@
-//! Tenants who may run so many jobs at a time.
+//! Tenants with a bound on running jobs.
 
 use futures_util::future::join_all;
 use sandfleet_common::Job;

@@ -63,7 +63,7 @@ async fn every_state(send: impl AsyncFn(&Services, &Job)) {
     fleet.client.submit(&runs).await.expect("the broker takes it");
     running(&fleet.client, &runs.job_id).await;
     send(&fleet.services, &runs).await;
-    // While it runs: nobody waits for its end.
+    // While it runs: its end is not waited for.
     fleet.set_aside().await;
     assert!(fleet.client.get(&runs.job_id).await.expect("read").is_running());
     let ran = result_of(&fleet.client, &runs.job_id).await;

@@ -1,4 +1,4 @@
-//! What those are told who wait.
+//! What a waiting client is told.
 
 use std::fs;
 

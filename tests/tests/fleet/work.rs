@@ -117,7 +117,7 @@ async fn a_job_submitted_twice_runs_once() {
     client.submit(&job).await.expect("the broker takes it");
     let (_worker, address) = installation.worker_with_admin("only").await;
     let first = result_of(&client, &job.job_id).await;
-    // The client knows that it has its result; somebody else may not.
+    // The client knows that it has its result; another client may not.
     client.submit(&job).await.expect("it is the same job");
     services.push(Priority::Interactive, &sandfleet_common::encode(&job)).await;
     crate::admin::counts(address, "sandfleet_job_duplicates_total", 2).await;

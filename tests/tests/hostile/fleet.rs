@@ -200,7 +200,7 @@ fn launchers() -> Vec<PathBuf> {
     launchers.collect()
 }
 
-/// Whether nobody is in the launcher's groups but itself and the first process of a container. A warm
+/// Whether no process is in the launcher's groups but itself and the first process of a container. A warm
 /// container's program waits with it: like the launcher a copy of the interpreter, and alone.
 fn is_alone(launcher: &Path) -> bool {
     let pid = launcher.file_name().and_then(|name| name.to_str()).expect("a number");

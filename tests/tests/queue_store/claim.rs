@@ -1,4 +1,4 @@
-//! Who may run a job, how often, and whose result it is.
+//! Which worker may run a job, how often, and which result counts.
 
 use sandfleet_common::{JobId, JobState};
 use sandfleet_tests::{Backends, claim, eventually, result};
@@ -80,7 +80,7 @@ pub(crate) async fn attempts_are_counted_and_run_out(backends: Backends) {
         let owner = format!("owner {number}");
         let alone = number == 3;
         if alone {
-            // Not for who would run it beside others, however often he asks.
+            // Not for a worker that would run it beside others, however often it claims.
             for _ in 0..2 {
                 let claimed = backends.store.claim(&job, &claim(&owner)).await.expect("answered");
                 assert_eq!(claimed, Claimed::LastAttempt);

@@ -99,7 +99,7 @@ pub(crate) async fn a_stopped_queue_gives_nothing_and_what_was_taken_can_be_sett
     let taken = worker.take().await;
     let (waiting, ()) = soon("the end of the wait", async {
         tokio::join!(worker.queue.next(), async {
-            // Now somebody waits, so `stop` has to wake them.
+            // Now a task waits, so `stop` has to wake it.
             tokio::task::yield_now().await;
             worker.queue.stop().await;
         })

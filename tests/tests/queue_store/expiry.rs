@@ -1,4 +1,4 @@
-//! Jobs whose time is over before anybody starts them.
+//! Jobs whose time is over before they are started.
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ pub(crate) async fn a_refusal_counts_no_attempt_and_the_first_one_stays(backends
     assert_eq!(backends.store.refuse(&first, "a", LONG).await.expect("answered"), Refused::Stored);
     let again = backends.store.refuse(&second, "a", LONG).await.expect("answered");
     assert_eq!(again, Refused::AlreadyThere);
-    // What was refused is what the id stands for, also for who submits it again.
+    // What was refused is what the id stands for, also for a second submission.
     assert_eq!(backends.store.refuse(&second, "b", LONG).await.expect("answered"), Refused::Twin);
     assert_eq!(backends.store.claim(&job, &of("b", "b")).await.expect("answered"), Claimed::Twin);
     assert_eq!(backends.store.claim(&job, &of("a", "a")).await.expect("answered"), Claimed::Done);

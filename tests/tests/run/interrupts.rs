@@ -27,7 +27,7 @@ async fn leaves_nothing(sandbox: &str, interrupt: impl FnOnce(Pid)) {
     // The tests' engine may be one that the worker warns of.
     let said = stderr.lines().filter(|line| !line.contains("sandbox.allow_outdated_engine"));
     assert_eq!(said.collect::<Vec<_>>(), ["sandfleet: interrupted"]);
-    // Nobody comes after a run who would do it.
+    // No process after the run would do it.
     assert!(leak_check.are_equal().await, "{:#?}", leak_check.look().await);
 }
 

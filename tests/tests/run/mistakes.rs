@@ -1,4 +1,4 @@
-//! What people are told who made a mistake.
+//! Messages about mistakes on the command line.
 
 use sandfleet_tests::Installation;
 

@@ -1,4 +1,4 @@
-//! What a program's words may do to the terminal of the person who runs it.
+//! What a program's output may do to the terminal that shows it.
 
 use sandfleet_tests::{Finished, Installation};
 

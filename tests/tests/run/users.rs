@@ -6,7 +6,7 @@ use sandfleet_tests::{Finished, Installation, LeakCheck};
 
 use crate::Programs;
 
-/// Somebody who may do nothing on this host.
+/// A user without any privilege on this host.
 const NOBODY: u32 = 65534;
 
 /// Runs `arguments` as [`NOBODY`]. The binary may lie where only we can go, so it is handed over

@@ -61,7 +61,7 @@ impl Drop for Keeper {
     }
 }
 
-/// One connection. A kept request reaches the engine even when nobody waits for its answer any more.
+/// One connection. A kept request reaches the engine even when no client waits for its answer any more.
 async fn pass(
     near: UnixStream,
     engine: PathBuf,
@@ -98,7 +98,7 @@ async fn pass(
         }
         to_far.write_all(&buffer[..length]).await?;
         if makes {
-            // The engine gives up what nobody waits for: this end stays until it is done.
+            // The engine aborts requests without a client: this end stays until it is done.
             return answers.await?;
         }
     }

@@ -65,7 +65,7 @@ fn job(plot: bool) -> Job {
     job
 }
 
-/// The same in one line, for those who bring no files in: the table is made on the spot.
+/// The same in one line, for peers without files in: the table is made on the spot.
 fn script(plot: bool) -> String {
     let table = format!("open('data.csv', 'w').write({:?})\n", table());
     [table.as_str(), GROUPBY, if plot { PICTURE } else { "" }, PRINT].concat()

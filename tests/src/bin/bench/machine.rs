@@ -122,7 +122,7 @@ impl Spent {
     }
 }
 
-/// The kernel counts in hundredths of a second for whoever reads these files, on all that we know.
+/// The kernel counts in hundredths of a second in these files, on all known architectures.
 fn ticks(count: u64) -> Duration {
     Duration::from_millis(count * 10)
 }

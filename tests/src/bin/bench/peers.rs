@@ -38,7 +38,7 @@ pub(crate) fn bare_as_offered(directory: &Path) -> Result<Arc<Process>> {
 pub(crate) fn local(directory: &Path) -> Vec<Peer> {
     let mut peers = vec![("bubblewrap", bubblewrap()), ("runc", runc(directory))];
     for name in ["isolate", "nsjail"] {
-        // Debian 12 has neither; whoever has built them sees that they aren't compared.
+        // Debian 12 has neither; if they were built by hand the report says that they aren't compared.
         let why = match find(name) {
             None => "absent: not installed".to_owned(),
             Some(path) => format!("{} is there, but this bench doesn't run it", path.display()),

@@ -161,7 +161,7 @@ impl Group {
 }
 
 impl Lane {
-    /// First jobs, which nobody measures; a lane that is to be warm gets warm.
+    /// First jobs, which are not measured; a lane that is to be warm gets warm.
     async fn prepare(&self) -> Result<()> {
         let began = Instant::now();
         loop {

@@ -51,7 +51,7 @@ pub(crate) trait Single: Send + Sync + 'static {
     }
 }
 
-/// Does a [`Single`]'s job again and again: whoever is done with one begins the next.
+/// Does a [`Single`]'s job again and again: each task begins the next when one is done.
 pub(crate) struct Repeated<S>(pub(crate) Arc<S>);
 
 #[async_trait]
@@ -88,7 +88,7 @@ impl<S: Single> Subject for Repeated<S> {
     }
 }
 
-/// Somebody who has a job now and then: each waits for the one before and a pause, which isn't
+/// A client with a job now and then: each waits for the one before and a pause, which isn't
 /// counted, for whatever is tidied up or made ready behind a job.
 pub(crate) struct Paced {
     pub(crate) subject: Arc<dyn Subject>,
@@ -114,7 +114,7 @@ impl Subject for Paced {
     }
 }
 
-/// A process a job: bare, or by way of somebody else's sandbox.
+/// A process a job: bare, or in another project's sandbox.
 pub(crate) struct Process {
     /// The command of the job with that number.
     pub(crate) command: Box<dyn Fn(usize) -> Command + Send + Sync>,

@@ -31,7 +31,7 @@ pub struct Admission {
 pub struct Admitted {
     /// The job.
     pub job: Job,
-    /// What the sandbox is asked to do; its attempt is set when the job is claimed.
+    /// What the sandbox is asked to do.
     pub plan: Plan,
 }
 
@@ -88,7 +88,6 @@ impl Admission {
         let warm = language.warm_start(&job.language, file, &files, &job.env);
         Ok(Plan {
             job_id: job.job_id.clone(),
-            attempt: 0,
             command: language.command(file, &job.args),
             environment: language.environment(&job.env),
             files,

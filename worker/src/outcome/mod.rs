@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod terminal_results;
+pub(crate) mod unreadable;
 
 use std::time::Duration;
 
@@ -17,12 +18,10 @@ use crate::sandbox::{
 };
 use classify::classify;
 
-/// What every result says about its job, whatever became of it.
+/// What every result says about its job, however that ended.
 #[derive(Debug, Clone)]
 pub struct ResultBuilder {
     result: JobResult,
-    /// Which start of the job this is; 0 until it is claimed.
-    pub attempt: u32,
 }
 
 impl ResultBuilder {
@@ -58,17 +57,21 @@ impl ResultBuilder {
             security_events: Vec::new(),
             metadata: Default::default(),
         };
-        Self { result, attempt: 0 }
+        Self { result }
     }
 
-    /// Whose result it becomes.
-    pub fn job_id(&self) -> &JobId {
-        &self.result.job_id
+    /// Which start of the job it is the result of; 0 without this, for a job that was never started.
+    #[must_use]
+    pub fn in_attempt(mut self, attempt: u32) -> Self {
+        self.result.attempt = attempt;
+        self
     }
 
-    /// Notes how long the job waited, by the store's clock and not by two machines'.
-    pub fn has_waited(&mut self, waited: Duration) {
+    /// How long the job waited, by the store's clock and not by two machines'.
+    #[must_use]
+    pub fn has_waited(mut self, waited: Duration) -> Self {
         self.result.timing.queue_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self
     }
 
     fn close(
@@ -81,7 +84,6 @@ impl ResultBuilder {
             status,
             verdict,
             message: message.into(),
-            attempt: self.attempt,
             finished_at: Timestamp::now(),
             ..self.result
         }

@@ -12,7 +12,7 @@ pub fn rejected(result_builder: ResultBuilder, message: PrintableText) -> JobRes
     result_builder.close(Status::Rejected, None, message)
 }
 
-/// Nobody started the job in time.
+/// No worker started the job in time.
 pub fn expired(result_builder: ResultBuilder, ttl_ms: Option<u64>, limit: Duration) -> JobResult {
     let message = match ttl_ms.map(Duration::from_millis) {
         Some(ttl) if ttl <= limit => format!(
@@ -43,9 +43,9 @@ pub fn expired_elsewhere(
     result_builder.close(Status::Expired, None, message)
 }
 
-/// Somebody called the job off after it was started.
+/// The job was cancelled.
 pub fn cancelled(result_builder: ResultBuilder, by: &str) -> JobResult {
-    let message = match result_builder.attempt {
+    let message = match result_builder.result.attempt {
         0 => format!("cancelled by {by} before it was started"),
         attempt => format!("cancelled by {by} while it ran, in attempt {attempt}"),
     };
@@ -76,11 +76,8 @@ pub fn dead(result_builder: ResultBuilder, death: &Death) -> JobResult {
 }
 
 /// The fleet failed the job as often as it may.
-pub fn exhausted(
-    result_builder: ResultBuilder,
-    attempts: u32,
-    last: Option<&SandboxError>,
-) -> JobResult {
+pub fn exhausted(result_builder: ResultBuilder, last: Option<&SandboxError>) -> JobResult {
+    let attempts = result_builder.result.attempt;
     let reason = match last {
         Some(error) => format!("the last failed with: {error}"),
         None => "none of them came to an end, so its worker died or lost its connection".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::Pipeline;
+use super::parts::Pipeline;
 use crate::store::StoreError;
 
 /// The longest pause between two tries of anything.

@@ -2,14 +2,20 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sandfleet_common::{Isolation, encode};
+use sandfleet_common::{Isolation, Job, JobResult, encode};
 
-use super::*;
+use super::{exclusive_gate::ExclusiveGate, *};
 use crate::{
-    app, config::Settings, queue::MemoryQueue, sandbox::fake::FakeSandbox, store::MemoryStore,
+    app,
+    config::Settings,
+    hooks::Hooks,
+    queue::MemoryQueue,
+    sandbox::{fake::FakeSandbox, policy::Policy},
+    shutdown::Shutdown,
+    store::MemoryStore,
 };
 
-/// Has the worker told to stop the moment it takes a job.
+/// Stops the worker when it takes a job.
 struct StopOnceTaken {
     shutdown: Shutdown,
     taken: AtomicUsize,

@@ -88,8 +88,6 @@ pub struct Description {
 pub struct Plan {
     /// The job.
     pub job_id: JobId,
-    /// Which start of the job this is.
-    pub attempt: u32,
     /// The command; the first element is an absolute path inside the root tree.
     pub command: Vec<String>,
     /// The whole environment.
@@ -189,7 +187,6 @@ pub async fn self_test(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
 pub(crate) fn smallest_plan() -> Plan {
     Plan {
         job_id: JobId::generate(),
-        attempt: 1,
         command: vec!["/usr/bin/true".into()],
         environment: Vec::new(),
         files: Vec::new(),

@@ -11,8 +11,10 @@ use tracing::{info, warn};
 
 use crate::{
     hooks::Hooks,
-    outcome::{ResultBuilder, terminal_results},
-    pipeline::{malformed, twin},
+    outcome::{
+        ResultBuilder, terminal_results,
+        unreadable::{malformed, twin},
+    },
     queue::{
         DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
         settle::{Settlement, settle},
@@ -117,14 +119,15 @@ impl DeadLetterHandler {
         &self,
         job: &JobId,
         payload: &str,
-        mut result_builder: ResultBuilder,
+        result_builder: ResultBuilder,
         result_ttl: Duration,
         death: &Death,
     ) -> Result<Settlement, StoreError> {
-        if let JobState::Queued(queued) = self.retry_until_ok(|| self.store.get(job)).await? {
-            result_builder.attempt = queued.attempts;
-        }
-        let result = terminal_results::dead(result_builder, death);
+        let attempts = match self.retry_until_ok(|| self.store.get(job)).await? {
+            JobState::Queued(queued) => queued.attempts,
+            _ => 0,
+        };
+        let result = terminal_results::dead(result_builder.in_attempt(attempts), death);
         let refused =
             self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await?;
         Ok(match refused {

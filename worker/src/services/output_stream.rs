@@ -19,7 +19,6 @@ use tracing::debug;
 
 use crate::{
     hooks::Stream,
-    sandbox::Plan,
     store::{Output, Store},
 };
 
@@ -43,20 +42,14 @@ pub struct OutputStream {
 }
 
 impl OutputStream {
-    /// The output of `plan`'s attempt, which `owner` has claimed.
-    pub fn of(store: &Arc<dyn Store>, plan: &Plan, owner: &str) -> Self {
+    /// Streams what `attempt` of `job_id` prints, which `owner` has claimed, to `store`.
+    pub fn open(store: &Arc<dyn Store>, job_id: JobId, attempt: u32, owner: String) -> Self {
         let (pieces, waiting) = mpsc::channel(BACKLOG);
-        let start =
-            Output { attempt: plan.attempt, kind: OutputKind::Start, offset: 0, bytes: Vec::new() };
+        let start = Output { attempt, kind: OutputKind::Start, offset: 0, bytes: Vec::new() };
         // The channel is empty, so there is room.
         let _ = pieces.try_send(start);
-        let sending = send(Arc::clone(store), plan.job_id.clone(), owner.to_owned(), waiting);
-        Self {
-            pieces,
-            attempt: plan.attempt,
-            printed: Mutex::default(),
-            sending: tokio::spawn(sending),
-        }
+        let sending = tokio::spawn(send(Arc::clone(store), job_id, owner, waiting));
+        Self { pieces, attempt, printed: Mutex::default(), sending }
     }
 
     /// Takes what the program printed. Never waits.

@@ -103,7 +103,7 @@ impl DockerSandbox {
                 None => self.engine.start(key).await?,
             };
             let container = running.container.id();
-            debug!(job = %plan.job_id, attempt = plan.attempt, container, was_waiting, "has a container");
+            debug!(job = %plan.job_id, container, was_waiting, "has a container");
             let (from, to) = (&mut running.from, &mut running.to);
             let isolation = self.description.isolation;
             let policy = &self.engine.policy;

@@ -1,0 +1,179 @@
+//! Claiming a job: whether it runs now, and what it holds while it does.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sandfleet_common::{Job, JobId, JobResult, Owner};
+use tokio::sync::broadcast;
+
+use super::{exclusive_gate::RunPermit, parts::Pipeline, retry::MAX_DELAY};
+use crate::{
+    admission::Admitted,
+    outcome::{ResultBuilder, terminal_results, unreadable::twin},
+    queue::settle::Settlement,
+    sandbox::Plan,
+    store::{CancelNotice, Claim, Claimed, Purpose, TenantPermit},
+};
+
+/// What becomes of a job that was to be claimed.
+pub(super) enum Answer<'a> {
+    /// It runs here and now.
+    Run(Box<Attempt<'a>>),
+    /// It ends without being run.
+    Finish(Box<Refused>),
+    /// Nothing is left to do but to settle its message.
+    Settle(Settlement),
+}
+
+/// A claimed job. Dropping it frees its place among the jobs of its tenant and of this worker.
+pub(super) struct Attempt<'a> {
+    pub(super) job_id: JobId,
+    pub(super) language: String,
+    pub(super) plan: Plan,
+    /// Which start of the job this is, from 1.
+    pub(super) number: u32,
+    /// The lease's owner: unique to this worker process and this delivery.
+    pub(super) owner: String,
+    /// Whether its output is streamed.
+    pub(super) is_streamed: bool,
+    pub(super) result_ttl: Duration,
+    pub(super) cancellations: broadcast::Receiver<CancelNotice>,
+    result_builder: ResultBuilder,
+    #[expect(dead_code, reason = "held until the attempt is dropped")]
+    permits: (Option<TenantPermit>, RunPermit<'a>),
+}
+
+impl Attempt<'_> {
+    /// What the result says however the attempt ends.
+    pub(super) fn result(&self) -> ResultBuilder {
+        self.result_builder.clone()
+    }
+}
+
+/// The result of a job that isn't run.
+pub(super) struct Refused {
+    pub(super) result: JobResult,
+    /// Of the message that it is the result of.
+    pub(super) payload: String,
+    pub(super) result_ttl: Duration,
+}
+
+/// Whether a job may run beside the others of its tenant.
+enum TenantSlot {
+    Taken(Option<TenantPermit>),
+    Full,
+    /// The worker stopped before that was known.
+    Stopped,
+}
+
+impl Pipeline {
+    /// Claims a job together with its places among the jobs of its tenant and of this worker.
+    ///
+    /// Waits while the store is away and while another worker holds the job. The delivery is kept
+    /// meanwhile: every return to the broker counts against what it grants a message.
+    pub(super) async fn claim(
+        &self,
+        Admitted { job, plan }: Admitted,
+        payload: String,
+        started_at: Timestamp,
+    ) -> Answer<'_> {
+        let mut claim = Claim {
+            ttl: job.ttl_ms.map(Duration::from_millis),
+            queued_at: job.queued_at,
+            ..self.new_claim(payload, Purpose::Run)
+        };
+        let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
+        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at);
+        let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
+            TenantSlot::Taken(permit) => permit,
+            TenantSlot::Full => return Answer::Settle(Settlement::Postpone),
+            TenantSlot::Stopped => return Answer::Settle(Settlement::Requeue),
+        };
+        // Subscribed before the claim, so that no cancellation after it is missed.
+        let cancellations = self.store.cancellations();
+        loop {
+            // Before the claim: a claim that waits for its turn could be lost to the job beside it.
+            let run_permit = tokio::select! {
+                // In this order: what was taken before the worker was told to stop is run.
+                biased;
+                permit = self.exclusive_gate.acquire(claim.exclusive) => permit,
+                () = self.shutdown.drained() => return Answer::Settle(Settlement::Requeue),
+            };
+            let claimed = self.retry_until_ok(|| self.store.claim(&job.job_id, &claim)).await;
+            let Some(claimed) = claimed else { return Answer::Settle(Settlement::Requeue) };
+            let result = match claimed {
+                Claimed::Run { attempt, waited } => {
+                    let attempt = Attempt {
+                        job_id: job.job_id,
+                        language: job.language,
+                        plan,
+                        number: attempt,
+                        owner: claim.owner,
+                        is_streamed: job.stream,
+                        result_ttl,
+                        cancellations,
+                        result_builder: result_builder.has_waited(waited).in_attempt(attempt),
+                        permits: (tenant_permit, run_permit),
+                    };
+                    return Answer::Run(Box::new(attempt));
+                }
+                Claimed::LastAttempt => {
+                    claim.exclusive = true;
+                    continue;
+                }
+                Claimed::Busy { lease_left } => {
+                    drop(run_permit);
+                    // Its owner is alive or the lease ends; either way there is an answer soon after.
+                    if self.wait_for_turn(lease_left.min(MAX_DELAY)).await {
+                        continue;
+                    }
+                    return Answer::Settle(Settlement::Requeue);
+                }
+                Claimed::Done => {
+                    self.hooks.duplicate(&job.job_id);
+                    return Answer::Settle(Settlement::Done);
+                }
+                Claimed::Twin => return Answer::Settle(twin(self.hooks.as_ref(), &job.job_id)),
+                // The store answers this to a look only; then it is not ours to run.
+                Claimed::Free => return Answer::Settle(Settlement::Requeue),
+                Claimed::Expired { waited, limit } => {
+                    terminal_results::expired(result_builder.has_waited(waited), job.ttl_ms, limit)
+                }
+                Claimed::Cancelled { by, attempts } => {
+                    terminal_results::cancelled(result_builder.in_attempt(attempts), &by)
+                }
+                Claimed::Exhausted { attempts } => {
+                    terminal_results::exhausted(result_builder.in_attempt(attempts), None)
+                }
+            };
+            let payload = claim.payload;
+            return Answer::Finish(Box::new(Refused { result, payload, result_ttl }));
+        }
+    }
+
+    /// Takes a place among the jobs of the tenant; waits while the store is away.
+    async fn take_tenant_slot(&self, job: &Job, owner: &str) -> TenantSlot {
+        let (Some(tenant_limiter), Some(tenant)) = (&self.tenant_limiter, &job.tenant) else {
+            return TenantSlot::Taken(None);
+        };
+        match self.retry_until_ok(|| tenant_limiter.enter(tenant, owner)).await {
+            Some(Some(permit)) => TenantSlot::Taken(Some(permit)),
+            Some(None) => TenantSlot::Full,
+            None => TenantSlot::Stopped,
+        }
+    }
+
+    /// A claim of a message with this payload.
+    pub(super) fn new_claim(&self, payload: String, purpose: Purpose) -> Claim {
+        Claim {
+            owner: Owner::new(&self.config.worker_id).to_string(),
+            lease: self.config.lease,
+            max_attempts: self.config.max_attempts,
+            ttl: None,
+            queued_at: None,
+            exclusive: false,
+            payload,
+            purpose,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Running a claimed job, and what follows from how that ended.
+
+use std::time::Instant;
+
+use sandfleet_common::{JobId, JobResult, Verdict};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::sleep,
+};
+use tracing::{info, warn};
+
+use super::{claim::Attempt, parts::Pipeline};
+use crate::{
+    outcome::{conclude, terminal_results},
+    queue::settle::Settlement,
+    sandbox::{Outcome, SandboxError},
+    services::output_stream::OutputStream,
+    store::{CancelNotice, Committed, Renewed},
+};
+
+/// How a run ended.
+pub(super) enum RunEnd {
+    /// The program ended.
+    Ran(Box<Outcome>),
+    /// The sandbox failed.
+    Failed(SandboxError),
+    /// The job was cancelled.
+    Cancelled {
+        /// On behalf of whom.
+        by: String,
+    },
+    /// The worker stops.
+    Stopped,
+}
+
+impl Pipeline {
+    /// Runs the program, renewing the lease meanwhile.
+    pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
+        let Attempt { job_id, plan, owner, number, cancellations, .. } = attempt;
+        self.hooks.started(job_id, &attempt.language);
+        let begun = Instant::now();
+        let output_stream = attempt
+            .is_streamed
+            .then(|| OutputStream::open(&self.store, job_id.clone(), *number, owner.clone()));
+        let watcher = |stream, bytes: &[u8]| {
+            self.hooks.output(job_id, stream, bytes);
+            if let Some(output_stream) = &output_stream {
+                output_stream.push(stream, bytes);
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            ran = self.sandbox.run(plan, &watcher) => match ran {
+                Ok(outcome) => RunEnd::Ran(Box::new(outcome)),
+                Err(error) => RunEnd::Failed(error),
+            },
+            () = self.shutdown.aborted() => RunEnd::Stopped,
+            // Beside the program and not in its way: a slow store must not stop its output.
+            by = self.keep_lease(job_id, owner, cancellations) => {
+                info!(job = %job_id, by, "cancelled");
+                RunEnd::Cancelled { by }
+            }
+        };
+        if let Some(output_stream) = output_stream {
+            output_stream.finish().await;
+        }
+        self.hooks.ended(job_id, begun.elapsed());
+        end
+    }
+
+    /// Renews the lease until the job is cancelled; answers on behalf of whom. A notice only brings
+    /// the next renewal forward.
+    async fn keep_lease(
+        &self,
+        job: &JobId,
+        owner: &str,
+        cancellations: &mut broadcast::Receiver<CancelNotice>,
+    ) -> String {
+        loop {
+            tokio::select! {
+                () = sleep(self.config.lease / 3) => {}
+                () = cancel_requested(job, cancellations) => {}
+            }
+            match self.store.renew(job, owner, self.config.lease).await {
+                Ok(Renewed::GoOn) => {}
+                Ok(Renewed::Cancelled { by }) => return by,
+                Err(error) => warn!(%job, %error, "a lease could not be renewed"),
+            }
+        }
+    }
+
+    /// The result of a program that ended.
+    pub(super) fn conclude(&self, attempt: &Attempt<'_>, outcome: Outcome) -> JobResult {
+        let description = self.sandbox.description();
+        let result = conclude(attempt.result(), &attempt.plan, outcome, description, &self.policy);
+        if result.verdict == Some(Verdict::InternalError) {
+            warn!(job = %attempt.job_id, message = %result.message, "no verdict");
+        }
+        result
+    }
+
+    /// The result of a job whose last attempt the sandbox failed.
+    pub(super) fn give_up(&self, attempt: &Attempt<'_>, error: &SandboxError) -> JobResult {
+        warn!(job = %attempt.job_id, %error, "the sandbox failed; no attempt is left");
+        terminal_results::exhausted(attempt.result(), Some(error))
+    }
+
+    /// Sends the job back for another attempt, after a pause that doubles with each, and once the
+    /// sandbox works again.
+    pub(super) async fn retry_later(
+        &self,
+        attempt: &Attempt<'_>,
+        error: &SandboxError,
+    ) -> Settlement {
+        let Attempt { job_id, number, .. } = attempt;
+        warn!(job = %job_id, attempt = number, %error, "the sandbox failed; the job is retried");
+        self.hooks.retried(job_id, &error.to_string());
+        self.release_lease(attempt).await;
+        self.pause(self.config.retry_delay * 2u32.saturating_pow((*number).min(16))).await;
+        self.recover().await;
+        Settlement::Requeue
+    }
+
+    /// Sends the job back, since the worker stops.
+    pub(super) async fn hand_back(&self, attempt: &Attempt<'_>) -> Settlement {
+        info!(job = %attempt.job_id, "stopped; the job goes back");
+        self.release_lease(attempt).await;
+        Settlement::Requeue
+    }
+
+    /// Stores the result of a run; waits while the store is away. Only what is stored is
+    /// acknowledged.
+    pub(super) async fn commit_result(
+        &self,
+        result: &JobResult,
+        Attempt { owner, result_ttl, .. }: &Attempt<'_>,
+    ) -> Settlement {
+        match self.retry_until_ok(|| self.store.commit(result, owner, *result_ttl)).await {
+            Some(Committed::Stored) => {
+                self.hooks.stored(result);
+                Settlement::Done
+            }
+            Some(Committed::AlreadyThere) => {
+                self.hooks.duplicate(&result.job_id);
+                Settlement::Done
+            }
+            None => Settlement::Requeue,
+        }
+    }
+
+    async fn release_lease(&self, Attempt { job_id, owner, .. }: &Attempt<'_>) {
+        // Without this the next attempt has to wait for the lease's end, and that is all.
+        if let Err(error) = self.store.release(job_id, owner).await {
+            warn!(job = %job_id, %error, "a lease could not be given back; it ends by itself");
+        }
+    }
+}
+
+/// Waits until `job` may have been cancelled.
+async fn cancel_requested(job: &JobId, cancellations: &mut broadcast::Receiver<CancelNotice>) {
+    loop {
+        match cancellations.recv().await {
+            Ok(CancelNotice::Job(other)) if other != *job => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}

@@ -169,7 +169,7 @@ fn read_file(
                     (file, below.join(name))
                 }
             };
-            read_file(modules, &file, &directory, &[&inner[..], &[name.clone()]].concat())?;
+            read_file(modules, &file, &directory, &child(&inner, name))?;
         }
         modules.insert(inner, Module { file: file.to_owned(), scope });
     }
@@ -186,7 +186,7 @@ fn resolve<'m>(
     let (mut at, rest) = start(modules, place, path)?;
     let mut rest = rest;
     while let Some((name, after)) = rest.split_first() {
-        let below = [&at[..], &[name.clone()]].concat();
+        let below = child(&at, name);
         if !modules.contains_key(&below) {
             break;
         }
@@ -215,7 +215,7 @@ fn resolve<'m>(
 fn declares(modules: &Modules, place: &[String], path: &[String], reexports: usize) -> bool {
     let Some((mut at, rest)) = start(modules, place, path) else { return false };
     for name in rest {
-        let below = [&at[..], &[name.clone()]].concat();
+        let below = child(&at, name);
         if !modules.contains_key(&below) {
             let scope = &modules[&at].scope;
             let is_named = |it: &source::Use| it.name == *name && reexports > 0;
@@ -224,6 +224,12 @@ fn declares(modules: &Modules, place: &[String], path: &[String], reexports: usi
         at = below;
     }
     true
+}
+
+fn child(place: &[String], name: &str) -> Vec<String> {
+    let mut child = place.to_vec();
+    child.push(name.to_owned());
+    child
 }
 
 /// The module where `path` begins, as its path from the root, and the names after that.
@@ -239,7 +245,7 @@ fn start<'p>(
         "super" => place.split_last()?.1.to_vec(),
         name => {
             // A module in scope; anything else is another crate's, or a type that a `use` names.
-            let below = [place, &[name.to_owned()]].concat();
+            let below = child(place, name);
             return modules.contains_key(&below).then_some((below, rest));
         }
     };

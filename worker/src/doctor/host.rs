@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::{
     finding::{Finding, State},
     kernels,
+    table_age::{self, today},
 };
 use crate::{
     config::Settings,
@@ -26,7 +27,14 @@ const HANGS_FOR: Duration = Duration::from_secs(2);
 const NAMESPACES_A_SLOT: u64 = 8;
 
 pub(super) async fn host(settings: &Settings) -> Vec<Finding> {
-    examine(Path::new("/proc"), settings, HANGS_FOR).await
+    let mut findings = examine(Path::new("/proc"), settings, HANGS_FOR).await;
+    findings.push(table_age::finding(
+        HOST,
+        "known kernel vulnerabilities",
+        kernels::AS_OF,
+        today(),
+    ));
+    findings
 }
 
 async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<Finding> {
@@ -102,9 +110,9 @@ fn kernel(version: &str) -> Vec<Finding> {
     };
     let (major, minor, patch) = release;
     let vulnerabilities: Vec<_> = kernels::vulnerabilities(release)
-        .map(|hole| {
-            let detail = format!("Linux {major}.{minor}.{patch}: {}", hole.meaning);
-            Finding::bad(HOST, hole.name, State::Warning, detail, hole.fix)
+        .map(|it| {
+            let detail = format!("Linux {major}.{minor}.{patch}: {}", it.meaning);
+            Finding::bad(HOST, it.name, State::Warning, detail, it.fix)
         })
         .collect();
     if vulnerabilities.is_empty() {

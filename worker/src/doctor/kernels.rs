@@ -1,12 +1,17 @@
-//! Kernels with holes that matter here: what a program behind the barriers can reach of them.
+//! Kernels with vulnerabilities that a program behind the barriers can reach.
 //!
-//! As of 2026-11-28. What belongs here was seen by this project or has a source that names the versions;
-//! holes that take a namespace, a mount, a capability or a call that the filter refuses don't.
+//! An entry was seen by this project or has a source that names the versions. Vulnerabilities that take a
+//! namespace, a mount, a capability or a call that the filter refuses have no entry.
+
+use jiff::civil::{Date, date};
+
+/// The day whose knowledge the table has.
+pub(super) const AS_OF: Date = date(2026, 11, 28);
 
 /// A release of Linux, as upstream counts.
 type Release = (u32, u32, u32);
 
-/// One hole.
+/// One vulnerability.
 #[derive(Debug)]
 pub(super) struct Vulnerability {
     pub(super) name: &'static str,
@@ -65,9 +70,9 @@ pub(super) fn release(version: &str) -> Option<Release> {
     Some((next()?, next()?, next().unwrap_or(0)))
 }
 
-/// The holes of a release.
+/// The vulnerabilities of a release.
 pub(super) fn vulnerabilities(release: Release) -> impl Iterator<Item = &'static Vulnerability> {
-    VULNERABILITIES.iter().filter(move |hole| hole.affects(release))
+    VULNERABILITIES.iter().filter(move |it| it.affects(release))
 }
 
 #[cfg(test)]
@@ -86,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_in_the_releases_that_are_known_to_have_it_and_no_others() {
-        let names = |release| vulnerabilities(release).map(|hole| hole.name).collect::<Vec<_>>();
+    fn a_vulnerability_is_in_the_releases_that_are_known_to_have_it_and_no_others() {
+        let names = |release| vulnerabilities(release).map(|it| it.name).collect::<Vec<_>>();
         assert_eq!(names((6, 1, 140)), [""; 0]);
         assert_eq!(names((6, 1, 141)), ["CVE-2026-23394"]);
         assert_eq!(names((6, 12, 60)), ["CVE-2026-23394"]);

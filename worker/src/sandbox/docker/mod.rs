@@ -50,7 +50,7 @@ impl DockerSandbox {
     /// Connects to the engine and looks at the image.
     ///
     /// # Errors
-    /// If the engine can't be reached or has known holes, or the image isn't there or isn't this
+    /// If the engine can't be reached or has known vulnerabilities, or the image isn't there or isn't this
     /// worker's.
     pub async fn open(config: DockerConfig) -> Result<Self, SandboxError> {
         let unreachable = |error: &dyn std::fmt::Display| SandboxError::Failed {

@@ -121,7 +121,7 @@ fn a_release_line_is_mended_by_its_own_fix_and_by_no_other_lines() {
 }
 
 #[test]
-fn what_is_wanted_has_none_of_the_holes() {
+fn what_is_wanted_has_none_of_the_vulnerabilities() {
     assert_eq!(TABLE.wanted(Component::Engine), "29.7.0");
     assert_eq!(TABLE.wanted(Component::Containerd), "1.7.29, 2.0.7, 2.1.5 or 2.2.0");
     assert_eq!(TABLE.wanted(Component::Runc), "1.3.6, 1.4.3 or 1.5.0-rc.3");
@@ -129,7 +129,7 @@ fn what_is_wanted_has_none_of_the_holes() {
 }
 
 #[test]
-fn the_complaint_names_component_versions_and_holes() {
+fn the_complaint_names_component_versions_and_vulnerabilities() {
     let judged = read(&reported(DEBIAN_12), "runc");
     let complaint = judged[2].complaint();
     for part in ["runc", "1.1.5+ds1-1+deb12u1", "CVE-2025-31133", "1.3.6, 1.4.3 or 1.5.0-rc.3"] {

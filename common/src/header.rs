@@ -8,17 +8,22 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{JobId, PROTOCOL_VERSION, wire::unsupported_version};
+use crate::{JobId, PROTOCOL_VERSION};
 
 /// The job's id, if there is one.
 pub(crate) fn readable_id(bytes: &[u8]) -> Option<JobId> {
     header(bytes)?.job_id?.0.as_str()?.parse().ok()
 }
 
-/// A job of another version is called that, instead of blaming the first field it has more.
+/// The message for a job of another version, which goes before one about a field that it has more.
 pub(crate) fn other_version(bytes: &[u8]) -> Option<String> {
     let Scalar(version) = header(bytes)?.version?;
     (version != PROTOCOL_VERSION).then(|| unsupported_version(&version.to_string()))
+}
+
+pub(crate) fn unsupported_version(version: &str) -> String {
+    let shown: String = version.chars().take(40).collect();
+    format!("version: {shown} is not supported; use the number {PROTOCOL_VERSION}")
 }
 
 fn header(bytes: &[u8]) -> Option<Header> {

@@ -4,6 +4,8 @@
 //! [`Job`] that goes in, the [`JobResult`] that comes out, their limits and verdicts, how both are
 //! put on the wire, and the names of queues and keys. The crate does no I/O.
 #![forbid(unsafe_code)]
+// Published: everything public has documentation.
+#![warn(missing_docs)]
 
 mod content;
 mod digest;
@@ -19,6 +21,7 @@ mod printable;
 mod result;
 mod state;
 mod strict;
+mod validate;
 mod verdict;
 mod wire;
 mod worker;
@@ -38,8 +41,9 @@ pub use result::{
     Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
 };
 pub use state::{JobState, QueuedJob, RunningJob};
+pub use validate::validate_file_name;
 pub use verdict::{Status, Verdict};
-pub use wire::{DecodeError, decode_job, encode, validate_file_name};
+pub use wire::{DecodeError, decode_job, encode};
 pub use worker::WorkerInfo;
 
 strict::strict!(

@@ -3,12 +3,15 @@
 use std::{fmt, sync::Arc};
 
 use sandfleet_common::Isolation;
-use sandfleet_transport::{Broker, Publisher, RedisLink, Topology, records::JobRecords};
+use sandfleet_transport::{
+    Broker, Publisher, Topology,
+    records::{RedisConfig, RedisStore},
+};
 
 use crate::{ClientConfig, Error, subscriber::Subscriber};
 
-/// A way into a fleet. Cheap to clone; all clones share two connections to the store and one to
-/// the broker, which come back by themselves.
+/// A client of a fleet. Cheap to clone; all clones share two connections to the store and one to
+/// the broker, which are opened again when they are lost.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -17,15 +20,14 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) publisher: Publisher,
-    pub(crate) redis: Arc<RedisLink>,
-    pub(crate) job_records: JobRecords,
+    pub(crate) records: RedisStore,
     pub(crate) subscriber: Subscriber,
 }
 
 impl Client {
     /// Connects to the broker and the store, and makes sure that the fleet's queues exist: those
     /// of plain containers at least. The queues of a stronger isolation are made by the first
-    /// worker that gives it, so that no job waits for a worker that was never there.
+    /// worker that offers it, so that no job waits for a worker that was never there.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`], [`Error::Mismatch`], and [`Error::Broker`], [`Error::TimedOut`]
@@ -33,8 +35,14 @@ impl Client {
     pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
         let broker =
             Broker::new(&config.amqp_url, "sandfleet producer", config.timeout, &config.amqp_tls)?;
-        let redis =
-            Arc::new(RedisLink::open(&config.redis_url, config.timeout, &config.redis_tls)?);
+        let records = RedisStore::connect(RedisConfig {
+            url: config.redis_url.clone(),
+            tls: config.redis_tls.clone(),
+            prefix: config.store_prefix.clone(),
+            timeout: config.timeout,
+            dedup_ttl: config.dedup_ttl,
+            ..RedisConfig::default()
+        })?;
         let topology = Topology {
             prefix: config.queue_prefix.clone(),
             isolations: vec![Isolation::Container],
@@ -42,19 +50,9 @@ impl Client {
         };
         let publisher = Publisher::new(broker, topology);
         publisher.connect().await?;
-        redis
-            .run(|mut connection| async move {
-                redis::cmd("PING").query_async::<()>(&mut connection).await
-            })
-            .await
-            .map_err(|source| Error::Store {
-                store: redis.display_url().into(),
-                action: "ping".into(),
-                source: Box::new(source),
-            })?;
-        let subscriber = Subscriber::start(redis.client().clone());
-        let job_records = JobRecords::new(Arc::clone(&redis), config.store_prefix.clone());
-        Ok(Self { shared: Arc::new(Shared { config, publisher, redis, job_records, subscriber }) })
+        records.ping().await?;
+        let subscriber = Subscriber::start(records.client().clone());
+        Ok(Self { shared: Arc::new(Shared { config, publisher, records, subscriber }) })
     }
 }
 

@@ -26,6 +26,8 @@
 //! after an error that leaves open whether the broker took it: it is one job. Another job under
 //! the same id is refused. A job with an `idempotency_key` gets its id from that and its tenant.
 #![forbid(unsafe_code)]
+// Published: everything public has documentation.
+#![warn(missing_docs)]
 
 mod client;
 mod config;

@@ -1,20 +1,20 @@
-//! How jobs are getting on, and calling them off.
+//! The state of jobs, live workers, and cancelling.
 
 use sandfleet_common::{Isolation, JobId, JobState, Priority, QueuedJob, WorkerInfo};
 
 use crate::{Cancellation, Client, Error};
 
-/// Where a job is, and what it waits for if it waits.
+/// The state of a job, and what a queued job waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// Where it is.
     pub state: JobState,
-    /// If it waits: how many messages wait in its queue, its own among them; nothing if the
+    /// Of a queued job: how many messages wait in its queue, its own among them; nothing if the
     /// broker doesn't say.
     pub queue_depth: Option<u32>,
-    /// If it waits: the live workers that take jobs like it.
+    /// Of a queued job: the live workers that take jobs like it.
     pub workers: Vec<WorkerInfo>,
-    /// If it waits: how many workers live in all.
+    /// Of a queued job: how many workers are live in all.
     pub workers_alive: usize,
 }
 
@@ -24,10 +24,10 @@ impl Client {
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
     pub async fn get(&self, id: &JobId) -> Result<JobState, Error> {
-        self.shared.job_records.state(id).await
+        self.shared.records.get(id).await
     }
 
-    /// As [`get`](Self::get), and what a job that waits is waiting for.
+    /// As [`get`](Self::get), and what a queued job waits for.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -40,7 +40,7 @@ impl Client {
         let mut workers = self.workers().await?;
         let workers_alive = workers.len();
         workers.retain(|worker| takes(worker, queued));
-        // A broker that is away says nothing about the job.
+        // If the broker is away, the state is still known.
         let queue_depth = match &queued.queue {
             Some(queue) => self.shared.publisher.depth(queue).await.ok(),
             None => None,
@@ -48,23 +48,23 @@ impl Client {
         Ok(Progress { state, queue_depth, workers, workers_alive })
     }
 
-    /// The workers that live.
+    /// The live workers.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
-        self.shared.job_records.workers().await
+        Ok(self.shared.records.workers().await?)
     }
 
-    /// Calls a job off. One that waits has its result at once and will never be started; one that
-    /// runs is ended by its worker, within a second as a rule, and has its result then, which is
-    /// another one if it came to its end just before.
+    /// Cancels a job. A queued job has its result at once and will never be started; a running job
+    /// is ended by its worker, within a second as a rule, and has its result then, which is another
+    /// one if the job ended just before.
     ///
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote its result.
     pub async fn cancel(&self, id: &JobId) -> Result<Cancellation, Error> {
         let config = &self.shared.config;
-        self.shared.job_records.cancel(id, &config.name, config.result_ttl).await
+        self.shared.records.cancel(id, &config.name, config.result_ttl).await
     }
 }
 

@@ -1,10 +1,10 @@
-//! Following what a job prints, up to its result.
+//! The output of a job while it runs, up to its result.
 
 use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{Stream, stream};
 use sandfleet_common::{JobId, JobResult, JobState, names};
-use sandfleet_transport::{is_passing, records::OutputEntry};
+use sandfleet_transport::records::{Output, OutputEntry};
 use tokio::time::{self, Instant};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     wait::{REREAD, spread},
 };
 
-/// What happens to a job that is followed.
+/// An event of a job's output stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputEvent {
     /// A worker starts it. If it isn't the first attempt, what was printed before doesn't count.
@@ -25,7 +25,7 @@ pub enum OutputEvent {
     Stdout(Vec<u8>),
     /// It printed something to its standard error.
     Stderr(Vec<u8>),
-    /// Something that it printed can't be had any more; the result has it, within its limits.
+    /// Output that is lost to the stream; the result has it, within its limits.
     Missing {
         /// From which of the two streams.
         stream: OutputKind,
@@ -40,15 +40,14 @@ pub enum OutputEvent {
 pub type OutputStream<'a> = stream::BoxStream<'a, Result<OutputEvent, Error>>;
 
 impl Client {
-    /// What a job prints, as it prints it, and its result at the end; what was printed before is
-    /// told first. A job that was submitted without `stream` shows its result only. The stream
-    /// ends after [`OutputEvent::Done`] or an error; a store that is away for a while is waited
-    /// for.
+    /// The output of a job from its beginning, as it prints it, and its result at the end. A job
+    /// that was submitted without `stream` shows its result only. The stream ends after
+    /// [`OutputEvent::Done`] or an error; while the store is away, it waits.
     pub fn stream<'a>(&'a self, id: &'a JobId) -> OutputStream<'a> {
         let follower = Follower {
             client: self,
             id,
-            heard: None,
+            notifications: None,
             after: String::new(),
             attempt: 0,
             seen: [0; 2],
@@ -70,12 +69,12 @@ fn events(follower: Follower<'_>) -> impl Stream<Item = Result<OutputEvent, Erro
 struct Follower<'a> {
     client: &'a Client,
     id: &'a JobId,
-    /// News of its output, and of its end.
-    heard: Option<[Notifications; 2]>,
+    /// Of its output, and of its end.
+    notifications: Option<[Notifications; 2]>,
     /// The id of the last entry that was read.
     after: String,
     attempt: u32,
-    /// How many bytes of each stream were told or known to be missing, in this attempt.
+    /// How many bytes of each stream were passed on or reported missing, in this attempt.
     seen: [u64; 2],
     ready: VecDeque<OutputEvent>,
     result: Option<Box<JobResult>>,
@@ -94,7 +93,7 @@ impl Follower<'_> {
             match self.read().await {
                 Ok(true) => {}
                 Ok(false) => self.pause().await,
-                Err(Error::Store { source, .. }) if is_passing(&source) => self.pause().await,
+                Err(Error::Store(error)) if error.is_passing => self.pause().await,
                 Err(error) => {
                     self.over = true;
                     return Some(Err(error));
@@ -106,14 +105,14 @@ impl Follower<'_> {
     /// Reads what is new; `false` if nothing was.
     async fn read(&mut self) -> Result<bool, Error> {
         let shared = &self.client.shared;
-        if self.heard.is_none() {
-            // Listen first and read then, so that nothing in between goes unnoticed.
+        if self.notifications.is_none() {
+            // Subscribe first and read then, so that nothing in between goes unnoticed.
             let prefix = &shared.config.store_prefix;
             let output = shared.subscriber.join(names::output_key(prefix, self.id), None).await;
             let done = shared.subscriber.join(names::done_channel(prefix, self.id), None).await;
-            self.heard = Some([output, done]);
+            self.notifications = Some([output, done]);
         }
-        self.heard.iter_mut().flatten().for_each(Notifications::mark_seen);
+        self.notifications.iter_mut().flatten().for_each(Notifications::mark_seen);
         // The state before the output: once there is a result no output is added, so what is read
         // after a result was seen is all there is.
         if self.result.is_none() {
@@ -125,7 +124,7 @@ impl Follower<'_> {
                 _ => {}
             }
         }
-        let entries = shared.job_records.output(self.id, &self.after).await?;
+        let entries = shared.records.output(self.id, &self.after).await?;
         let is_end = entries.is_empty();
         for entry in entries {
             self.take(entry);
@@ -139,7 +138,7 @@ impl Follower<'_> {
     }
 
     fn take(&mut self, entry: OutputEntry) {
-        let OutputEntry { id, attempt, kind, offset, bytes } = entry;
+        let OutputEntry { id, output: Output { attempt, kind, offset, bytes } } = entry;
         self.after = id;
         if attempt != self.attempt {
             (self.attempt, self.seen) = (attempt, [0; 2]);
@@ -179,10 +178,12 @@ impl Follower<'_> {
         }
     }
 
-    /// Waits for news, and not for ever: an announcement reaches only those who listen.
+    /// Waits for a notification, and not for ever: it reaches only those subscribed at that moment.
     async fn pause(&mut self) {
         let until = Instant::now() + spread(REREAD).max(Duration::from_millis(1));
-        let Some([output, done]) = &mut self.heard else { return time::sleep_until(until).await };
+        let Some([output, done]) = &mut self.notifications else {
+            return time::sleep_until(until).await;
+        };
         tokio::select! {
             _ = output.next() => {}
             _ = done.next() => {}

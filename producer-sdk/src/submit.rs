@@ -1,36 +1,31 @@
-//! Handing jobs over.
-
-use std::time::Duration;
+//! Submitting jobs.
 
 use futures_util::future::join_all;
 use lapin::types::FieldTable;
 use sandfleet_common::{Job, JobId, encode, names, payload_digest};
-use sandfleet_transport::{
-    Message,
-    records::{Created, NewRecord},
-};
+use sandfleet_transport::{Message, records::Created};
 use tracing::debug;
 
 use crate::{Client, Error};
 
-/// How many jobs of a batch are written down in the store at a time.
+/// How many records of a batch are created at a time.
 const WINDOW: usize = 512;
-/// The time of a job may be as long as that in its JSON.
+/// How long `queued_at` may be in a job's JSON.
 const STAMP_BYTES: usize = 64;
 
 /// A job on its way.
 struct Entry {
     id: JobId,
     payload: String,
-    /// Nothing if the broker has one already.
+    /// Nothing if the broker has it already.
     message: Option<Message>,
-    /// Whether nobody knew the job before.
+    /// Whether it had no record before.
     is_new: bool,
 }
 
 impl Client {
-    /// Hands `job` over. Once this returns, the broker has the job on disk and it will have
-    /// exactly one result. Submitting the same job again is harmless. The id is the job's own, or
+    /// Submits `job`. Once this returns, the broker has the job on disk and it will have exactly
+    /// one result. Submitting the same job again is harmless. The id is the job's own, or
     /// the one that follows from its tenant and idempotency key.
     ///
     /// # Errors
@@ -49,8 +44,8 @@ impl Client {
         Ok(entry.id)
     }
 
-    /// Hands many jobs over, not waiting for one before sending the next, and tells of each what
-    /// became of it, in their order.
+    /// Submits many jobs, not waiting for one before sending the next, and returns the outcome of
+    /// each, in their order.
     ///
     /// # Errors
     /// For each job as [`submit`](Self::submit).
@@ -80,7 +75,7 @@ impl Client {
         outcomes
     }
 
-    /// Writes a job down in the store, and makes its message if one is needed.
+    /// Creates a job's record, and its message if one is needed.
     async fn enter(&self, job: &Job) -> Result<Entry, Error> {
         let config = &self.shared.config;
         let mut job = job.clone();
@@ -97,15 +92,10 @@ impl Client {
         let payload = payload_digest(&message);
         drop(message);
         let queue = self.queue(&job).await;
-        // Before the message: whoever repeats this after a crash in between publishes it, and a
-        // worker that has the message finds the record there.
-        let new_record = NewRecord {
-            job: &job,
-            payload: &payload,
-            queue: &queue,
-            dedup_ttl: config.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0))),
-        };
-        let (queued_at, is_new) = match self.shared.job_records.create(new_record).await? {
+        // Before the message: a producer that repeats this after a crash in between publishes it,
+        // and a worker that has the message finds the record.
+        let created = self.shared.records.create(&job, &payload, &queue).await?;
+        let (queued_at, is_new) = match created {
             Created::New { queued_at } => (queued_at, true),
             Created::Waiting { queued_at } => (queued_at, false),
             Created::Running | Created::Ended => {
@@ -128,14 +118,14 @@ impl Client {
         let refused = matches!(published, Err(Error::Unroutable { .. } | Error::QueueFull { .. }));
         if refused
             && entry.is_new
-            && let Err(error) = self.shared.job_records.rollback(&entry.id, &entry.payload).await
+            && let Err(error) = self.shared.records.rollback(&entry.id, &entry.payload).await
         {
-            // Until its time is over it looks as if it waited; submitting it again is right.
-            debug!(job = %entry.id, %error, "a job that was refused stays written down");
+            // Until its record expires it looks queued; submitting it again is right.
+            debug!(job = %entry.id, %error, "the record of a refused job could not be removed");
         }
     }
 
-    /// Where a job waits: a tenant's in the one of its two queues that is shorter at present.
+    /// The queue for a job: for a tenant's, the one of its two queues that is shorter at present.
     async fn queue(&self, job: &Job) -> String {
         let prefix = &self.shared.config.queue_prefix;
         let Some(tenant) = &job.tenant else {

@@ -1,4 +1,4 @@
-//! One connection that listens for the ends of all jobs somebody waits for.
+//! One subscription to the notifications of all jobs that are waited for.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,23 +8,20 @@ use std::{
 
 use futures_util::StreamExt;
 use redis::{
-    Client, RedisResult,
+    Client,
     aio::{PubSubSink, PubSubStream},
 };
+use sandfleet_transport::subscription::{self, ANSWER_TIMEOUT, RECONNECT_PAUSE, answer};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{self, Instant},
 };
 use tracing::debug;
 
-/// How long the server may take to answer, and how long a silent connection is trusted.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait between two attempts to connect.
-const RETRY: Duration = Duration::from_secs(1);
 /// How many requests are served with one command.
 const BATCH: usize = 512;
 
-/// What was said last on a channel, if that was heard.
+/// The last message on a channel, if it was received.
 type Said = Option<Arc<[u8]>>;
 
 /// The task's handle; the task ends with it.
@@ -37,7 +34,7 @@ enum Request {
     Leave { channel: String },
 }
 
-/// Hears what is announced on one channel.
+/// Receives what is published on one channel.
 pub(crate) struct Notifications {
     channel: String,
     heard: Option<watch::Receiver<Said>>,
@@ -51,8 +48,8 @@ impl Subscriber {
         Self { requests }
     }
 
-    /// Listens on `channel`: from when this returns if there is a connection, else there will be
-    /// one announcement once there is, so that nothing in between goes unnoticed. Not at all if
+    /// Subscribes to `channel`: from when this returns if there is a connection, else there will be
+    /// one notification once there is, so that nothing in between goes unnoticed. Not at all if
     /// the server doesn't answer soon; the caller reads again from time to time anyway.
     pub(crate) async fn join(&self, channel: String, end: Option<Instant>) -> Notifications {
         let (joined, answer) = oneshot::channel();
@@ -68,15 +65,15 @@ impl Subscriber {
 }
 
 impl Notifications {
-    /// Forgets what was announced so far.
+    /// Ignores what was published so far.
     pub(crate) fn mark_seen(&mut self) {
         if let Some(heard) = &mut self.heard {
             heard.mark_unchanged();
         }
     }
 
-    /// Returns what was announced last since [`mark_seen`](Self::mark_seen), as soon as something was; nothing if
-    /// it is only known that something may have been. Never, if nothing can be heard.
+    /// Returns the last message since [`mark_seen`](Self::mark_seen), as soon as there is one; nothing
+    /// if one may have been lost. Never returns without a subscription.
     pub(crate) async fn next(&mut self) -> Said {
         if let Some(heard) = &mut self.heard
             && heard.changed().await.is_ok()
@@ -89,7 +86,7 @@ impl Notifications {
 
 impl Drop for Notifications {
     fn drop(&mut self) {
-        // The receiver goes first: the task unsubscribes when it finds nobody listening.
+        // The receiver goes first: the task unsubscribes from channels without receivers.
         self.heard = None;
         let _ = self.requests.send(Request::Leave { channel: std::mem::take(&mut self.channel) });
     }
@@ -110,7 +107,7 @@ enum End {
 impl Task {
     async fn run(mut self) {
         loop {
-            // Nobody waits, so no connection is needed.
+            // Without channels no connection is needed.
             while self.channels.is_empty() {
                 match self.incoming.recv().await {
                     Some(Request::Join { channel, joined }) => self.enter(channel, joined),
@@ -122,7 +119,7 @@ impl Task {
                 End::ClientGone => return,
                 End::Lost(reason) => {
                     debug!(reason, "no notifications from the store; trying again");
-                    time::sleep(RETRY).await;
+                    time::sleep(RECONNECT_PAUSE).await;
                 }
             }
             self.forget_left();
@@ -131,24 +128,22 @@ impl Task {
 
     /// Connects, subscribes to all channels and listens until that fails.
     async fn listen(&mut self) -> End {
-        let connected = time::timeout(PATIENCE, self.client.get_async_pubsub()).await;
-        let (mut sink, mut stream) = match connected {
-            Ok(Ok(connection)) => connection.split(),
-            Ok(Err(error)) => return End::Lost(error.to_string()),
-            Err(_) => return End::Lost(format!("no connection in {PATIENCE:?}")),
+        let (mut sink, mut stream) = match subscription::open(&self.client).await {
+            Ok(opened) => opened,
+            Err(reason) => return End::Lost(reason),
         };
         let names: Vec<&str> = self.channels.keys().map(String::as_str).collect();
         if let Err(reason) = answer(sink.subscribe(names.as_slice())).await {
             return End::Lost(reason);
         }
-        // Whoever waited while nothing could be heard has to look once.
+        // What was published while there was no connection is lost: every receiver reads once.
         self.channels.values().for_each(|channel| _ = channel.send(None));
         self.serve(&mut sink, &mut stream).await
     }
 
     async fn serve(&mut self, sink: &mut PubSubSink, stream: &mut PubSubStream) -> End {
         // Without traffic a dead peer would never be noticed.
-        let mut silence = time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+        let mut silence = time::interval_at(Instant::now() + ANSWER_TIMEOUT, ANSWER_TIMEOUT);
         let mut requests = Vec::new();
         loop {
             let outcome = tokio::select! {
@@ -173,7 +168,7 @@ impl Task {
         }
     }
 
-    /// Does what was asked for, with one command for all that come and one for all that go.
+    /// Subscribes and unsubscribes, with one command each.
     async fn grant(
         &mut self,
         sink: &mut PubSubSink,
@@ -195,7 +190,7 @@ impl Task {
             true => Ok(()),
             false => answer(sink.subscribe(new.into_iter().collect::<Vec<_>>())).await,
         };
-        // Also those that the server didn't hear of: there will be a connection that has them all.
+        // Also those that the server didn't get: the next connection subscribes to them all.
         joins.into_iter().for_each(|(channel, joined)| self.enter(channel, joined));
         subscribed?;
         leaves.retain(|channel| self.forget(channel));
@@ -210,7 +205,7 @@ impl Task {
         let _ = joined.send(sender.subscribe());
     }
 
-    /// Whether nobody listens to `channel` any more and it was forgotten.
+    /// Whether `channel` had no receivers any more and was removed.
     fn forget(&mut self, channel: &str) -> bool {
         let left = self.channels.get(channel).is_some_and(|sender| sender.is_closed());
         if left {
@@ -221,12 +216,5 @@ impl Task {
 
     fn forget_left(&mut self) {
         self.channels.retain(|_, sender| !sender.is_closed());
-    }
-}
-
-async fn answer<T>(reply: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
-    match time::timeout(PATIENCE, reply).await {
-        Ok(reply) => reply.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {PATIENCE:?}")),
     }
 }

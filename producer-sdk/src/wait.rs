@@ -6,19 +6,18 @@ use std::{
 };
 
 use sandfleet_common::{JobId, JobResult, JobState, names};
-use sandfleet_transport::is_passing;
 use tokio::time::{self, Instant};
 
 use crate::{Client, Error};
 
-/// How often the store is asked although nothing was announced. An announcement reaches only
-/// those who listen at that moment; the key is the truth.
+/// How often the store is read although nothing was announced: an announcement reaches only those
+/// subscribed at that moment, and only the key decides.
 pub(crate) const REREAD: Duration = Duration::from_secs(2);
 
 impl Client {
-    /// The result of a job, as soon as it is there, but after `timeout` at the latest. A store
-    /// that is away for a while is waited for, and so is a job that nobody knows of yet: ask
-    /// [`progress`](Self::progress) whether there is one.
+    /// The result of a job, as soon as it is there, but after `timeout` at the latest. It also
+    /// waits while the store is away, and for a job that has no record yet:
+    /// [`progress`](Self::progress) tells whether there is one.
     ///
     /// # Errors
     /// [`Error::NoResult`] if there is none within `timeout`; [`Error::ResultGone`] if there was
@@ -28,7 +27,7 @@ impl Client {
         let started = Instant::now();
         let end = started.checked_add(timeout);
         let channel = names::done_channel(&self.shared.config.store_prefix, id);
-        // Listen first and read then: the other way round, a result stored in between would go
+        // Subscribe first and read then: the other way round, a result stored in between would go
         // unnoticed.
         let mut notifications = self.shared.subscriber.join(channel, end).await;
         loop {
@@ -43,9 +42,7 @@ impl Client {
                     after: timeout,
                     running: state.is_running(),
                 },
-                Err(Error::Store { source, store, action }) if is_passing(&source) => {
-                    Error::Store { source, store, action }
-                }
+                Err(Error::Store(error)) if error.is_passing => Error::Store(error),
                 Err(error) => return Err(error),
             };
             let reread = Instant::now() + spread(REREAD);
@@ -63,8 +60,7 @@ impl Client {
     }
 }
 
-/// The result of job `id`, if that is what was said at its end: a short one is announced itself, once
-/// it is stored.
+/// The result of job `id`, if the announcement of its end holds it: a short one is announced itself.
 pub(crate) fn announced_result(said: &[u8], id: &JobId) -> Option<JobResult> {
     serde_json::from_slice(said).ok().filter(|result: &JobResult| result.job_id == *id)
 }

@@ -4,12 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use sandfleet_common::{JobId, JobResult, names};
-use sandfleet_transport::is_passing;
 use tokio::time::{self, Instant};
 
 use crate::{Client, Error, subscriber::Notifications, wait::announced_result};
 
-/// How often the store is asked although nothing was announced, for all that is open together.
+/// How often the store is read although nothing was announced, for all open jobs together.
 const REREAD: Duration = Duration::from_secs(2);
 /// How many results are read at a time: a bound on one answer of the store's.
 const CHUNK: usize = 64;
@@ -27,7 +26,7 @@ impl Client {
     pub async fn wait_batch(&self, ids: &[JobId], timeout: Duration) -> Vec<Outcome> {
         let end = Instant::now().checked_add(timeout);
         let prefix = &self.shared.config.store_prefix;
-        // Listen first and read then: the other way round, a result stored in between would go
+        // Subscribe first and read then: the other way round, a result stored in between would go
         // unnoticed.
         let joined =
             ids.iter().map(|id| self.shared.subscriber.join(names::done_channel(prefix, id), end));
@@ -44,8 +43,8 @@ impl Client {
         loop {
             match self.read(ids, &due, &mut outcomes).await {
                 Ok(()) => failure = None,
-                Err(Error::Store { source, store, action }) if is_passing(&source) => {
-                    failure = Some(Error::Store { source, store, action });
+                Err(Error::Store(error)) if error.is_passing => {
+                    failure = Some(Error::Store(error));
                 }
                 Err(error) => {
                     failure = Some(error);
@@ -59,14 +58,14 @@ impl Client {
             let until = end.map_or(reread, |end| end.min(reread));
             due = match time::timeout_at(until, notifications.next()).await {
                 Ok(Some(first)) => {
-                    // All that was announced meanwhile is read with it, unless it was said already.
+                    // All that was announced meanwhile is read with it, unless it was announced whole.
                     let (mut announced, mut heard) = (Vec::new(), Some(first));
                     while let Some((index, said, channel)) = heard {
                         match said.and_then(|said| announced_result(&said, &ids[index])) {
                             Some(result) => outcomes[index] = Some(Ok(result)),
                             None => {
                                 announced.push(index);
-                                // It may only be known that something may have been said.
+                                // Perhaps nothing was said, and only a connection made.
                                 notifications.push(next(index, channel));
                             }
                         }
@@ -78,7 +77,7 @@ impl Client {
                     announced.retain(|index| open.contains(index));
                     announced
                 }
-                // Nobody announces any more, but the clock goes on.
+                // Nothing will be announced any more; read again from time to time.
                 Ok(None) => {
                     time::sleep_until(until).await;
                     Vec::new()
@@ -107,30 +106,12 @@ impl Client {
         due: &[usize],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Error> {
-        let redis = &self.shared.redis;
         for chunk in due.chunks(CHUNK) {
-            let keys: Vec<String> = chunk
-                .iter()
-                .map(|index| names::result_key(&self.shared.config.store_prefix, &ids[*index]))
-                .collect();
-            let keys = &keys;
-            let results: Vec<Option<Vec<u8>>> = redis
-                .run(|mut connection| async move {
-                    redis::cmd("MGET").arg(keys).query_async(&mut connection).await
-                })
-                .await
-                .map_err(|source| Error::Store {
-                    store: redis.display_url().into(),
-                    action: format!("read {} jobs", keys.len()),
-                    source: Box::new(source),
-                })?;
-            for (index, json) in chunk.iter().zip(results) {
-                let Some(json) = json else { continue };
-                let result = serde_json::from_slice(&json).map_err(|error| {
-                    let (job_id, reason) = (ids[*index].clone(), error.to_string().into());
-                    Error::UnreadableResult { job_id, reason }
-                });
-                outcomes[*index] = Some(result);
+            let jobs: Vec<&JobId> = chunk.iter().map(|index| &ids[*index]).collect();
+            for (index, result) in chunk.iter().zip(self.shared.records.results(&jobs).await?) {
+                if result.is_some() {
+                    outcomes[*index] = result;
+                }
             }
         }
         Ok(())

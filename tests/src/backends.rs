@@ -9,10 +9,8 @@ use std::{
 };
 
 use sandfleet_common::{Job, Priority, encode, payload_digest};
-use sandfleet_worker::{
-    queue::{Delivery, MemoryQueue, Queue},
-    store::{Claim, MemoryStore, Purpose, Store},
-};
+use sandfleet_transport::records::{Claim, MemoryStore, Purpose, Store};
+use sandfleet_worker::queue::{Delivery, MemoryQueue, Queue};
 
 use crate::{ChaosProxy, Services, eventually, soon};
 
@@ -28,6 +26,15 @@ pub fn claim(owner: &str) -> Claim {
         payload: payload_digest(&encode(&Job::new("python", "1"))),
         purpose: Purpose::Run,
     }
+}
+
+/// Creates the record of `job` as its producer does before it publishes.
+///
+/// # Panics
+/// If the store refuses it.
+pub async fn submitted(store: &dyn Store, job: &Job) {
+    let payload = payload_digest(&encode(job));
+    store.create(job, &payload, "").await.expect("the record is created");
 }
 
 /// A queue and a store that belong together.

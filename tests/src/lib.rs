@@ -13,6 +13,7 @@ mod mutations;
 mod private_broker;
 mod private_redis;
 mod processes;
+mod proxied_url;
 mod raw_publisher;
 mod services;
 mod stats;
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use sandfleet_common::{JobId, JobResult, Status, Timing};
 use tokio::time::{self, Instant};
 
-pub use backends::{Backends, Worker, claim};
+pub use backends::{Backends, Worker, claim, submitted};
 pub use chaos_proxy::ChaosProxy;
 pub use clock::Clock;
 pub use freezer::Frozen;

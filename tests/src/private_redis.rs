@@ -4,7 +4,7 @@ use std::{net::TcpListener, process::Stdio, time::Duration};
 
 use redis::aio::MultiplexedConnection;
 use sandfleet_sdk::Tls;
-use sandfleet_worker::store::{RedisConfig, RedisStore};
+use sandfleet_transport::records::{RedisConfig, RedisStore};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -78,8 +78,15 @@ impl PrivateRedis {
     pub fn store(&self) -> RedisStore {
         let (prefix, dedup_ttl) = ("own".into(), Duration::from_secs(600));
         let (url, tls) = (self.url(), Tls::default());
-        RedisStore::connect(RedisConfig { url, tls, prefix, dedup_ttl, max_wait: dedup_ttl })
-            .expect("a valid URL")
+        RedisStore::connect(RedisConfig {
+            url,
+            tls,
+            prefix,
+            dedup_ttl,
+            max_wait: dedup_ttl,
+            ..RedisConfig::default()
+        })
+        .expect("a valid URL")
     }
 
     /// Runs a command.

@@ -12,18 +12,22 @@ use lapin::{
 use redis::aio::MultiplexedConnection;
 use sandfleet_common::{Isolation, Job, Priority, decode_job, names};
 use sandfleet_sdk::{Client, ClientConfig, QueueLimits, Tls};
-use sandfleet_transport::{Broker, LATER, Message, Publisher, Topology};
-use sandfleet_worker::{
-    queue::{
-        AmqpConfig, AmqpQueue, Queue,
-        settle::{Settlement, settle},
-    },
-    store::{RedisConfig, RedisStore},
+use sandfleet_transport::{
+    Broker, LATER, Message, Publisher, Topology,
+    records::{RedisConfig, RedisStore},
+};
+use sandfleet_worker::queue::{
+    AmqpConfig, AmqpQueue, Queue,
+    settle::{Settlement, settle},
 };
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
-use crate::{ChaosProxy, soon};
+use crate::{
+    ChaosProxy,
+    proxied_url::{through_proxy, through_tls},
+    soon,
+};
 
 /// RabbitMQ and Redis, and a prefix that only this test uses. What bears it is deleted at the
 /// end, also when the test fails.
@@ -75,12 +79,12 @@ impl Services {
 
     /// A proxy to the broker, and the URL that leads through it.
     pub async fn amqp_relay(&self) -> (ChaosProxy, String) {
-        through_relay(&self.amqp_url, "5672").await
+        through_proxy(&self.amqp_url, "5672").await
     }
 
     /// A proxy to the store, and the URL that leads through it.
     pub async fn redis_relay(&self) -> (ChaosProxy, String) {
-        through_relay(&self.redis_url, "6379").await
+        through_proxy(&self.redis_url, "6379").await
     }
 
     /// The broker behind TLS, and the URL that leads there.
@@ -130,6 +134,7 @@ impl Services {
             prefix: self.prefix.clone(),
             dedup_ttl,
             max_wait: dedup_ttl,
+            ..RedisConfig::default()
         })
         .expect("a valid configuration")
     }
@@ -393,30 +398,4 @@ fn letter(got: BasicGetMessage) -> (Vec<u8>, String) {
 pub fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run `bash tests/run`, which sets it"))
-}
-
-async fn through_relay(url: &str, default_port: &str) -> (ChaosProxy, String) {
-    let (start, end, address) = address_in(url, default_port);
-    let proxy = ChaosProxy::to(&address).await;
-    let through = format!("{}127.0.0.1:{}{}", &url[..start], proxy.port(), &url[end..]);
-    (proxy, through)
-}
-
-async fn through_tls(url: &str, default_port: &str, tls: TlsAcceptor) -> (ChaosProxy, String) {
-    let (start, end, address) = address_in(url, default_port);
-    let proxy = ChaosProxy::behind_tls(&address, tls).await;
-    let (scheme, login) = url[..start].split_once(':').expect("a URL");
-    let through = format!("{scheme}s:{login}127.0.0.1:{}{}", proxy.port(), &url[end..]);
-    (proxy, through)
-}
-
-/// Where the host and the port are in a URL, and what they are.
-fn address_in(url: &str, default_port: &str) -> (usize, usize, String) {
-    let start = url.rfind('@').or_else(|| url.find("//").map(|at| at + 1)).expect("a URL") + 1;
-    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
-    let address = match &url[start..end] {
-        complete if complete.contains(':') => complete.to_owned(),
-        host => format!("{host}:{default_port}"),
-    };
-    (start, end, address)
 }

@@ -8,7 +8,7 @@ use redis::{SetExpiry, SetOptions};
 use sandfleet_common::{Isolation, JobId, JobState, Priority, WorkerInfo, encode, names};
 use sandfleet_sdk::OutputKind;
 use sandfleet_tests::{PrivateRedis, Services, claim, eventually, result, soon};
-use sandfleet_worker::store::{Claimed, Committed, Output, RedisStore, Store};
+use sandfleet_transport::records::{Claimed, Committed, Output, RedisStore};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -67,8 +67,8 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
 async fn what_is_no_workers_entry_keeps_no_worker_from_being_listed() {
     let services = Services::fresh();
     let store = services.store(&services.redis_url);
-    let (job_records, mut redis) = (store.job_records(), services.redis().await);
-    job_records.announce(&worker_info("w")).await.expect("announced");
+    let mut redis = services.redis().await;
+    store.announce(&worker_info("w")).await.expect("announced");
     let index = names::workers_key(&services.prefix);
     let mut forged: Vec<(&[u8], Vec<u8>)> = vec![
         (b"\xff\xfe", encode(&worker_info("not UTF-8"))),
@@ -86,14 +86,14 @@ async fn what_is_no_workers_entry_keeps_no_worker_from_being_listed() {
         pipe.set_options(key, info, SetOptions::default().with_expiration(SetExpiry::EX(60)));
     }
     pipe.query_async::<()>(&mut redis).await.expect("written");
-    assert_eq!(job_records.workers().await.expect("listed"), [worker_info("w")]);
+    assert_eq!(store.workers().await.expect("listed"), [worker_info("w")]);
 
     let mut pipe = redis::pipe();
     for n in 0..20_000 {
         pipe.zadd(&index, format!("forged-{n}"), n);
     }
     pipe.query_async::<()>(&mut redis).await.expect("written");
-    assert_eq!(job_records.workers().await.expect("listed"), [worker_info("w")]);
+    assert_eq!(store.workers().await.expect("listed"), [worker_info("w")]);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn every_key_has_a_time_to_live() {
     store.commit(&result(&done, "done"), "a", LONG).await.expect("stored");
     store.append(&running, "a", &[printed(1, 0, b"x")]).await.expect("stored");
     store.check().await.expect("it runs");
-    store.job_records().announce(&worker_info("w")).await.expect("announced");
+    store.announce(&worker_info("w")).await.expect("announced");
     let mut redis = services.redis().await;
     let keys: Vec<String> = redis::cmd("KEYS")
         .arg(format!("{}:*", services.prefix))
@@ -185,17 +185,16 @@ async fn no_error_shows_the_password() {
 async fn a_worker_is_listed_while_it_lives() {
     let services = Services::fresh();
     let store = services.store(&services.redis_url);
-    let job_records = store.job_records();
     for id in ["b", "a"] {
-        job_records.announce(&worker_info(id)).await.expect("announced");
+        store.announce(&worker_info(id)).await.expect("announced");
     }
-    assert_eq!(job_records.workers().await.expect("listed"), [worker_info("a"), worker_info("b")]);
-    job_records.leave("a").await.expect("left");
+    assert_eq!(store.workers().await.expect("listed"), [worker_info("a"), worker_info("b")]);
+    store.leave("a").await.expect("left");
     // As if its time were over: it died without a word.
     let mut redis = services.redis().await;
     let key = names::worker_key(&services.prefix, "b");
     redis::cmd("DEL").arg(key).query_async::<()>(&mut redis).await.expect("deleted");
-    assert_eq!(job_records.workers().await.expect("listed"), []);
+    assert_eq!(store.workers().await.expect("listed"), []);
 }
 
 #[tokio::test]
@@ -208,10 +207,11 @@ async fn only_who_holds_a_job_adds_to_its_output_and_nobody_after_its_result() {
     store.append(&job, "stale", &[printed(1, 6, b"no")]).await.expect("ignored");
     store.commit(&result(&job, "done"), "b", LONG).await.expect("stored");
     store.append(&job, "a", &[printed(1, 6, b"no")]).await.expect("ignored");
-    let entries = store.job_records().output(&job, "").await.expect("read");
-    let read: Vec<_> = entries.iter().map(|entry| (entry.offset, &entry.bytes[..])).collect();
+    let entries = store.output(&job, "").await.expect("read");
+    let read: Vec<_> =
+        entries.iter().map(|entry| (entry.output.offset, &entry.output.bytes[..])).collect();
     assert_eq!(read, [(0, &b"one"[..]), (3, &b"two"[..])]);
-    let rest = store.job_records().output(&job, &entries[0].id).await.expect("read");
+    let rest = store.output(&job, &entries[0].id).await.expect("read");
     assert_eq!(rest, entries[1..]);
 }
 

@@ -12,7 +12,6 @@ use sandfleet_tests::{DEADLINE, Services, claim, eventually, result, soon};
 use sandfleet_worker::{
     queue::Queue,
     queue::settle::{Settlement, settle},
-    store::Store,
 };
 
 const LONG: Duration = Duration::from_secs(600);

@@ -7,11 +7,11 @@ use sandfleet_common::{
     Isolation, Job, JobId, JobState, Priority, RunOutput, Status, WorkerInfo, names,
 };
 use sandfleet_sdk::{Error, OutputEvent, OutputKind};
-use sandfleet_tests::{Services, claim, eventually, result, soon};
+use sandfleet_tests::{Services, claim, eventually, result, soon, submitted};
+use sandfleet_transport::records::Output;
 use sandfleet_worker::{
     queue::Queue,
     queue::settle::{Settlement, settle},
-    store::{Output, Store},
 };
 
 const LONG: Duration = Duration::from_secs(600);
@@ -101,7 +101,7 @@ async fn a_job_whose_producer_died_before_publishing_is_published_by_the_next() 
     job.idempotency_key = Some("k".into());
     // All that its producer came to do.
     job.job_id = sandfleet_common::JobId::of_key(None, "k");
-    services.store(&services.redis_url).register(&job).await.expect("written down");
+    submitted(&services.store(&services.redis_url), &job).await;
     assert_eq!(waiting(&services).await, 0);
     let id = client.submit(&job).await.expect("accepted");
     assert_eq!(services.jobs_in_queue(1).await[0].job_id, id);
@@ -164,7 +164,7 @@ async fn progress_tells_what_a_waiting_job_waits_for() {
             stopping: false,
             started_at: jiff::Timestamp::UNIX_EPOCH,
         };
-        store.job_records().announce(&worker).await.expect("announced");
+        store.announce(&worker).await.expect("announced");
     }
     let progress = client.progress(&job.job_id).await.expect("read");
     let takers: Vec<_> = progress.workers.iter().map(|it| it.worker_id.as_str()).collect();

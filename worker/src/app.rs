@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::ClientConfig;
-use sandfleet_transport::{QueueLimits, Tls};
+use sandfleet_transport::{
+    QueueLimits, Tls,
+    records::{RedisConfig, RedisStore, Store, TenantLimiter},
+};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -37,7 +40,6 @@ use crate::{
         reaper::reap_regularly,
     },
     shutdown::Shutdown,
-    store::{RedisConfig, RedisStore, Store, TenantLimiter},
 };
 
 /// What a worker logs once it takes jobs; tests wait for it.
@@ -193,6 +195,7 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         prefix: settings.store.prefix.clone(),
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         max_wait: Duration::from_millis(settings.queue.max_wait_ms),
+        ..RedisConfig::default()
     }
 }
 
@@ -313,7 +316,7 @@ pub async fn work(
     let info = worker_info(settings, sandbox.description());
     // Known before it is ready, so that nobody is told that there is no worker. A store that is
     // away is waited for later.
-    let _ = timeout(ANNOUNCE_DEADLINE, redis.job_records().announce(&info)).await;
+    let _ = timeout(ANNOUNCE_DEADLINE, redis.announce(&info)).await;
     let peers = Some(Peers::of(Arc::clone(&redis)));
     let presence = send_heartbeats(redis, info, move || metrics.slots_busy(), shutdown.clone());
     let presence = tokio::spawn(presence);

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sandfleet_common::{Job, JobResult, JobState, encode};
+use sandfleet_transport::records::{MemoryStore, Store};
 use tracing::warn;
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
-    store::{MemoryStore, Store},
 };
 
 /// A fleet of one process.

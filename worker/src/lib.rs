@@ -19,4 +19,3 @@ pub mod queue;
 pub mod sandbox;
 pub mod services;
 pub mod shutdown;
-pub mod store;

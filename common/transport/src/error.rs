@@ -1,4 +1,4 @@
-//! What can go wrong between a producer and the fleet.
+//! What can go wrong on the way to the broker and the store.
 
 use std::time::Duration;
 
@@ -125,15 +125,8 @@ pub enum Error {
     },
 
     /// The store can't be reached or refused.
-    #[error("store {store}: can't {action}; check that it runs and what the user may do")]
-    Store {
-        /// The store's URL without the password.
-        store: String,
-        /// What was tried on what.
-        action: String,
-        /// What came back.
-        source: Box<redis::RedisError>,
-    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 
     /// What the store holds under the job's id is no result that this version can read.
     #[error("result of job {job_id} is unreadable: {reason}; is this client older than the fleet?")]
@@ -173,6 +166,23 @@ pub enum Error {
         /// Whether a worker ran it at the end.
         running: bool,
     },
+}
+
+/// The store failed. Whether a write took effect is unknown; repeating it is safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store {store}: can't {action}: {reason}{}", if *.is_passing { "; check that it runs" } else { "" })]
+pub struct StoreError {
+    /// The store's URL without the password.
+    pub store: String,
+    /// What was tried on what.
+    pub action: String,
+    /// What came back.
+    pub reason: String,
+    /// Whether a key of the job isn't what sandfleet wrote, such as one of another type: trying
+    /// again is of no use then.
+    pub is_damaged: bool,
+    /// Whether the server is away or not ready: waiting may help then.
+    pub is_passing: bool,
 }
 
 /// The limits of a queue, for reading.

@@ -1,4 +1,4 @@
-//! How producers and workers reach the broker and the store, and what they keep there of a job.
+//! How producers and workers reach the broker and the store, and the [record](records) of a job.
 #![forbid(unsafe_code)]
 
 mod broker;
@@ -8,13 +8,14 @@ mod publisher;
 mod queue_depths;
 pub mod records;
 mod redis_link;
+pub mod subscription;
 mod tls;
 mod topology;
 
 pub use broker::{Broker, MALFORMED_HEADER};
-pub use error::Error;
+pub use error::{Error, StoreError};
 pub use masked::masked;
 pub use publisher::{Message, Publisher};
-pub use redis_link::{RedisLink, is_passing};
+pub use redis_link::RedisLink;
 pub use tls::Tls;
 pub use topology::{LATER, QueueLimits, Topology};

@@ -1,4 +1,4 @@
-//! The way to Redis, rebuilt when it leads to a server that won't do.
+//! A connection to Redis, replaced when it leads to a server that can't serve.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use redis::{
 };
 use tokio::time;
 
-use crate::{Error, Tls, masked::masked};
+use crate::{Error, StoreError, Tls, masked::masked};
 
 /// A connection to Redis that many tasks share.
 pub struct RedisLink {
@@ -72,6 +72,28 @@ impl RedisLink {
         &self.client
     }
 
+    /// That `action` failed with `error`.
+    pub fn failed(&self, action: String, error: &RedisError) -> StoreError {
+        StoreError {
+            store: self.display_url.clone(),
+            action,
+            reason: error.to_string(),
+            is_damaged: is_damaged(error),
+            is_passing: is_passing(error),
+        }
+    }
+
+    /// That a script had an answer which this version doesn't know.
+    pub(crate) fn unexpected(&self, action: String, answer: &str) -> StoreError {
+        StoreError {
+            store: self.display_url.clone(),
+            action,
+            reason: format!("unexpected answer {answer:?}"),
+            is_damaged: true,
+            is_passing: false,
+        }
+    }
+
     /// Runs `command`, and once more if the connection turns out to be lost or to lead to a
     /// server that can't serve: so it must be harmless to run twice.
     ///
@@ -124,7 +146,7 @@ impl RedisLink {
         answer
     }
 
-    /// Puts a new connection in the place of that with `number`, unless somebody else has.
+    /// Puts a new connection in the place of that with `number`, unless another task has.
     fn replace(&self, number: u64) {
         let fresh =
             ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
@@ -152,6 +174,16 @@ fn serves_elsewhere(error: &RedisError) -> bool {
 }
 
 /// Whether waiting may help: the server is away or not ready, as opposed to refusing.
-pub fn is_passing(error: &RedisError) -> bool {
+fn is_passing(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || serves_elsewhere(error)
+}
+
+/// Whether a key isn't what the scripts expect, as opposed to the server being unable to serve.
+fn is_damaged(error: &RedisError) -> bool {
+    match error.code() {
+        Some("WRONGTYPE") => true,
+        // A script that met a value it can't work with; refusals have codes of their own.
+        Some("ERR") => error.detail().is_some_and(|detail| detail.contains("user_script")),
+        _ => false,
+    }
 }

@@ -83,18 +83,15 @@ fn the_apparmor_profile_is_one() {
 
 /// As docs/architecture.md says.
 #[test]
-fn the_queue_and_the_store_know_no_other_stage() {
+fn the_queue_knows_no_other_stage() {
     let mut files = Vec::new();
     files_below(&top().join("worker/src"), &mut files);
-    for stage in ["queue", "store"] {
-        let own = format!("worker/src/{stage}/");
-        let own: Vec<_> = files.iter().filter(|file| file.starts_with(&own)).collect();
-        assert!(own.len() > 3, "{own:?}");
-        for file in own {
-            let source = fs::read_to_string(top().join(file)).expect("it is listed");
-            for used in source.split("crate::").skip(1) {
-                assert!(used.starts_with(stage), "{file} uses {}", &used[..used.len().min(40)]);
-            }
+    let own: Vec<_> = files.iter().filter(|file| file.starts_with("worker/src/queue/")).collect();
+    assert!(own.len() > 3, "{own:?}");
+    for file in own {
+        let source = fs::read_to_string(top().join(file)).expect("it is listed");
+        for used in source.split("crate::").skip(1) {
+            assert!(used.starts_with("queue"), "{file} uses {}", &used[..used.len().min(40)]);
         }
     }
 }

@@ -15,6 +15,7 @@ use sandfleet_common::{
 };
 use sandfleet_sdk::Client;
 use sandfleet_tests::{Services, TestCgroup, claim, result};
+use sandfleet_transport::records::Claim;
 use sandfleet_worker::{
     admission::{Admission, catalogue::Catalogue, peers::Peers},
     app,
@@ -28,7 +29,6 @@ use sandfleet_worker::{
     sandbox::{Sandbox, policy::Policy},
     services::heartbeat::send_heartbeats,
     shutdown::Shutdown,
-    store::{Claim, Store},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -108,7 +108,7 @@ impl Mixed {
     async fn worker(&mut self, id: &str, languages: &[&str], max_job_bytes: usize) {
         let store = Arc::new(self.services.store(&self.services.redis_url));
         let info = self.info(id, languages, max_job_bytes);
-        store.job_records().announce(&info).await.expect("announced");
+        store.announce(&info).await.expect("announced");
         let announce = send_heartbeats(Arc::clone(&store), info, || 0, self.shutdown.clone());
         self.tasks.push(tokio::spawn(announce));
         let pipeline = Pipeline {
@@ -136,7 +136,7 @@ impl Mixed {
         let store = self.services.store(&self.services.redis_url);
         let info = self.info(id, &["python", "bash"], 1 << 20);
         let info = WorkerInfo { protocol_minor: PROTOCOL_MINOR + 1, ..info };
-        store.job_records().announce(&info).await.expect("announced");
+        store.announce(&info).await.expect("announced");
         let queue = self.services.queue(&self.services.amqp_url, 1);
         let id = id.to_owned();
         self.tasks.push(tokio::spawn(async move {
@@ -242,7 +242,7 @@ async fn what_no_live_worker_takes_is_rejected_at_once() {
         stopping: true,
         ..fleet.info("gone", &["python"], 1 << 20)
     };
-    store.job_records().announce(&gone).await.expect("announced");
+    store.announce(&gone).await.expect("announced");
     let long = Job::new("bash", "#".repeat(4 << 10));
     let cases = [
         (encode(&Job::new("cobol", "")), "language"),
@@ -271,7 +271,7 @@ async fn what_nobody_takes_in_time_expires_and_says_who_could_have() {
         ..fleet.info("newer", &["python"], 1 << 20)
     };
     // It lives, and is busy with other things.
-    store.job_records().announce(&newer).await.expect("announced");
+    store.announce(&newer).await.expect("announced");
     let stamped = Job { queued_at: Some(jiff::Timestamp::now()), ..Job::new("python", "") };
     for mut job in [stamped, Job::new("python", "")] {
         job.ttl_ms = Some(1500);

@@ -3,8 +3,7 @@
 use std::fs;
 
 use sandfleet_common::{Job, WorkerInfo};
-use sandfleet_tests::{Installation, Services, eventually};
-use sandfleet_worker::store::Store;
+use sandfleet_tests::{Installation, Services, eventually, submitted};
 use tempfile::TempDir;
 
 use crate::{result_of, running, sleeper, stdout};
@@ -60,7 +59,7 @@ async fn who_waits_is_told_where_the_job_is_and_what_is_missing() {
     assert!(shown.stderr.contains("on worker only, attempt 1"), "{}", shown.stderr);
     client.cancel(&busy.job_id).await.expect("answered");
     // Written down and not published: a worker would only reject it.
-    services.store(&services.redis_url).register(&cobol).await.expect("written down");
+    submitted(&services.store(&services.redis_url), &cobol).await;
     let shown = installation.run(&["result", cobol.job_id.as_str()]).await;
     assert!(shown.stderr.contains("none of the 1 live workers takes language \"cobol\""));
 }

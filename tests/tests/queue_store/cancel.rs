@@ -3,7 +3,7 @@
 use sandfleet_common::{JobId, JobState, Status};
 use sandfleet_sdk::Cancellation;
 use sandfleet_tests::{Backends, eventually, result, soon};
-use sandfleet_worker::store::{CancelNotice, Claim, Claimed, Renewed};
+use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Renewed};
 
 use crate::state::submitted;
 use crate::{LONG, SHORT, attempt, claim};

@@ -2,7 +2,7 @@
 
 use sandfleet_common::{JobId, JobState};
 use sandfleet_tests::{Backends, claim, eventually, result};
-use sandfleet_worker::store::{Claim, Claimed, Committed, Renewed};
+use sandfleet_transport::records::{Claim, Claimed, Committed, Renewed};
 
 use crate::{LONG, SHORT, attempt};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sandfleet_common::{JobId, JobState};
 use sandfleet_tests::{Backends, eventually};
-use sandfleet_worker::store::{Claim, Claimed};
+use sandfleet_transport::records::{Claim, Claimed};
 
 use crate::state::submitted;
 use crate::{LONG, SHORT, attempt, claim};

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use sandfleet_common::{JobId, encode, payload_digest};
 use sandfleet_tests::{Backends, soon};
-use sandfleet_worker::{
-    queue::settle::{Settlement, settle},
-    store::{Claim, Claimed},
-};
+use sandfleet_transport::records::{Claim, Claimed};
+use sandfleet_worker::queue::settle::{Settlement, settle};
 
 macro_rules! suite {
     ($($file:ident: $($claim:ident)+;)+) => {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobState, Status};
 use sandfleet_tests::{Backends, eventually, result};
-use sandfleet_worker::store::{Claimed, Committed};
+use sandfleet_transport::records::{Claimed, Committed};
 
 use crate::{LONG, SHORT, attempt, claim};
 
@@ -38,7 +38,7 @@ pub(crate) fn job() -> Job {
 /// A job that was written down.
 pub(crate) async fn submitted(backends: &Backends) -> Job {
     let job = job();
-    backends.store.register(&job).await.expect("written down");
+    sandfleet_tests::submitted(backends.store.as_ref(), &job).await;
     job
 }
 

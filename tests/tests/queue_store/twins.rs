@@ -2,7 +2,7 @@
 
 use sandfleet_common::{JobId, JobState, Status, encode, payload_digest};
 use sandfleet_tests::{Backends, eventually, result};
-use sandfleet_worker::store::{Claim, Claimed, Committed, Purpose, Refused};
+use sandfleet_transport::records::{Claim, Claimed, Committed, Purpose, Refused};
 
 use crate::state::submitted;
 use crate::{LONG, SHORT, attempt, claim};

@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sandfleet_common::{Needs, WorkerInfo};
+use sandfleet_transport::{StoreError, records::RedisStore};
 use tokio::{sync::Mutex, time::Instant};
-
-use crate::store::{RedisStore, StoreError};
 
 /// How long what the workers said of themselves is believed without asking again.
 const FRESH: Duration = Duration::from_secs(1);

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use sandfleet_transport::{Broker, Publisher, Topology};
+use sandfleet_transport::{
+    Broker, Publisher, Topology,
+    records::{RedisStore, ServerInfo},
+};
 use tokio::time::timeout;
 
 use super::finding::{Finding, State};
-use crate::{
-    app,
-    config::Settings,
-    store::{RedisStore, ServerInfo, Store},
-};
+use crate::{app, config::Settings};
 
 const SERVICES: &str = "services";
 const DEADLINE: Duration = Duration::from_secs(5);

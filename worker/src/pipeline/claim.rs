@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, Owner};
+use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Purpose, TenantPermit};
 use tokio::sync::broadcast;
 
 use super::{exclusive_gate::RunPermit, parts::Pipeline, retry::MAX_DELAY};
@@ -12,7 +13,6 @@ use crate::{
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::settle::Settlement,
     sandbox::Plan,
-    store::{CancelNotice, Claim, Claimed, Purpose, TenantPermit},
 };
 
 /// What becomes of a job that was to be claimed.

@@ -1,5 +1,6 @@
 //! What the path of a job goes through.
 
+use sandfleet_transport::records::{Store, TenantLimiter};
 use std::{sync::Arc, time::Duration};
 
 use super::exclusive_gate::ExclusiveGate;
@@ -9,7 +10,6 @@ use crate::{
     queue::Queue,
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
-    store::{Store, TenantLimiter},
 };
 
 /// The path of a job, with all that it needs.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use sandfleet_transport::StoreError;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::parts::Pipeline;
-use crate::store::StoreError;
 
 /// The longest pause between two tries of anything.
 pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sandfleet_common::{JobId, JobResult, Verdict};
+use sandfleet_transport::records::{CancelNotice, Committed, Renewed};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::sleep,
@@ -15,7 +16,6 @@ use crate::{
     queue::settle::Settlement,
     sandbox::{Outcome, SandboxError},
     services::output_stream::OutputStream,
-    store::{CancelNotice, Committed, Renewed},
 };
 
 /// How a run ended.

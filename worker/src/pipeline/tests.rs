@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sandfleet_common::{Isolation, Job, JobResult, encode};
+use sandfleet_transport::records::MemoryStore;
 
 use super::{exclusive_gate::ExclusiveGate, *};
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     queue::MemoryQueue,
     sandbox::{fake::FakeSandbox, policy::Policy},
     shutdown::Shutdown,
-    store::MemoryStore,
 };
 
 /// Stops the worker when it takes a job.

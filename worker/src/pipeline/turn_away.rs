@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sandfleet_common::{DecodeError, JobId, Outline, PrintableText, payload_digest};
+use sandfleet_transport::records::{self, Claim, Claimed, Purpose};
 use tracing::debug;
 
 use super::{claim::Refused, parts::Pipeline};
 use crate::{
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement, waited},
-    store::{self, Claim, Claimed, Purpose},
 };
 
 impl Pipeline {
@@ -91,17 +91,17 @@ impl Pipeline {
     pub(super) async fn refuse(&self, refused: Refused) -> Settlement {
         let Refused { result, payload, result_ttl } = refused;
         match self.retry_until_ok(|| self.store.refuse(&result, &payload, result_ttl)).await {
-            Some(store::Refused::Stored) => {
+            Some(records::Refused::Stored) => {
                 self.hooks.stored(&result);
                 Settlement::Done
             }
-            Some(store::Refused::AlreadyThere) => {
+            Some(records::Refused::AlreadyThere) => {
                 self.hooks.duplicate(&result.job_id);
                 Settlement::Done
             }
-            Some(store::Refused::Twin) => twin(self.hooks.as_ref(), &result.job_id),
+            Some(records::Refused::Twin) => twin(self.hooks.as_ref(), &result.job_id),
             // Its result is about to come. If its worker dies instead, this message is needed.
-            Some(store::Refused::Busy) => Settlement::Later,
+            Some(records::Refused::Busy) => Settlement::Later,
             None => Settlement::Requeue,
         }
     }

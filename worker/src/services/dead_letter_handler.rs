@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use sandfleet_common::{
     DecodeError, JobId, JobState, Outline, PrintableText, decode_job, payload_digest,
 };
+use sandfleet_transport::{
+    Error, StoreError,
+    records::{Refused, Store},
+};
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
@@ -20,7 +24,6 @@ use crate::{
         settle::{Settlement, settle},
     },
     shutdown::Shutdown,
-    store::{Refused, Store, StoreError},
 };
 
 /// How long to wait before the store is asked again.
@@ -123,8 +126,13 @@ impl DeadLetterHandler {
         result_ttl: Duration,
         death: &Death,
     ) -> Result<Settlement, StoreError> {
-        let attempts = match self.retry_until_ok(|| self.store.get(job)).await? {
-            JobState::Queued(queued) => queued.attempts,
+        let state = async || match self.store.get(job).await {
+            Err(Error::Store(error)) => Err(error),
+            // A result that a newer fleet wrote is no queued job either.
+            state => Ok(state),
+        };
+        let attempts = match self.retry_until_ok(state).await? {
+            Ok(JobState::Queued(queued)) => queued.attempts,
             _ => 0,
         };
         let result = terminal_results::dead(result_builder.in_attempt(attempts), death);

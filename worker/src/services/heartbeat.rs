@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sandfleet_common::WorkerInfo;
-use sandfleet_transport::records::HEARTBEAT;
+use sandfleet_transport::records::{HEARTBEAT, RedisStore};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
-use crate::{shutdown::Shutdown, store::RedisStore};
+use crate::shutdown::Shutdown;
 
 /// Says every few seconds that the worker lives, until it is stopped for good. `busy` tells how
 /// many jobs it runs.
@@ -26,12 +26,12 @@ pub async fn send_heartbeats(
             () = shutdown.aborted() => break,
         }
         worker.busy = busy();
-        if let Err(error) = store.job_records().announce(&worker).await {
+        if let Err(error) = store.announce(&worker).await {
             // Those who wait see one worker less; jobs are taken all the same.
             debug!(%error, "this worker could not be announced");
         }
     }
-    if let Err(error) = store.job_records().leave(&worker.worker_id).await {
+    if let Err(error) = store.leave(&worker.worker_id).await {
         debug!(%error, "this worker's announcement ends by itself");
     }
 }

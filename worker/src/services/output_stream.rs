@@ -9,7 +9,7 @@ use std::{
 };
 
 use sandfleet_common::JobId;
-use sandfleet_transport::records::OutputKind;
+use sandfleet_transport::records::{Output, OutputKind, Store};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -17,10 +17,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{
-    hooks::Stream,
-    store::{Output, Store},
-};
+use crate::hooks::Stream;
 
 /// How many pieces may wait for the store; each is one frame of the agent's at most.
 const BACKLOG: usize = 64;
@@ -96,7 +93,7 @@ async fn send(
             let Ok(Some(next)) = timeout_at(until, waiting.recv()).await else { break };
             bytes += next.bytes.len();
             match batch.last_mut() {
-                Some(last) if last.is_followed_by(&next) => last.bytes.extend(next.bytes),
+                Some(last) if follows(last, &next) => last.bytes.extend(next.bytes),
                 _ => batch.push(next),
             }
         }
@@ -107,8 +104,6 @@ async fn send(
     }
 }
 
-impl Output {
-    fn is_followed_by(&self, next: &Output) -> bool {
-        self.kind == next.kind && self.offset + self.bytes.len() as u64 == next.offset
-    }
+fn follows(last: &Output, next: &Output) -> bool {
+    last.kind == next.kind && last.offset + last.bytes.len() as u64 == next.offset
 }

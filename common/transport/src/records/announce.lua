@@ -4,7 +4,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]))
--- No worker is announced in the future: such entries would hide those that are.
+-- Entries in the future were not written here, and would hide the real ones.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1

@@ -6,7 +6,7 @@ if redis.call('HEXISTS', KEYS[3], 'ended') == 1 then
   return 'ended'
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
-  -- The mark is the truth: whoever renews or claims the job from here on sees it.
+  -- The mark decides: every later renewal or claim of the job reads it.
   redis.call('HSETNX', KEYS[3], 'cancelled_by', ARGV[3])
   redis.call('PUBLISH', ARGV[5], ARGV[6])
   return 'running'

@@ -1,20 +1,28 @@
-//! Calling jobs off.
+//! Cancelling a job.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{JobId, JobResult, JobState, QueuedJob, Status, Timing, encode, names};
-use serde_json::Value;
+use redis::Script;
+use sandfleet_common::{JobId, JobResult, JobState, Status, Timing, encode, names};
 
-use super::{ANNOUNCED_BYTES, JobRecords, milliseconds};
+use super::{
+    cancellations::CancelNotice,
+    commit::ANNOUNCED_BYTES,
+    memory::State,
+    record::Record,
+    redis::{RedisStore, milliseconds},
+};
 use crate::Error;
 
-/// What became of the wish to call a job off.
+static CANCEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("cancel.lua")));
+
+/// The answer to a cancellation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cancellation {
-    /// It waited; its result is stored, and no worker will start it.
+    /// It was queued; its result is stored, and no worker will start it.
     Cancelled,
-    /// It runs; its worker was told, and its result follows.
+    /// It is running; its worker is notified, and its result follows.
     Requested,
     /// It had ended already, and stays as it is.
     Ended(Status),
@@ -22,30 +30,25 @@ pub enum Cancellation {
     Unknown,
 }
 
-impl JobRecords {
-    /// Cancels a job on behalf of `by`. The result of one that waits is kept for `result_ttl`, or for
-    /// as long as the job says if that is less.
+impl RedisStore {
+    /// Cancels a job, with `cancel.lua`.
     ///
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
     pub async fn cancel(
         &self,
-        id: &JobId,
+        job: &JobId,
         by: &str,
         result_ttl: Duration,
     ) -> Result<Cancellation, Error> {
-        // The look is only for what goes into the result; what is done is decided in the script.
-        let (state, record) = self.get_state(id).await?;
-        match state {
-            JobState::Done(result) => return Ok(Cancellation::Ended(result.status)),
-            JobState::ResultExpired(status) => return Ok(Cancellation::Ended(status)),
-            _ => {}
+        // Read only for what goes into the result; the script decides.
+        let (state, record) = self.get_state(job).await?;
+        if let Some(status) = status_of(&state) {
+            return Ok(Cancellation::Ended(status));
         }
-        let metadata = record.metadata.into_iter().collect();
-        let result = cancelled_result(id, by, &record.queued, Timestamp::now(), metadata);
-        let result_ttl = record.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl));
-        let keys = self.keys(id);
-        let mut script = self.cancel.prepare_invoke();
+        let (result, result_ttl) = record.cancelled(job, by, result_ttl);
+        let keys = self.keys(job);
+        let mut script = CANCEL.prepare_invoke();
         script
             .key(keys.result)
             .key(keys.lease)
@@ -53,53 +56,85 @@ impl JobRecords {
             .arg(encode(&result))
             .arg(milliseconds(result_ttl))
             .arg(by)
-            .arg(names::done_channel(&self.prefix, id))
+            .arg(names::done_channel(&self.prefix, job))
             .arg(names::cancel_channel(&self.prefix))
-            .arg(id.as_str())
+            .arg(job.as_str())
             .arg(ANNOUNCED_BYTES);
-        let answer: String = self.invoke(|| format!("cancel job {id}"), &script).await?;
-        Ok(match answer.as_str() {
-            "cancelled" => Cancellation::Cancelled,
-            "running" => Cancellation::Requested,
-            "unknown" => Cancellation::Unknown,
-            // It ended since the look.
-            _ => match self.state(id).await? {
-                JobState::Done(result) => Cancellation::Ended(result.status),
-                JobState::ResultExpired(status) => Cancellation::Ended(status),
-                _ => Cancellation::Unknown,
-            },
-        })
+        let action = || format!("cancel job {job}");
+        let answer: String = self.invoke(action, &script).await?;
+        match answer.as_str() {
+            // It ended since it was read.
+            "ended" => {
+                let status = status_of(&self.get(job).await?);
+                Ok(status.map_or(Cancellation::Unknown, Cancellation::Ended))
+            }
+            "running" => Ok(Cancellation::Requested),
+            "unknown" => Ok(Cancellation::Unknown),
+            "cancelled" => Ok(Cancellation::Cancelled),
+            other => Err(self.link.unexpected(action(), other).into()),
+        }
     }
 }
 
-/// The result of a job that `by` called off while it waited.
-pub fn cancelled_result(
-    id: &JobId,
-    by: &str,
-    queued: &QueuedJob,
-    now: Timestamp,
-    metadata: Vec<(String, Value)>,
-) -> JobResult {
-    JobResult {
-        job_id: id.clone(),
-        status: Status::Cancelled,
-        verdict: None,
-        message: format!("cancelled by {by} before it was started").into(),
-        exit_code: None,
-        signal: None,
-        run: None,
-        artifacts: Vec::new(),
-        artifacts_skipped: Vec::new(),
-        limits_hit: Vec::new(),
-        usage: None,
-        timing: Timing::default(),
-        queued_at: queued.queued_at,
-        started_at: now,
-        finished_at: now,
-        sandbox: None,
-        worker_id: String::new(),
-        attempt: queued.attempts,
-        security_events: Vec::new(),
-        metadata: metadata.into_iter().collect(),
+impl State {
+    /// The same as `cancel.lua`, in the same order.
+    pub(super) fn cancel(&mut self, job: &JobId, by: &str, result_ttl: Duration) -> Cancellation {
+        if let Some(status) = status_of(&self.get(job)) {
+            return Cancellation::Ended(status);
+        }
+        if self.leases.has(job) {
+            self.records.change(job, |record| {
+                record.cancelled_by.get_or_insert_with(|| by.to_owned());
+            });
+            // There may be no receiver: the lease of a worker that is gone.
+            let _ = self.notices.send(CancelNotice::Job(job.clone()));
+            return Cancellation::Requested;
+        }
+        let Some(record) = self.records.get(job) else { return Cancellation::Unknown };
+        let (result, result_ttl) = record.cancelled(job, by, result_ttl);
+        self.results.set(job, result, result_ttl);
+        self.records.change(job, |record| {
+            record.ended = Some(Status::Cancelled);
+            record.metadata.clear();
+        });
+        Cancellation::Cancelled
+    }
+}
+
+fn status_of(state: &JobState) -> Option<Status> {
+    match state {
+        JobState::Done(result) => Some(result.status),
+        JobState::ResultExpired(status) => Some(*status),
+        JobState::Unknown | JobState::Queued(_) | JobState::Running(_) => None,
+    }
+}
+
+impl Record {
+    /// The result of a queued job that `by` cancels, and how long it is kept.
+    fn cancelled(&self, job: &JobId, by: &str, result_ttl: Duration) -> (JobResult, Duration) {
+        let now = Timestamp::now();
+        let result = JobResult {
+            job_id: job.clone(),
+            status: Status::Cancelled,
+            verdict: None,
+            message: format!("cancelled by {by} before it was started").into(),
+            exit_code: None,
+            signal: None,
+            run: None,
+            artifacts: Vec::new(),
+            artifacts_skipped: Vec::new(),
+            limits_hit: Vec::new(),
+            usage: None,
+            timing: Timing::default(),
+            queued_at: self.queued.queued_at,
+            started_at: now,
+            finished_at: now,
+            sandbox: None,
+            worker_id: String::new(),
+            attempt: self.queued.attempts,
+            security_events: Vec::new(),
+            metadata: self.metadata.clone(),
+        };
+        (result, self.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl)))
     }
 }

@@ -1,5 +1,5 @@
 -- KEYS record, result, lease; ARGV payload, keep_ms, then names and values of fields
--- What is known of a job from here on. The answer says whether a message of it is still needed.
+-- Creates a job's record. The answer says whether a message of the job is still needed.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('HMGET', KEYS[1], 'payload', 'queued_at', 'ended')
@@ -11,8 +11,8 @@ if known[3] or redis.call('EXISTS', KEYS[2]) == 1 then
   return {'ended', queued_at}
 end
 local answer = 'waiting'
--- A record without a payload is an older producer's or worker's. Its first message may be on its way,
--- so it is for the first claim to say which job this is.
+-- A record without a payload was written by an older producer or worker. Its first message may be
+-- under way, so the first claim decides which job this is.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   answer = 'new'
   redis.call('HSET', KEYS[1], 'payload', ARGV[1], 'queued_at', string.format('%.0f', queued_at),

@@ -1,40 +1,35 @@
-//! What is written down when a job is submitted.
+//! Creating the record of a submitted job, and taking it back.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, encode};
+use redis::Script;
+use sandfleet_common::{Job, JobId, QueuedJob, encode};
 
-use super::{JobRecords, milliseconds};
-use crate::Error;
+use super::{
+    memory::{MAX_WAIT, State},
+    record::Record,
+    redis::{RedisStore, milliseconds},
+};
+use crate::{Error, StoreError};
 
-/// Notes longer than this come back only with results that a worker made: a record stays for
-/// days, and in memory.
+static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
+static ROLLBACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rollback.lua")));
+
+/// Longer metadata comes back only with results that a worker makes: a record stays for days, and
+/// in memory.
 const MAX_METADATA_BYTES: usize = 4096;
 
-/// A job to be written down.
-#[derive(Debug, Clone, Copy)]
-pub struct NewRecord<'a> {
-    /// The job.
-    pub job: &'a Job,
-    /// Its [`payload_digest`](sandfleet_common::payload_digest).
-    pub payload: &'a str,
-    /// The queue that its message goes to.
-    pub queue: &'a str,
-    /// How long it is remembered.
-    pub dedup_ttl: Duration,
-}
-
-/// How a job stood when it was written down.
+/// The state of a job when it was submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// Nobody knew it. Its message is still to be published.
+    /// There was no record. The job's message is still to be published.
     New {
         /// The store's time.
         queued_at: Timestamp,
     },
     /// It was submitted before, and no worker has it. Whether its message ever reached the broker
-    /// isn't known, so it is published again; a worker that finds two runs one.
+    /// isn't known, so it is published again; of two messages one is run.
     Waiting {
         /// When it was submitted first.
         queued_at: Timestamp,
@@ -45,15 +40,16 @@ pub enum Created {
     Ended,
 }
 
-impl JobRecords {
-    /// Writes a job down, unless it is there already.
+impl RedisStore {
+    /// Creates a record, unless there is one. It is kept for `dedup_ttl`, or for as long as the job
+    /// may wait if that is more.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another job has its id; [`Error::Store`].
-    pub async fn create(&self, new_record: NewRecord<'_>) -> Result<Created, Error> {
-        let NewRecord { job, payload, queue, dedup_ttl } = new_record;
+    pub async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error> {
         let keys = self.keys(&job.job_id);
-        let mut script = self.create.prepare_invoke();
+        let dedup_ttl = self.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0)));
+        let mut script = CREATE.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease);
         script.arg(payload).arg(milliseconds(dedup_ttl));
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
@@ -67,30 +63,74 @@ impl JobRecords {
                 script.arg("metadata").arg(metadata);
             }
         }
-        let action = || format!("write job {} down", job.job_id);
+        let action = || format!("create the record of job {}", job.job_id);
         let (answer, ms): (String, i64) = self.invoke(action, &script).await?;
         let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
-        Ok(match answer.as_str() {
-            "new" => Created::New { queued_at },
-            "waiting" => Created::Waiting { queued_at },
-            "running" => Created::Running,
-            "conflict" => {
-                let (job_id, by_key) = (job.job_id.clone(), job.idempotency_key.is_some());
-                return Err(Error::Conflict { job_id, by_key });
-            }
-            _ => Created::Ended,
-        })
+        match answer.as_str() {
+            "conflict" => Err(conflict(job)),
+            "ended" => Ok(Created::Ended),
+            "waiting" => Ok(Created::Waiting { queued_at }),
+            "new" => Ok(Created::New { queued_at }),
+            "running" => Ok(Created::Running),
+            other => Err(self.link.unexpected(action(), other).into()),
+        }
     }
 
-    /// Takes back what [`create`](Self::create) wrote down as new, because the broker did not
-    /// take the job.
+    /// Removes what [`create`](Self::create) made, because the broker refused the job.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn rollback(&self, id: &JobId, payload: &str) -> Result<(), Error> {
-        let keys = self.keys(id);
-        let mut script = self.rollback.prepare_invoke();
+    /// [`StoreError`].
+    pub async fn rollback(&self, job: &JobId, payload: &str) -> Result<(), StoreError> {
+        let keys = self.keys(job);
+        let mut script = ROLLBACK.prepare_invoke();
         script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
-        self.invoke(|| format!("roll back job {id}"), &script).await
+        self.invoke(|| format!("roll back job {job}"), &script).await
     }
+}
+
+impl State {
+    /// The same as `create.lua`, in the same order.
+    pub(super) fn create(
+        &mut self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+    ) -> Result<Created, Error> {
+        let known = self.records.get(&job.job_id);
+        let queued_at =
+            known.and_then(|known| known.queued.queued_at).unwrap_or_else(Timestamp::now);
+        if known.is_some_and(|known| known.is_not(payload)) {
+            return Err(conflict(job));
+        }
+        if known.is_some_and(|known| known.ended.is_some()) || self.results.has(&job.job_id) {
+            return Ok(Created::Ended);
+        }
+        let mut answer = Created::Waiting { queued_at };
+        if known.is_none() {
+            answer = Created::New { queued_at };
+            let record = Record {
+                payload: Some(payload.to_owned()),
+                queued: QueuedJob {
+                    queued_at: Some(queued_at),
+                    attempts: 0,
+                    language: Some(job.language.clone()),
+                    isolation: Some(job.isolation),
+                    priority: Some(job.priority),
+                    queue: Some(queue.to_owned()),
+                },
+                metadata: job.metadata.clone(),
+                result_ttl: job.result_ttl_ms.map(Duration::from_millis),
+                ..Record::default()
+            };
+            self.records.set(&job.job_id, record, MAX_WAIT);
+        }
+        if self.leases.has(&job.job_id) {
+            answer = Created::Running;
+        }
+        Ok(answer)
+    }
+}
+
+fn conflict(job: &Job) -> Error {
+    Error::Conflict { job_id: job.job_id.clone(), by_key: job.idempotency_key.is_some() }
 }

@@ -1,86 +1,65 @@
-//! What is written down about jobs and workers in the store, beside results: who submitted what
-//! when, who called it off, who is there to run it.
+//! The record of a job: what the store keeps of it, and every step that changes it.
 //!
-//! Each operation is one script: a single round trip, atomic, and harmless to do twice.
+//! Three keys hold a job. The *record* is a hash with its payload digest, times, attempts and end;
+//! the *lease* names the owner that runs it; the *result* is its one answer. Their presence is the
+//! job's state:
+//!
+//! ```text
+//!            create               claim (to run)            commit
+//! unknown ───────────▶ queued ────────────────────▶ running ────────▶ done ───────▶ result expired
+//!    ▲                  │  ▲                          │   │             ▲  result_ttl
+//!    └───── rollback ───┘  └── release, lease ends ───┘   └─ renew      │
+//!                       │                                               │
+//!                       └────────────── cancel, refuse ─────────────────┘
+//! ```
+//!
+//! | step | script | called by |
+//! |---|---|---|
+//! | unknown → queued | `create.lua` | a producer, before it publishes |
+//! | queued → unknown | `rollback.lua` | a producer whose message the broker refused |
+//! | queued → running | `claim.lua` | a worker; a job without a record gets one |
+//! | running → running | `renew.lua` | the worker that runs it; the answer says whether it is cancelled |
+//! | running → queued | `release.lua` | the worker that gives it back; else the lease expires |
+//! | running → done | `commit.lua` (run) | the worker that ran it; the first result stays |
+//! | queued → done | `commit.lua` (refuse) | a worker: rejected, expired, exhausted, dead letter |
+//! | queued → done | `cancel.lua` | a producer; a running job is only marked |
+//! | done → result expired | none | the result's time to live; the record stays for `dedup_ttl` |
+//!
+//! `get_state.lua` reads all three keys at once, `append.lua` adds to a running job's output,
+//! `announce.lua` lists a worker, `enter.lua` counts a tenant's running jobs. Each step is one
+//! script: a single round trip, atomic, and harmless to repeat.
+//!
+//! Every step is a file here: the types of its answer, the script's caller, and below it the same
+//! step in memory for the embedded mode. The tests in `tests/tests/queue_store` run against both.
 
 mod cancel;
+mod cancellations;
+mod claim;
+mod commit;
 mod create;
+mod lease;
+mod memory;
 mod output;
+mod record;
+mod redis;
+mod server;
 mod state;
+mod store;
+mod tenant_limiter;
 mod workers;
 
-use std::{sync::Arc, time::Duration};
-
-use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
-use sandfleet_common::{JobId, names};
-
-use crate::{Error, RedisLink};
-
-pub use cancel::{Cancellation, cancelled_result};
-pub use create::{Created, NewRecord};
-pub use output::{OutputEntry, OutputKind};
-pub use workers::HEARTBEAT;
-
-/// The longest result that is announced itself, in bytes; who waits for a longer one has to ask.
-pub const ANNOUNCED_BYTES: usize = 4096;
-
-/// The store's books, for producers and workers alike.
-pub struct JobRecords {
-    link: Arc<RedisLink>,
-    prefix: String,
-    create: Script,
-    rollback: Script,
-    get_state: Script,
-    cancel: Script,
-    announce: Script,
-}
-
-impl JobRecords {
-    /// The books behind `link` whose keys begin with `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: impl Into<String>) -> Self {
-        Self {
-            link,
-            prefix: prefix.into(),
-            create: Script::new(include_str!("create.lua")),
-            rollback: Script::new(include_str!("rollback.lua")),
-            get_state: Script::new(include_str!("get_state.lua")),
-            cancel: Script::new(include_str!("cancel.lua")),
-            announce: Script::new(include_str!("announce.lua")),
-        }
-    }
-
-    async fn invoke<T: FromRedisValue>(
-        &self,
-        action: impl FnOnce() -> String,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, Error> {
-        self.link
-            .run(|mut connection| async move { script.invoke_async(&mut connection).await })
-            .await
-            .map_err(|source| self.failed(action(), source))
-    }
-
-    fn failed(&self, action: String, source: RedisError) -> Error {
-        Error::Store { store: self.link.display_url().into(), action, source: Box::new(source) }
-    }
-
-    /// The keys of a job that most operations look at.
-    fn keys(&self, id: &JobId) -> JobKeys {
-        JobKeys {
-            result: names::result_key(&self.prefix, id),
-            lease: names::lease_key(&self.prefix, id),
-            record: names::record_key(&self.prefix, id),
-        }
-    }
-}
-
-struct JobKeys {
-    result: String,
-    lease: String,
-    record: String,
-}
-
-/// At least one: Redis refuses a time to live of nothing.
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
-}
+pub use self::{
+    cancel::Cancellation,
+    cancellations::CancelNotice,
+    claim::{Claim, Claimed, Purpose},
+    commit::{Committed, Refused},
+    create::Created,
+    lease::Renewed,
+    memory::MemoryStore,
+    output::{Output, OutputEntry, OutputKind},
+    redis::{RedisConfig, RedisStore},
+    server::ServerInfo,
+    store::Store,
+    tenant_limiter::{TenantLimiter, TenantPermit},
+    workers::HEARTBEAT,
+};

@@ -1,5 +1,5 @@
 -- KEYS record, result, lease; ARGV payload
--- The broker did not take the only message of a job: unless somebody has it all the same, it was
+-- The broker refused the only message of a job: unless a worker has it all the same, the job was
 -- never submitted.
 local known = redis.call('HMGET', KEYS[1], 'payload', 'attempts', 'ended')
 if known[1] == ARGV[1] and not known[2] and not known[3]

@@ -1,121 +1,77 @@
-//! Where a job is.
+//! Reading where a job is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::sync::LazyLock;
 
-use jiff::Timestamp;
-use sandfleet_common::{
-    Isolation, JobId, JobResult, JobState, Owner, PrintableText, Priority, QueuedJob, RunningJob,
-    Status,
+use redis::Script;
+use sandfleet_common::{JobId, JobResult, JobState, PrintableText};
+
+use super::{
+    memory::State,
+    record::{FIELDS, Record, state_of},
+    redis::RedisStore,
 };
-use serde_json::Value;
+use crate::{Error, StoreError};
 
-use super::JobRecords;
-use crate::Error;
+static GET_STATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("get_state.lua")));
 
-/// The fields of a record that are read, in this order.
-const FIELDS: [&str; 11] = [
-    "ended",
-    "queued_at",
-    "attempts",
-    "language",
-    "isolation",
-    "priority",
-    "queue",
-    "started_at",
-    "cancelled_by",
-    "metadata",
-    "result_ttl_ms",
-];
-
-/// A job's record as it was read.
-#[derive(Default)]
-pub(super) struct Record {
-    pub(super) is_there: bool,
-    ended: Option<Status>,
-    pub(super) queued: QueuedJob,
-    started_at: Option<Timestamp>,
-    cancelled: bool,
-    pub(super) metadata: BTreeMap<String, Value>,
-    pub(super) result_ttl: Option<Duration>,
-}
-
-impl JobRecords {
-    /// What is known about a job at this moment.
+impl RedisStore {
+    /// The state of a job.
     ///
     /// # Errors
     /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
-    pub async fn state(&self, id: &JobId) -> Result<JobState, Error> {
-        self.get_state(id).await.map(|(state, _)| state)
+    pub async fn get(&self, job: &JobId) -> Result<JobState, Error> {
+        self.get_state(job).await.map(|(state, _)| state)
     }
 
-    pub(super) async fn get_state(&self, id: &JobId) -> Result<(JobState, Record), Error> {
-        let keys = self.keys(id);
-        // One script, so that a job can't end between two looks and be in neither. No transaction:
+    pub(super) async fn get_state(&self, job: &JobId) -> Result<(JobState, Record), Error> {
+        let keys = self.keys(job);
+        // One script, so that a job can't end between two reads and be in neither. No transaction:
         // a server without memory refuses those, even to read.
-        let mut script = self.get_state.prepare_invoke();
+        let mut script = GET_STATE.prepare_invoke();
         script.key(keys.result).key(keys.lease).key(keys.record).arg(&FIELDS[..]);
-        type Seen = (Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
-        let (result, lease, fields): Seen =
-            self.invoke(|| format!("read job {id}"), &script).await?;
+        type Read = (Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
+        let (result, lease, fields): Read =
+            self.invoke(|| format!("read job {job}"), &script).await?;
+        let result = result.map(|json| parsed(job, &json)).transpose()?;
         let record = Record::of(&fields);
-        let state = match (result, record.ended, lease) {
-            (Some(json), ..) => {
-                let result = serde_json::from_slice::<JobResult>(&json).map_err(|error| {
-                    Error::UnreadableResult {
-                        job_id: id.clone(),
-                        reason: PrintableText::new(error),
-                    }
-                })?;
-                JobState::Done(Box::new(result))
-            }
-            (None, Some(status), _) => JobState::ResultExpired(status),
-            (None, None, Some(owner)) => JobState::Running(RunningJob {
-                worker_id: Owner::parse(&owner).worker_id,
-                attempt: record.queued.attempts,
-                started_at: record.started_at,
-                cancelled: record.cancelled,
-            }),
-            (None, None, None) if record.is_there => JobState::Queued(record.queued.clone()),
-            (None, None, None) => JobState::Unknown,
-        };
-        Ok((state, record))
+        let state = state_of(result, record.as_ref(), lease.as_deref());
+        Ok((state, record.unwrap_or_default()))
+    }
+
+    /// The results of `jobs`, as far as they are there, with one command.
+    ///
+    /// # Errors
+    /// [`StoreError`]; and for each job [`Error::UnreadableResult`] if a newer fleet wrote it.
+    pub async fn results(
+        &self,
+        jobs: &[&JobId],
+    ) -> Result<Vec<Option<Result<JobResult, Error>>>, StoreError> {
+        let keys: Vec<String> = jobs.iter().map(|job| self.keys(job).result).collect();
+        let keys = &keys;
+        let found: Vec<Option<Vec<u8>>> = self
+            .run(
+                || format!("read {} results", keys.len()),
+                |mut connection| async move {
+                    redis::cmd("MGET").arg(keys).query_async(&mut connection).await
+                },
+            )
+            .await?;
+        let found = jobs.iter().zip(found);
+        Ok(found.map(|(job, json)| json.map(|json| parsed(job, &json))).collect())
     }
 }
 
-impl Record {
-    fn of(fields: &[Option<String>]) -> Self {
-        let field = |name: &str| {
-            let index = FIELDS.iter().position(|field| *field == name)?;
-            fields.get(index)?.as_deref()
-        };
-        let time = |name| Timestamp::from_millisecond(field(name)?.parse().ok()?).ok();
-        let named = |name, all: &[&'static str]| {
-            let text = field(name)?;
-            all.iter().position(|known| *known == text)
-        };
-        let isolations: Vec<_> = Isolation::ALL.iter().map(|it| it.as_str()).collect();
-        let priorities: Vec<_> = Priority::ALL.iter().map(|it| it.as_str()).collect();
-        let statuses: Vec<_> = Status::ALL.iter().map(|it| it.as_str()).collect();
-        Self {
-            is_there: fields.iter().any(Option::is_some),
-            ended: named("ended", &statuses).map(|at| Status::ALL[at]),
-            queued: QueuedJob {
-                queued_at: time("queued_at"),
-                attempts: field("attempts").and_then(|text| text.parse().ok()).unwrap_or(0),
-                language: field("language").map(str::to_owned),
-                isolation: named("isolation", &isolations).map(|at| Isolation::ALL[at]),
-                priority: named("priority", &priorities).map(|at| Priority::ALL[at]),
-                // The broker knows no longer name.
-                queue: field("queue").filter(|name| name.len() <= 255).map(str::to_owned),
-            },
-            started_at: time("started_at"),
-            cancelled: field("cancelled_by").is_some(),
-            metadata: field("metadata")
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default(),
-            result_ttl: field("result_ttl_ms")
-                .and_then(|text| text.parse().ok())
-                .map(Duration::from_millis),
-        }
+impl State {
+    /// The same as `get_state.lua`.
+    pub(super) fn get(&self, job: &JobId) -> JobState {
+        let owner = self.leases.get(job).map(String::as_str);
+        state_of(self.results.get(job).cloned(), self.records.get(job), owner)
     }
+}
+
+fn parsed(job: &JobId, json: &[u8]) -> Result<JobResult, Error> {
+    serde_json::from_slice(json).map_err(|error| Error::UnreadableResult {
+        job_id: job.clone(),
+        reason: PrintableText::new(error),
+    })
 }

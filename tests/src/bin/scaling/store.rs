@@ -9,7 +9,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use sandfleet_common::{Job, JobId, encode, payload_digest};
 use sandfleet_tests::{Services, result};
-use sandfleet_worker::store::{Claim, Purpose, RedisStore, Store};
+use sandfleet_transport::records::{Claim, Purpose, RedisStore};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ impl Saturated {
 async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
     for _ in 0..jobs {
         let job = Job::new("python", "print(1+1)");
-        store.register(&job).await?;
+        store.create(&job, &payload_digest(&encode(&job)), "").await?;
         let claim = Claim {
             owner: format!("scaling/{}", JobId::generate()),
             lease: Duration::from_secs(15),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use sandfleet_transport::records::Store;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{Component, Token, listener::Rules};
 use crate::{
     config::Settings, metrics::Metrics, queue::Queue, sandbox::Sandbox, shutdown::Shutdown,
-    store::Store,
 };
 
 /// What readiness is asked of.

@@ -1,14 +1,14 @@
--- The one way to an end, with a purpose: 'run' for the result of a run, and 'refuse' for that of a job
--- which isn't run (rejected, expired, cancelled, exhausted, a dead letter).
+-- Ends a job, with a purpose: 'run' for the result of a run, 'refuse' for that of a job which isn't
+-- run (rejected, expired, cancelled, exhausted, a dead letter).
 -- KEYS result, lease, record
 -- ARGV result, keep_ms, owner, done_channel, status, remember_ms, announced_bytes, purpose, payload
 local known = redis.call('HMGET', KEYS[3], 'ended', 'payload')
 if ARGV[8] == 'refuse' then
-  -- Whatever is wrong with this message: the id is another job's, and so is the result.
+  -- The id is another job's, so this message says nothing about it.
   if known[2] and known[2] ~= ARGV[9] then
     return 'twin'
   end
-  -- Somebody runs the job, so its result is about to come; or the lease ends.
+  -- A worker runs the job: its result is about to come, or the lease expires.
   if redis.call('EXISTS', KEYS[2]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
     return 'busy'
   end
@@ -16,10 +16,10 @@ end
 -- The write comes first: a server without memory refuses it before anything has changed.
 local answer = 'stored'
 if known[1] and redis.call('EXISTS', KEYS[1]) == 0 then
-  -- There was one, and its time is over.
+  -- There was one, and it has expired.
   answer = 'exists'
 elseif not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  -- The very same bytes are the writer's own, whose answer was lost.
+  -- The same bytes: the writer repeats its commit because the answer was lost.
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     answer = 'exists'
   end
@@ -28,14 +28,14 @@ if redis.call('GET', KEYS[2]) == ARGV[3] then
   redis.call('DEL', KEYS[2])
 end
 if answer == 'stored' then
-  -- What stays is small, and longer than any message of the job can be on its way.
+  -- What stays is small, and outlives every copy of the job's message.
   redis.call('HSET', KEYS[3], 'ended', ARGV[5])
   if ARGV[8] == 'refuse' then
     redis.call('HSETNX', KEYS[3], 'payload', ARGV[9])
   end
   redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at')
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
-  -- Who waits needn't ask for a short result: it is what is announced.
+  -- A short result is announced itself, which saves the waiting producer a read.
   redis.call('PUBLISH', ARGV[4], #ARGV[1] <= tonumber(ARGV[7]) and ARGV[1] or '1')
 end
 return answer

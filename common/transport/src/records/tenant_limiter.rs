@@ -1,32 +1,34 @@
 //! How many jobs of one tenant run at a time in the whole fleet.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use redis::Script;
 use sandfleet_common::names;
-use sandfleet_transport::{Error, RedisLink};
 use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 use tracing::debug;
 
-use super::{RedisConfig, StoreError};
+use super::redis::RedisConfig;
+use crate::{Error, RedisLink, StoreError};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+static ENTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("enter.lua")));
 
-/// The places that a fleet grants every tenant, counted in Redis.
+/// Limits the running jobs of each tenant, counted in Redis.
 pub struct TenantLimiter {
     shared: Arc<Shared>,
-    most: u32,
+    max: u32,
     hold: Duration,
 }
 
 struct Shared {
     link: RedisLink,
     prefix: String,
-    enter: Script,
 }
 
-/// A place that is taken, until this is dropped; if its worker dies, until the place's time is
-/// over.
+/// Counts as one running job of its tenant until it is dropped; if its worker dies, until it
+/// expires.
 pub struct TenantPermit {
     shared: Arc<Shared>,
     key: String,
@@ -35,37 +37,36 @@ pub struct TenantPermit {
 }
 
 impl TenantLimiter {
-    /// `most` places for each tenant, each of them held for `hold` beyond a worker's death. Call it
-    /// within a tokio runtime.
+    /// At most `max` running jobs for each tenant; a permit expires `hold` after its worker died.
+    /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if the URL is none.
-    pub fn connect(config: &RedisConfig, most: u32, hold: Duration) -> Result<Self, Error> {
+    /// [`Error::InvalidConfig`] if the URL or a certificate is unusable.
+    pub fn connect(config: &RedisConfig, max: u32, hold: Duration) -> Result<Self, Error> {
         let shared = Shared {
-            link: RedisLink::open(&config.url, TIMEOUT, &config.tls)?,
+            link: RedisLink::open(&config.url, config.timeout, &config.tls)?,
             prefix: config.prefix.clone(),
-            enter: Script::new(include_str!("lua/enter.lua")),
         };
-        Ok(Self { shared: Arc::new(shared), most, hold })
+        Ok(Self { shared: Arc::new(shared), max, hold })
     }
 
-    /// A place for `member`, who is one start of one job of `tenant`'s; none if all are taken.
+    /// A permit for `member`, which names one start of a job of `tenant`; none if `max` jobs run.
     ///
     /// # Errors
-    /// If the store doesn't answer.
+    /// [`StoreError`].
     pub async fn enter(
         &self,
         tenant: &str,
         member: &str,
     ) -> Result<Option<TenantPermit>, StoreError> {
         let key = names::tenant_key(&self.shared.prefix, tenant);
-        let (most, hold) = (self.most, self.hold);
-        if !self.shared.enter(&key, member, most, hold).await.map_err(|error| StoreError {
-            operation: "take a place for",
-            job: member.to_owned(),
-            reason: format!("{}: {error}", self.shared.link.display_url()),
-            is_damaged: false,
-        })? {
+        let (max, hold) = (self.max, self.hold);
+        let entered = self.shared.enter(&key, member, max, hold).await.map_err(|error| {
+            let action = format!("count a running job of tenant {tenant}");
+            // A damaged key is replaced by the script, so trying again helps.
+            StoreError { is_damaged: false, ..self.shared.link.failed(action, &error) }
+        })?;
+        if !entered {
             return Ok(None);
         }
         let (shared, member) = (self.shared.clone(), member.to_owned());
@@ -74,8 +75,8 @@ impl TenantLimiter {
             async move {
                 loop {
                     sleep(hold / 3).await;
-                    if let Err(error) = shared.enter(&key, &member, most, hold).await {
-                        debug!(%error, "a tenant's place could not be renewed");
+                    if let Err(error) = shared.enter(&key, &member, max, hold).await {
+                        debug!(%error, "a tenant's permit could not be renewed");
                     }
                 }
             }
@@ -89,11 +90,11 @@ impl Shared {
         &self,
         key: &str,
         member: &str,
-        most: u32,
+        max: u32,
         hold: Duration,
     ) -> redis::RedisResult<bool> {
-        let mut script = self.enter.key(key);
-        script.arg(member).arg(most).arg(hold.as_millis() as u64);
+        let mut script = ENTER.key(key);
+        script.arg(member).arg(max).arg(hold.as_millis() as u64);
         let script = &script;
         self.link
             .run(|mut connection| async move { script.invoke_async(&mut connection).await })
@@ -116,9 +117,9 @@ impl Drop for TenantPermit {
         let (shared, key, member) =
             (self.shared.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.member));
         runtime.spawn(async move {
-            // If this doesn't reach the store, the place's time ends.
+            // If this doesn't reach the store, the permit expires.
             if let Err(error) = shared.leave(&key, &member).await {
-                debug!(%error, "a tenant's place could not be given back");
+                debug!(%error, "a tenant's permit could not be given back");
             }
         });
     }

@@ -1,8 +1,8 @@
--- KEYS places; ARGV member, most, hold_ms
--- By the server's clock: workers whose clocks differ share these places.
+-- KEYS permits of a tenant; ARGV member, max, hold_ms
+-- By the server's clock: the clocks of workers differ.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- What is no list of places was not made here, and would keep the tenant's jobs waiting.
+-- A key of another type was not written here, and would block the tenant's jobs for ever.
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
   redis.call('DEL', KEYS[1])
 end

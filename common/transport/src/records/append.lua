@@ -1,7 +1,7 @@
 -- KEYS output, lease, result; ARGV owner, attempt, keep_ms, max_entries, channel, then kind, offset
 -- and bytes of each entry
--- Only who holds the job adds to its output, and nobody once it has a result: whoever reads after
--- the result has read everything.
+-- Only the owner of the lease adds to the output, and nothing is added after the result: a reader
+-- that has seen the result first then reads all output there is.
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('EXISTS', KEYS[3]) == 1 then
   return 0
 end

@@ -1,6 +1,6 @@
 -- KEYS lease, record; ARGV owner, lease_ms
--- A lease that is gone stays gone: a renewal that was on its way while the job ended must not
--- bring it back. The answer is who called the job off, or nothing.
+-- A lease that is gone stays gone: a renewal that was under way while the job ended must not
+-- restore it. The answer is who cancelled the job, or nothing.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

@@ -1,45 +1,24 @@
 //! The right to settle one delivery from RabbitMQ.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use lapin::{
     Acker,
-    options::{BasicAckOptions, BasicNackOptions},
+    options::BasicAckOptions,
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_transport::{MALFORMED_HEADER, Message, Publisher};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
+use sandfleet_transport::{Message, Publisher};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 
 use super::{
-    super::later,
-    AckHandle,
-    backoff::{self, jittered},
-    dead_letters::QUEUE_HEADER,
+    headers::{QUEUE_HEADER, REASON_HEADER, carried, put_off_once_more, returns},
     poller::Source,
-    supervisor::{Session, why},
+    republish::{REQUEUE, move_to, sent},
+    session::Session,
 };
-
-/// The header of a dead letter that says why it is one.
-pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
-/// The header that says how often a message was put off.
-const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
-/// How the names of headers begin that are the broker's.
-const BROKERS: &str = "x-";
-/// How those begin that are ours.
-const OURS: &str = "x-sandfleet-";
-/// Headers by which a publisher has the broker deliver copies elsewhere (RabbitMQ's sender-selected
-/// distribution). Published again they would route again, with the worker's rights, and a message that
-/// names its own queue would multiply without end.
-const ROUTING: [&str; 2] = ["CC", "BCC"];
-/// What a message may carry on in headers of its own, names and values together. All headers travel in
-/// one frame: what just fits into it when it arrives must not grow past it when something is added.
-const MAX_CARRIED_BYTES: usize = 4096;
-/// How long the socket may take to swallow a few bytes.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(super) const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
+use crate::queue::AckHandle;
 
 pub(super) struct AmqpAckHandle {
     pub(super) acker: Acker,
@@ -83,39 +62,6 @@ impl AmqpAckHandle {
     ) -> Result<(), String> {
         let message = Message { exchange, routing_key, id: self.id.clone(), headers, body };
         move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
-    }
-}
-
-/// Publishes a message elsewhere and settles it where it came from, to which it was returned so many
-/// times before.
-pub(super) async fn move_to(
-    publisher: &Publisher,
-    acker: &Acker,
-    message: Message,
-    returns: u32,
-) -> Result<(), String> {
-    // First there and only then gone from here: twice is better than never.
-    match publisher.publish(message).await {
-        Ok(()) => sent(acker.ack(BasicAckOptions::default())).await,
-        Err(error) => {
-            let reason = why(&error);
-            // It would be the next to be delivered, and only so many returns are granted to it. Its slot
-            // stays taken meanwhile, so that no more of them are held than there are slots.
-            time::sleep(jittered(backoff::pause(returns))).await;
-            sent(acker.nack(REQUEUE)).await?;
-            Err(reason)
-        }
-    }
-}
-
-/// Waits until a settlement is on its way.
-pub(super) async fn sent(sending: impl Future<Output = lapin::Result<bool>>) -> Result<(), String> {
-    match time::timeout(TIMEOUT, sending).await {
-        Ok(Ok(true)) => Ok(()),
-        // The library's way to say that the channel was gone before.
-        Ok(Ok(false)) => Err("the channel it came over is gone".into()),
-        Ok(Err(error)) => Err(why(&error)),
-        Err(_) => Err(format!("the connection took nothing for {TIMEOUT:?}")),
     }
 }
 
@@ -166,107 +112,5 @@ impl Drop for AmqpAckHandle {
                 drop(session);
             });
         }
-    }
-}
-
-/// The headers that a message keeps when it is published again: plain values of its own within
-/// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route, nor the one that says
-/// that the others were lost, since what is published then is sound.
-pub(super) fn carried(headers: &FieldTable) -> FieldTable {
-    let mut carried = FieldTable::default();
-    let mut left = MAX_CARRIED_BYTES;
-    // Ours first: however much else there is, how often it was put off and when it expires is kept.
-    let is_ours = |name: &str| name.starts_with(OURS);
-    let (ours, others): (Vec<_>, Vec<_>) =
-        headers.inner().iter().partition(|(name, _)| is_ours(name.as_str()));
-    for (name, value) in ours.into_iter().chain(others) {
-        let key = name.as_str();
-        let is_brokers = key.starts_with(BROKERS) && !is_ours(key);
-        if key == MALFORMED_HEADER {
-            continue;
-        }
-        if is_brokers || ROUTING.iter().any(|routing| key.eq_ignore_ascii_case(routing)) {
-            continue;
-        }
-        let Some(bytes) = plain_bytes(value) else { continue };
-        let Some(rest) = left.checked_sub(key.len() + bytes) else { continue };
-        left = rest;
-        carried.insert(name.clone(), value.clone());
-    }
-    carried
-}
-
-/// How long a header's value is; nothing for tables, arrays and what holds bytes, which no client of ours
-/// sends.
-fn plain_bytes(value: &AMQPValue) -> Option<usize> {
-    match value {
-        AMQPValue::LongString(text) => Some(text.as_bytes().len()),
-        AMQPValue::ShortString(text) => Some(text.as_str().len()),
-        AMQPValue::FieldTable(_) | AMQPValue::FieldArray(_) | AMQPValue::ByteArray(_) => None,
-        _ => Some(16),
-    }
-}
-
-/// Why the properties of a message with these headers could not be parsed, if that is so.
-pub(super) fn malformed(headers: &FieldTable) -> Option<PrintableText> {
-    match headers.inner().get(MALFORMED_HEADER)? {
-        AMQPValue::LongString(why) => Some(PrintableText::new(why)),
-        _ => Some("no reason given".into()),
-    }
-}
-
-/// How often a message with these headers was put off.
-pub(super) fn put_off(headers: &FieldTable) -> u32 {
-    match headers.inner().get(PUT_OFF_HEADER) {
-        Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// How often the broker took a message with these headers back.
-pub(super) fn returns(headers: &FieldTable) -> u32 {
-    match headers.inner().get("x-delivery-count") {
-        Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// The exchange behind which such a message waits, and its headers then.
-pub(super) fn put_off_once_more(prefix: &str, mut headers: FieldTable) -> (String, FieldTable) {
-    let before = put_off(&headers);
-    let times = AMQPValue::LongLongInt(i64::from(before) + 1);
-    headers.insert(PUT_OFF_HEADER.into(), times);
-    (names::later_queue(prefix, later::step(before)), headers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_published_again_routes_nowhere_else_and_fits_into_a_frame() {
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut headers = FieldTable::default();
-        for routing in ["CC", "BCC", "cc"] {
-            headers.insert(routing.into(), text("sandfleet.jobs.container.interactive"));
-        }
-        headers.insert("x-death".into(), text("the broker's"));
-        headers.insert(MALFORMED_HEADER.into(), text("a name that is not UTF-8"));
-        headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
-        headers.insert("long".into(), text(&"x".repeat(MAX_CARRIED_BYTES)));
-        headers.insert("traceparent".into(), text("00-1-2-00"));
-        headers.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(3));
-        let kept = carried(&headers);
-        let names: Vec<&str> = kept.inner().keys().map(|name| name.as_str()).collect();
-        assert_eq!(names, ["traceparent", PUT_OFF_HEADER]);
-
-        let mut many = FieldTable::default();
-        for number in 0..2000 {
-            many.insert(format!("header-{number}").into(), text(&"x".repeat(100)));
-        }
-        let kept: usize = carried(&many).inner().keys().map(|name| name.as_str().len() + 100).sum();
-        assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
-        many.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(7));
-        assert_eq!(put_off(&carried(&many)), 7, "ours is kept first");
     }
 }

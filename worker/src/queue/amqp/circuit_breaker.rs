@@ -23,24 +23,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::supervisor::why;
+use super::failure::{Failure, why};
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A queue that was here a shorter time ago is one that comes and goes. Each time costs a session.
 const MEMORY: Duration = Duration::from_secs(600);
-
-/// What ended a session, and the queue that was asked, if it was one.
-pub(super) struct Failure {
-    pub(super) queue: Option<String>,
-    pub(super) error: Error,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { queue: None, error }
-    }
-}
 
 pub(super) struct CircuitBreaker {
     broker: Broker,

@@ -1,7 +1,7 @@
-//! What the broker or a worker has put aside, for the one who answers it in their place.
+//! Dead letters: messages that the broker or a worker gave up, to be answered with a result.
 //!
 //! The queue of dead letters is only passed through: what names a job is answered and gone, and
-//! what doesn't goes on to a queue that nobody consumes, where people can look at it. Leaving it
+//! what doesn't goes on to a queue without a consumer, for operators. Leaving it
 //! where it is would mean to return it again and again, and brokers drop what is returned often.
 
 use std::{sync::Arc, time::Duration};
@@ -24,18 +24,17 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    AckHandle, AmqpConfig, Delivery, TIMEOUT,
-    ack_handle::{
-        REASON_HEADER, REQUEUE, carried, malformed, move_to, put_off, put_off_once_more, returns,
-        sent,
+    config::{AmqpConfig, TIMEOUT},
+    failure::why,
+    headers::{
+        QUEUE_HEADER, REASON_HEADER, carried, malformed, put_off, put_off_once_more, returns,
     },
-    supervisor::why,
+    republish::{REQUEUE, move_to, sent},
 };
+use crate::queue::{AckHandle, Delivery};
 
 /// How many are taken and not settled at a time.
 pub const DEAD_LETTERS_AT_A_TIME: u16 = 8;
-/// The header of a letter that says in which queue it died, if that was no death of the broker's.
-pub(super) const QUEUE_HEADER: &str = "x-sandfleet-queue";
 /// The pause before a lost connection is made again.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -63,11 +62,7 @@ impl DeadLetters {
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: &AmqpConfig) -> Result<Self, Error> {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
-        let topology = Topology {
-            prefix: config.prefix.clone(),
-            isolations: Vec::new(),
-            limits: config.limits,
-        };
+        let topology = config.topology(Vec::new());
         let (sender, letters) = mpsc::channel(usize::from(DEAD_LETTERS_AT_A_TIME));
         let consumer = Consumer {
             publisher: Arc::new(Publisher::new(broker.clone(), topology.clone())),
@@ -80,7 +75,7 @@ impl DeadLetters {
     }
 
     /// The next one, and why it is one. Settled as done, it is gone; as a dead letter, it is kept
-    /// for people.
+    /// for operators.
     pub async fn next(&self) -> (Delivery, Death) {
         match self.letters.lock().await.recv().await {
             Some(letter) => letter,
@@ -135,7 +130,7 @@ impl Consumer {
         };
         while let Some(message) = consumer.next().await {
             let message = message.map_err(ended)?;
-            // Nobody takes them any more only when the worker ends.
+            // The receiver is gone only when the worker ends.
             let _ = self.letters.send(self.letter(message, &connection)).await;
         }
         // The library's way to tell that the broker ended the subscription.
@@ -239,7 +234,7 @@ impl AckHandle for LetterAckHandle {
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        // Whoever answers a letter wants no job's place: it can only go back to where it was.
+        // A letter takes no place of a tenant's: it can only go back to where it was.
         self.requeue(body).await
     }
 

@@ -10,60 +10,39 @@
 mod ack_handle;
 mod backoff;
 mod circuit_breaker;
+mod config;
 mod dead_letters;
 mod expiry;
+mod failure;
+mod headers;
 mod poller;
 mod pollers;
+mod republish;
 mod scheduler;
+mod session;
 mod supervisor;
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sandfleet_common::{Isolation, Priority};
-use sandfleet_transport::{Broker, Error, Publisher, QueueLimits, Tls, Topology};
+use sandfleet_transport::{Broker, Error, Publisher};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tracing::debug;
 
+pub use self::config::AmqpConfig;
 pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
 use self::{
-    ack_handle::AmqpAckHandle,
-    circuit_breaker::CircuitBreaker,
-    supervisor::{BrokerStatus, Supervisor},
+    ack_handle::AmqpAckHandle, circuit_breaker::CircuitBreaker, config::TIMEOUT,
+    session::BrokerStatus, supervisor::Supervisor,
 };
-use super::{AckHandle, Delivery, Queue};
-
-/// How long one exchange with the broker may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Which jobs a worker takes, and from where.
-#[derive(Clone)]
-pub struct AmqpConfig {
-    /// The broker: `amqp://user:password@host:port/vhost`.
-    pub url: String,
-    /// Certificates, for `amqps://`.
-    pub tls: Tls,
-    /// How the names of the fleet's queues begin.
-    pub prefix: String,
-    /// What the broker calls this worker's connections.
-    pub name: String,
-    /// How many deliveries are taken and not settled at a time, at least 1.
-    pub slots: usize,
-    /// When the queues are full.
-    pub limits: QueueLimits,
-    /// The isolations this worker gives.
-    pub isolations: Vec<Isolation>,
-    /// The priorities this worker serves.
-    pub priorities: Vec<Priority>,
-}
+use crate::queue::{AckHandle, Delivery, Queue};
 
 /// The job queues of a RabbitMQ. Loses its connection and comes back by itself, for ever.
 pub struct AmqpQueue {
@@ -96,18 +75,13 @@ impl AmqpQueue {
         let (sender, deliveries) = mpsc::channel(config.slots);
         let (stop, stopped) = watch::channel(false);
         let reachable = Arc::new(Mutex::new(BrokerStatus::No("not connected yet".into())));
-        let dead_letters = Topology {
-            prefix: config.prefix.clone(),
-            isolations: Vec::new(),
-            limits: config.limits,
-        };
         let circuit_breaker = CircuitBreaker::new(broker.clone());
-        let (stuck, served) = (circuit_breaker.stuck(), pollers::queues(&config).len());
+        let (stuck, served) = (circuit_breaker.stuck(), config.queues().len());
         let supervisor = Supervisor {
             circuit_breaker,
             // A connection of its own: a broker that blocks publishers reads nothing more from
             // theirs, and the acks of finished jobs have to go on.
-            publisher: Arc::new(Publisher::new(broker.clone(), dead_letters)),
+            publisher: Arc::new(Publisher::new(broker.clone(), config.topology(Vec::new()))),
             broker,
             slots: Arc::new(Semaphore::new(config.slots)),
             config,
@@ -133,7 +107,7 @@ impl Queue for AmqpQueue {
         let taken = async {
             loop {
                 let (message, ack_handle) = self.deliveries.lock().await.recv().await?;
-                // The connection it came over is gone, so the broker gives it to somebody else.
+                // The connection it came over is gone, so the broker delivers it again.
                 if !ack_handle.is_settleable() {
                     continue;
                 }
@@ -145,8 +119,8 @@ impl Queue for AmqpQueue {
                 }
                 return Some(Delivery {
                     body: message.data,
-                    put_off: ack_handle::put_off(&ack_handle.headers),
-                    malformed: ack_handle::malformed(&ack_handle.headers),
+                    put_off: headers::put_off(&ack_handle.headers),
+                    malformed: headers::malformed(&ack_handle.headers),
                     ack_handle: Box::new(ack_handle),
                 });
             }

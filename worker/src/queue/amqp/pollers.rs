@@ -26,10 +26,6 @@ use lapin::{
     },
     types::FieldTable,
 };
-use sandfleet_common::{
-    Priority,
-    names::{self, TENANT_SHARDS},
-};
 use sandfleet_transport::{Broker, Error};
 use tokio::{
     sync::watch,
@@ -37,11 +33,11 @@ use tokio::{
 };
 
 use super::{
-    AmqpConfig,
-    circuit_breaker::Failure,
+    config::AmqpConfig,
+    failure::Failure,
     poller::{Poller, Source, Subscription},
     scheduler::Scheduler,
-    supervisor::{MAX_GETTERS, Session},
+    session::{MAX_GETTERS, Session},
 };
 
 /// How long a worker is without a job before it subscribes to idle queues too.
@@ -80,7 +76,7 @@ impl<'a> Pollers<'a> {
         let prefetch = session.channel.basic_qos(1, BasicQosOptions { global: false });
         broker.with_timeout("limit the prefetch", prefetch).await?;
         let (mut pollers, mut priorities) = (Vec::new(), Vec::new());
-        for (priority, queue, tenants) in queues(config) {
+        for (priority, queue, tenants) in config.queues() {
             pollers.push(Poller::to(queue, tenants));
             priorities.push(priority);
         }
@@ -314,19 +310,6 @@ impl<'a> Pollers<'a> {
         }
         Ok(true)
     }
-}
-
-/// The queues of a worker, with their priorities, and whether they are tenants'.
-pub(super) fn queues(config: &AmqpConfig) -> Vec<(Priority, String, bool)> {
-    let (prefix, mut queues) = (&config.prefix, Vec::new());
-    for priority in &config.priorities {
-        for isolation in &config.isolations {
-            queues.push((*priority, names::job_queue(prefix, *isolation, *priority), false));
-            let shard = |number| names::shard_queue(prefix, *isolation, *priority, number);
-            queues.extend((0..TENANT_SHARDS).map(|number| (*priority, shard(number), true)));
-        }
-    }
-    queues
 }
 
 /// Awaits what `queue` answers to being asked what `action` says.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use lapin::{Channel, Connection, message::Delivery};
-use sandfleet_transport::{Broker, Error, Publisher, Topology};
+use lapin::message::Delivery;
+use sandfleet_transport::{Broker, Error, Publisher};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -13,45 +13,17 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AckHandle, AmqpConfig,
     ack_handle::AmqpAckHandle,
     backoff::{self, LONGEST_PAUSE, jittered},
-    circuit_breaker::{CircuitBreaker, Failure},
+    circuit_breaker::CircuitBreaker,
+    config::AmqpConfig,
     expiry,
+    failure::{Failure, why},
     poller::Source,
     pollers::Pollers,
+    session::{BrokerStatus, Session},
 };
-
-/// How many jobs are asked for at a time. More gain nothing: the broker is busy then.
-pub(super) const MAX_GETTERS: usize = 8;
-
-/// A connection, and the channels that deliveries come and are settled over. Whoever holds one
-/// keeps them all open.
-pub(super) struct Session {
-    pub(super) connection: Connection,
-    /// For consumers.
-    pub(super) channel: Channel,
-    /// For looking at lengths, which nobody waits for.
-    pub(super) prober: Channel,
-    /// For asking; a channel answers one question after the other.
-    pub(super) getters: Vec<Channel>,
-}
-
-/// Whether jobs can be had at present.
-pub(super) enum BrokerStatus {
-    Yes(Arc<Session>),
-    No(String),
-}
-
-impl BrokerStatus {
-    pub(super) fn check(&self) -> Result<(), String> {
-        match self {
-            BrokerStatus::Yes(session) if session.connection.status().connected() => Ok(()),
-            BrokerStatus::Yes(_) => Err("the connection to the broker was lost just now".into()),
-            BrokerStatus::No(reason) => Err(reason.clone()),
-        }
-    }
-}
+use crate::queue::AckHandle;
 
 pub(super) struct Supervisor {
     pub(super) broker: Broker,
@@ -74,7 +46,7 @@ impl Supervisor {
                 Ok(()) => return self.set(BrokerStatus::No("stopped".into())),
                 Err(error) => why(&error),
             };
-            // Whoever connects and is thrown out at once must not come back at once.
+            // A worker that connects and is cut off at once must not come back at once.
             if began.elapsed() >= LONGEST_PAUSE {
                 failures = 0;
             }
@@ -97,7 +69,7 @@ impl Supervisor {
             // Stopping doesn't wait for a broker that isn't there.
             let session = tokio::select! {
                 _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-                session = self.open() => Arc::new(session?),
+                session = Session::open(&self.broker, &self.config) => Arc::new(session?),
             };
             let Err(failure) = self.feed(&session, &mut stopped).await else { return Ok(()) };
             let goes_on = self.circuit_breaker.admit(&failure, &session.connection).await;
@@ -169,27 +141,6 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn open(&self) -> Result<Session, Error> {
-        let connection = self.broker.connect().await?;
-        let topology = Topology {
-            prefix: self.config.prefix.clone(),
-            isolations: self.config.isolations.clone(),
-            limits: self.config.limits,
-        };
-        topology.declare(&self.broker, &connection).await?;
-        let channel =
-            self.broker.with_timeout("open a channel", connection.create_channel()).await?;
-        let prober =
-            self.broker.with_timeout("open a channel", connection.create_channel()).await?;
-        let mut getters = Vec::new();
-        for _ in 0..self.config.slots.min(MAX_GETTERS) {
-            getters.push(
-                self.broker.with_timeout("open a channel", connection.create_channel()).await?,
-            );
-        }
-        Ok(Session { connection, channel, prober, getters })
-    }
-
     fn ack_handle(
         &self,
         session: &Arc<Session>,
@@ -215,19 +166,4 @@ impl Supervisor {
     fn set(&self, reachable: BrokerStatus) {
         *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) = reachable;
     }
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn why(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors repeat their cause.
-        if !line.contains(&next) {
-            line = format!("{line}: {next}");
-        }
-        cause = error.source();
-    }
-    line
 }

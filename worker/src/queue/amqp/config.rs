@@ -1,0 +1,53 @@
+//! Which jobs a worker takes from RabbitMQ, and from where.
+
+use std::time::Duration;
+
+use sandfleet_common::{
+    Isolation, Priority,
+    names::{self, TENANT_SHARDS},
+};
+use sandfleet_transport::{QueueLimits, Tls, Topology};
+
+/// How long one exchange with the broker may take.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which jobs a worker takes, and from where.
+#[derive(Clone)]
+pub struct AmqpConfig {
+    /// The broker: `amqp://user:password@host:port/vhost`.
+    pub url: String,
+    /// Certificates, for `amqps://`.
+    pub tls: Tls,
+    /// How the names of the fleet's queues begin.
+    pub prefix: String,
+    /// What the broker calls this worker's connections.
+    pub name: String,
+    /// How many deliveries are taken and not settled at a time, at least 1.
+    pub slots: usize,
+    /// When the queues are full.
+    pub limits: QueueLimits,
+    /// The isolations this worker gives.
+    pub isolations: Vec<Isolation>,
+    /// The priorities this worker serves.
+    pub priorities: Vec<Priority>,
+}
+
+impl AmqpConfig {
+    /// The queues of a worker, with their priorities, and whether they are tenants'.
+    pub(super) fn queues(&self) -> Vec<(Priority, String, bool)> {
+        let (prefix, mut queues) = (&self.prefix, Vec::new());
+        for priority in &self.priorities {
+            for isolation in &self.isolations {
+                queues.push((*priority, names::job_queue(prefix, *isolation, *priority), false));
+                let shard = |number| names::shard_queue(prefix, *isolation, *priority, number);
+                queues.extend((0..TENANT_SHARDS).map(|number| (*priority, shard(number), true)));
+            }
+        }
+        queues
+    }
+
+    /// What a connection declares that serves `isolations`.
+    pub(super) fn topology(&self, isolations: Vec<Isolation>) -> Topology {
+        Topology { prefix: self.prefix.clone(), isolations, limits: self.limits }
+    }
+}

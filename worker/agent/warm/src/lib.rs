@@ -8,22 +8,3 @@
 //! program's, so tracebacks are what they are in a cold start.
 
 mod python;
-
-use std::io;
-
-use sandfleet_agent::warm::{self, Changes, Forking};
-
-/// Becomes a zygote; comes back in its programs.
-///
-/// # Safety
-/// Called once, by the interpreter's only thread, with its lock held.
-#[expect(unsafe_code, reason = "hands the contract on")]
-unsafe fn serve() -> io::Result<Changes> {
-    let forking = Forking {
-        before: python::before_fork,
-        in_parent: python::after_fork_in_parent,
-        in_child: python::after_fork_in_child,
-    };
-    // SAFETY: as the caller promises; nothing but `become_interpreter` has an interpreter load this.
-    unsafe { warm::serve(forking) }
-}

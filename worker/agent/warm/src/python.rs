@@ -8,7 +8,7 @@
 use std::{
     cell::UnsafeCell,
     ffi::{CStr, c_char, c_int, c_void},
-    ptr,
+    io, ptr,
     sync::atomic::{AtomicPtr, Ordering},
 };
 
@@ -22,7 +22,7 @@ use pyo3_ffi::{
     PyObject_CallFunctionObjArgs, PyObject_CallObject, PySet_Contains, PyTuple_GetItem,
     PyTuple_New, PyTuple_SetItem, PyUnicode_DecodeFSDefaultAndSize,
 };
-use sandfleet_agent::warm::Changes;
+use sandfleet_agent::warm::{self, Changes, Forking};
 
 /// Something that the interpreter keeps for itself once it was given it.
 struct Given<T>(UnsafeCell<T>);
@@ -232,7 +232,7 @@ unsafe extern "C" fn on_event(
         if PyObject_CallFunctionObjArgs(ready, ptr::null_mut::<PyObject>()).is_null() {
             return -1;
         }
-        let changes = match crate::serve() {
+        let changes = match serve() {
             Ok(changes) => given(&changes),
             Err(error) => {
                 let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
@@ -311,4 +311,18 @@ unsafe fn call(callable: &AtomicPtr<PyObject>, argument: *mut PyObject) -> *mut 
         }
         result
     }
+}
+
+/// Becomes a zygote; comes back in its programs.
+///
+/// # Safety
+/// Called once, by the interpreter's only thread, with its lock held.
+unsafe fn serve() -> io::Result<Changes> {
+    let forking = Forking {
+        before: before_fork,
+        in_parent: after_fork_in_parent,
+        in_child: after_fork_in_child,
+    };
+    // SAFETY: as the caller promises; nothing but `become_interpreter` has an interpreter load this.
+    unsafe { warm::serve(forking) }
 }

@@ -160,7 +160,7 @@ pub enum Isolation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
 pub enum Priority {
-    /// Somebody is waiting for it.
+    /// A client is waiting for it.
     #[default]
     Interactive,
     /// It may wait.

@@ -56,7 +56,7 @@ pub fn result_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:result")
 }
 
-/// The Redis key that holds who runs a job, while somebody does.
+/// The Redis key that holds the owner of a running job.
 pub fn lease_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:lease")
 }
@@ -83,7 +83,7 @@ pub fn done_channel(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:done")
 }
 
-/// The Redis channel on which workers hear which running jobs are called off.
+/// The Redis channel of the cancellations of running jobs.
 pub fn cancel_channel(prefix: &str) -> String {
     format!("{prefix}:cancel")
 }
@@ -104,7 +104,7 @@ pub fn check_key(prefix: &str) -> String {
 }
 
 /// The queues of one exchange each in which messages wait before they come back to the queue that is
-/// their routing key: longer and longer for one that nobody takes.
+/// their routing key: longer and longer for one that no worker takes.
 pub fn later_queue(prefix: &str, step: usize) -> String {
     format!("{prefix}.later.{step}")
 }
@@ -157,7 +157,7 @@ mod tests {
         );
     }
 
-    /// Whatever id, tenant and worker somebody chooses, among them the words that the keys are made of.
+    /// Any id, tenant and worker, among them the words that the keys are made of.
     #[test]
     fn no_job_has_a_key_that_is_not_a_jobs() {
         let words = [

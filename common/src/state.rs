@@ -46,7 +46,7 @@ pub struct RunningJob {
     pub attempt: u32,
     /// When this attempt began, by the store's clock.
     pub started_at: Option<Timestamp>,
-    /// Whether it was called off and is about to end.
+    /// Whether it was cancelled and is about to end.
     pub cancelled: bool,
 }
 

@@ -40,9 +40,9 @@ names! {
         Succeeded = "succeeded",
         /// The program ran and ended badly, or was ended.
         Failed = "failed",
-        /// Somebody called it off.
+        /// It was cancelled.
         Cancelled = "cancelled",
-        /// Nobody started it in time.
+        /// It waited for longer than it may.
         Expired = "expired",
         /// The job itself is not valid; the message names the field.
         Rejected = "rejected",

@@ -1,7 +1,6 @@
 //! Submitting jobs.
 
 use futures_util::future::join_all;
-use lapin::types::FieldTable;
 use sandfleet_common::{Job, JobId, encode, names, payload_digest};
 use sandfleet_transport::{Message, records::Created};
 use tracing::debug;
@@ -107,7 +106,7 @@ impl Client {
             exchange: String::new(),
             routing_key: queue,
             id: job.job_id.to_string(),
-            headers: FieldTable::default(),
+            headers: Default::default(),
             body: encode(&job),
         };
         Ok(Entry { id: job.job_id, payload, message: Some(message), is_new })

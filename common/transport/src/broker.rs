@@ -1,4 +1,4 @@
-//! How connections to the broker are made, for whoever needs one.
+//! Connections to the broker.
 
 mod header;
 mod screen;
@@ -74,7 +74,7 @@ impl Broker {
     }
 
     /// Connects once. The library's own recovery stays off: it doesn't bring back channels, and
-    /// gives up; whoever holds the connection makes a new one.
+    /// gives up; the owner of the connection opens a new one.
     ///
     /// # Errors
     /// [`Error::Broker`] and [`Error::TimedOut`].

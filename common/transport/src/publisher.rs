@@ -29,17 +29,13 @@ const WINDOW_BYTES: usize = 32 << 20;
 /// AMQP's number for "survives a restart of the broker".
 const PERSISTENT: u8 = 2;
 
-/// One message.
 pub struct Message {
     /// The exchange, or nothing for the one that leads to the queue named by `routing_key`.
     pub exchange: String,
-    /// The routing key.
     pub routing_key: String,
     /// What the operator sees it as; nothing if it has no id.
     pub id: String,
-    /// Headers.
     pub headers: FieldTable,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -131,7 +127,7 @@ impl Publisher {
     }
 
     /// The one of two queues in which less waits, as far as the broker tells; the first if it
-    /// doesn't. That is no failure: whoever publishes then hears what is wrong.
+    /// doesn't. That is no failure here: publishing then fails with the reason.
     pub async fn shorter(&self, queues: [String; 2]) -> String {
         if !self.queue_depths.know(&queues) {
             // One look is enough for all who want to know, and a second one would forget what was
@@ -219,7 +215,7 @@ impl Publisher {
             }
         }
         // The library gives a returned message to whichever confirm comes in next, which in a
-        // pipeline is not always its own. So nobody else uses the channel meanwhile, and what
+        // pipeline is not always its own. So nothing else uses the channel meanwhile, and what
         // was returned is looked up by the number that was sent along.
         for index in open {
             let message = &messages[index];

@@ -1,4 +1,4 @@
-//! How full queues are, for whoever may choose between two.
+//! The depths of queues, for choosing the shorter of two.
 
 use std::{
     collections::HashMap,

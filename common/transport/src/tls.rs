@@ -1,4 +1,4 @@
-//! What proves to us who is at the other end of a connection, and to them who we are.
+//! Certificates: for verifying a server, and for identifying this client to it.
 
 use std::{fs, path::PathBuf};
 

@@ -28,11 +28,11 @@ const DELIVERY_LIMIT: i32 = 25;
 /// that is lost meanwhile returns it. So it is more, and what is beyond it is kept for people.
 const LETTER_DELIVERY_LIMIT: i32 = 100;
 
-/// How long a message waits that nobody can take at present, in each of the queues for that.
+/// How long a message that no worker can take at present waits in each of the later queues.
 pub const LATER: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
-/// What is kept of messages that can't be answered: whoever can publish could fill the disk otherwise.
+/// How many unreadable messages are kept: any client that can publish could fill the disk otherwise.
 const MAX_UNREADABLE: i64 = 10_000;
 const MAX_UNREADABLE_BYTES: i64 = 256 << 20;
 

@@ -1,9 +1,12 @@
 //! What is known of a job, from its submission to the end of its record.
 
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, JobState, Status};
+use sandfleet_common::{Job, JobId, JobState, Status, encode, payload_digest};
 use sandfleet_tests::{Backends, eventually, result};
-use sandfleet_transport::records::{Claimed, Committed};
+use sandfleet_transport::{
+    Error,
+    records::{Claimed, Committed, Created},
+};
 
 use crate::{LONG, SHORT, attempt, claim};
 
@@ -40,6 +43,31 @@ pub(crate) async fn submitted(backends: &Backends) -> Job {
     let job = job();
     sandfleet_tests::submitted(backends.store.as_ref(), &job).await;
     job
+}
+
+pub(crate) async fn a_record_is_created_once_and_its_answer_is_the_jobs_state(backends: Backends) {
+    let job = job();
+    let payload = payload_digest(&encode(&job));
+    let create = async || backends.store.create(&job, &payload, "q").await.expect("answered");
+    let Created::New { queued_at } = create().await else { panic!("there was none") };
+    let JobState::Queued(queued) = backends.store.get(&job.job_id).await.expect("read") else {
+        panic!("it is queued")
+    };
+    assert_eq!(queued.queue.as_deref(), Some("q"));
+    let Created::Waiting { queued_at: again } = create().await else { panic!("it is queued") };
+    assert_eq!(again.as_millisecond(), queued_at.as_millisecond());
+    let other = backends.store.create(&job, "another payload", "q").await;
+    assert!(matches!(other, Err(Error::Conflict { by_key: false, .. })), "{other:?}");
+    attempt(&backends, &job.job_id, &claim("a")).await;
+    assert_eq!(create().await, Created::Running);
+    backends.store.commit(&result(&job.job_id, "brief"), "a", SHORT).await.expect("stored");
+    assert_eq!(create().await, Created::Ended);
+    eventually("the end of the result", || async {
+        let state = backends.store.get(&job.job_id).await.expect("read");
+        matches!(state, JobState::ResultExpired(_)).then_some(())
+    })
+    .await;
+    assert_eq!(create().await, Created::Ended);
 }
 
 pub(crate) async fn a_submitted_job_is_queued_then_running_then_done_then_forgotten(

@@ -42,8 +42,8 @@ async fn a_worker_without_a_slot_says_so_drains_and_exits_with_its_own_code() {
     let job = Job::new("python", "print('done')");
     client.submit(&job).await.expect("the broker takes it");
     // A start and an end that don't come are waited for, for 25 s together.
-    eventually("a slot that is given up", || async {
-        stuck.log().contains("a slot is given up").then_some(())
+    eventually("a slot that is discarded", || async {
+        stuck.log().contains("a slot is discarded").then_some(())
     })
     .await;
     assert_eq!(stuck.ended().await, 74, "{}", stuck.log());

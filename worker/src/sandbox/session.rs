@@ -97,13 +97,41 @@ pub(crate) enum Loss {
     Unexplained,
 }
 
-/// Puts together what is known once the container is gone; `loss` counts if it was lost.
+/// What a backend knows of a container that is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    /// When the job came to the sandbox.
+    pub(crate) begun: Instant,
+    /// Counts only if the container was lost.
+    pub(crate) loss: Loss,
+    /// Whether the program started from a warm interpreter.
+    pub(crate) warm: bool,
+    /// What the container's control group held before it, which is not the program's; 0 if the group is new.
+    pub(crate) memory_before: u64,
+    /// The peak of that group, if it rose; the agent may have seen another.
+    pub(crate) memory_peak: Option<u64>,
+}
+
+impl Ending {
+    /// Of a container that was made anew for its program.
+    pub(crate) fn new(begun: Instant, loss: Loss) -> Self {
+        Self { begun, loss, warm: false, memory_before: 0, memory_peak: None }
+    }
+
+    fn seen(&self, report: ExitReport) -> End {
+        let peak = self.memory_peak.max(report.memory_peak_bytes);
+        let memory_peak_bytes = peak.map(|peak| peak.saturating_sub(self.memory_before));
+        End::Seen(ExitReport { memory_peak_bytes, ..report })
+    }
+}
+
+/// Puts together what is known once the container is gone.
 pub(crate) fn conclude(
     held: Result<(), SessionError>,
     transcript: Transcript,
-    begun: Instant,
-    loss: Loss,
+    ending: Ending,
 ) -> Result<Outcome, SandboxError> {
+    let Ending { begun, loss, warm, .. } = ending;
     let failed = |reason: String| SandboxError::failed("running a container", reason);
     if let Err(SessionError::Barrier(barrier)) = held {
         return Err(barrier.into());
@@ -125,7 +153,7 @@ pub(crate) fn conclude(
     let wall_time = ended_at.duration_since(started);
     let mut artifacts_skipped = transcript.artifacts_skipped;
     let end = match (held, transcript.ended) {
-        (Ok(()), Some((ended, _))) => End::Seen(ended),
+        (Ok(()), Some((ended, _))) => ending.seen(ended),
         (Err(SessionError::Lost), _) if loss == Loss::OutOfMemory => End::OutOfMemory { wall_time },
         (Err(SessionError::Lost), None) if loss == Loss::Killed && has_started => {
             End::Killed { wall_time }
@@ -142,7 +170,7 @@ pub(crate) fn conclude(
             if !matches!(error, SessionError::Lost | SessionError::Unheard(_)) =>
         {
             artifacts_skipped.push(format!("all that is not here: {error}"));
-            End::Seen(ended)
+            ending.seen(ended)
         }
         (Err(SessionError::Overdue), None) if has_started => End::Overdue { wall_time },
         (Err(error), _) => return Err(failed(error.to_string())),
@@ -155,7 +183,7 @@ pub(crate) fn conclude(
         artifacts: transcript.artifacts,
         artifacts_skipped,
         landlock: transcript.hello.and_then(|hello| hello.landlock),
-        warm: false,
+        warm,
         setup: started.duration_since(begun),
         collect: over.duration_since(ended_at),
     })

@@ -35,7 +35,7 @@ use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
-    session::{self, Loss, SessionContext, SessionError, Transcript},
+    session::{self, Ending, Loss, SessionContext, SessionError, Transcript},
     wait_for_cleanups,
 };
 
@@ -119,7 +119,8 @@ impl DockerSandbox {
                 if !was_waiting {
                     self.pool.trust(failures);
                 }
-                return session::conclude(held, transcript, begun, Loss::Unexplained);
+                let ending = Ending::new(begun, Loss::Unexplained);
+                return session::conclude(held, transcript, ending);
             }
             let loss = match held {
                 // The agent may have been killed with the program: then the engine has to know why.
@@ -134,7 +135,7 @@ impl DockerSandbox {
                 self.pool.distrust();
                 continue;
             }
-            return session::conclude(held, transcript, begun, loss);
+            return session::conclude(held, transcript, Ending::new(begun, loss));
         }
     }
 }

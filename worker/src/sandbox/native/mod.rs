@@ -29,10 +29,10 @@ use self::{
     slots::SlotPool,
 };
 use super::{
-    Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
-    session::{self, Loss, SessionContext, SessionError, Transcript, Transport},
+    session::{self, Ending, Loss, SessionContext, SessionError, Transcript, Transport},
     wait_for_cleanups,
 };
 
@@ -155,7 +155,7 @@ impl Sandbox for NativeSandbox {
             let held = session::run(from, to, &context, &mut transcript).await;
             drop(running.stream);
             let mut loss = Loss::Unexplained;
-            let risen_peak = slot_guard.slot()?.risen_peak();
+            let memory_peak = slot_guard.slot()?.risen_peak();
             if held.is_ok() {
                 slot_guard.leave().await;
             } else {
@@ -173,14 +173,9 @@ impl Sandbox for NativeSandbox {
                 continue;
             }
 
-            let mut outcome = session::conclude(held, transcript, begun, loss)?;
-            if let End::Seen(ended) = &mut outcome.end {
-                // What the slot's group held before the container is not the program's.
-                let own = |peak: u64| peak.saturating_sub(running.memory_before);
-                ended.memory_peak_bytes = risen_peak.max(ended.memory_peak_bytes).map(own);
-            }
-            outcome.warm = warm;
-            return Ok(outcome);
+            let memory_before = running.memory_before;
+            let ending = Ending { begun, loss, warm, memory_before, memory_peak };
+            return session::conclude(held, transcript, ending);
         }
     }
 

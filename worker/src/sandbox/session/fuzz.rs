@@ -259,7 +259,7 @@ proptest! {
     ) {
         let (held, transcript, _) = held(&said);
         let started = transcript.started.is_some();
-        if let Ok(outcome) = conclude(held, transcript, Instant::now(), loss) {
+        if let Ok(outcome) = conclude(held, transcript, Ending::new(Instant::now(), loss)) {
             let plan = plan();
             let result = result(&plan, outcome);
             prop_assert!(started || loss == Loss::OutOfMemory, "a program that never ran has no verdict");
@@ -320,7 +320,8 @@ fn a_program_that_speaks_for_its_agent_is_found_out() {
     }
     for said in &tampered {
         let (held, transcript, _) = held(said);
-        let outcome = conclude(held, transcript, Instant::now(), Loss::Unheard).expect("a verdict");
+        let outcome = conclude(held, transcript, Ending::new(Instant::now(), Loss::Unheard))
+            .expect("a verdict");
         assert!(matches!(outcome.end, End::Tampered { .. }), "{said:?}: {outcome:?}");
     }
 }

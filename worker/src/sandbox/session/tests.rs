@@ -88,7 +88,7 @@ async fn concluded(count: usize, rest: impl FnOnce(&[u8]) -> Rest) -> Result<End
     let context = context(&plan, &policy, &road);
     let mut transcript = Transcript::default();
     let held = read(ours, KEY, &context, &mut transcript, Deadline::now() + START_DEADLINE).await;
-    conclude(held, transcript, begun, Loss::Unexplained).map(|outcome| outcome.end)
+    conclude(held, transcript, Ending::new(begun, Loss::Unexplained)).map(|outcome| outcome.end)
 }
 
 #[tokio::test]
@@ -122,8 +122,11 @@ async fn an_end_that_was_heard_does_not_make_up_for_artifacts_that_were_not() {
     let start_by = Deadline::now() + START_DEADLINE;
     read(words.as_slice(), KEY, &context, &mut transcript, start_by).await.expect("it said all");
     let asleep = SandboxError::failed("hearing a container", "nobody answers");
-    let outcome =
-        conclude(Err(SessionError::Unheard(asleep)), transcript, Instant::now(), Loss::Unexplained);
+    let outcome = conclude(
+        Err(SessionError::Unheard(asleep)),
+        transcript,
+        Ending::new(Instant::now(), Loss::Unexplained),
+    );
     assert!(matches!(outcome, Err(SandboxError::Failed { .. })), "{outcome:?}");
 }
 
@@ -139,7 +142,7 @@ fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
         let now = Instant::now();
         let transcript =
             Transcript { started: Some(now), ended: Some((ended, now)), ..Transcript::default() };
-        conclude(Ok(()), transcript, now, Loss::Unexplained).map(|outcome| outcome.end)
+        conclude(Ok(()), transcript, Ending::new(now, Loss::Unexplained)).map(|outcome| outcome.end)
     };
     assert!(matches!(kills(1, Some(0)), Err(SandboxError::HostMemory)), "the limit wasn't reached");
     assert!(matches!(kills(1, Some(3)), Ok(End::Seen(_))), "it was");
@@ -149,8 +152,28 @@ fn a_kill_that_the_host_did_for_want_of_memory_is_no_verdict() {
     );
     assert!(matches!(kills(0, Some(0)), Ok(End::Seen(_))), "nothing was killed");
 
-    let lost =
-        |loss| conclude(Err(SessionError::Lost), Transcript::default(), Instant::now(), loss);
+    let lost = |loss| {
+        conclude(Err(SessionError::Lost), Transcript::default(), Ending::new(Instant::now(), loss))
+    };
     assert!(matches!(lost(Loss::HostOutOfMemory), Err(SandboxError::HostMemory)));
     assert!(matches!(lost(Loss::OutOfMemory), Ok(Outcome { end: End::OutOfMemory { .. }, .. })));
+}
+
+#[test]
+fn the_peak_of_a_program_is_without_what_its_group_held_before_it() {
+    let peak = |seen, memory_peak| {
+        let ended = ExitReport { memory_peak_bytes: seen, ..ended_in_order() };
+        let now = Instant::now();
+        let transcript =
+            Transcript { started: Some(now), ended: Some((ended, now)), ..Transcript::default() };
+        let ending =
+            Ending { memory_before: 10, memory_peak, ..Ending::new(now, Loss::Unexplained) };
+        match conclude(Ok(()), transcript, ending).expect("it said all").end {
+            End::Seen(ended) => ended.memory_peak_bytes,
+            end => panic!("{end:?}"),
+        }
+    };
+    assert_eq!(peak(Some(30), None), Some(20), "the agent saw it");
+    assert_eq!(peak(Some(30), Some(50)), Some(40), "the group's peak rose higher");
+    assert_eq!(peak(None, None), None, "nothing counts it");
 }

@@ -28,7 +28,7 @@ while not any("oom_kill " in line and int(line.split()[1]) for line in open("/pr
 def main():
     program = Path(tempfile.mkdtemp()) / "neighbour.py"
     program.write_text(JOB)
-    limits = ["--limit", "wall_time_ms=300000", "--limit", f"memory_bytes={256 << 20}"]
+    limits = ["--limit", "wall_time_ms=300000", "--limit", "cpu_time_ms=300000", "--limit", f"memory_bytes={256 << 20}"]
     job = subprocess.Popen([WORKER, "run", "--json", *limits, str(program)], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     Path("/proc/self/oom_score_adj").write_text("-1000")  # the job's own is as it was
@@ -36,7 +36,7 @@ def main():
         time.sleep(0.5)
     if job.poll() is not None:
         out, errors = job.communicate()
-        print(f"check FAILED: the neighbour didn't run: {out[-300:]} {errors[-300:]}", flush=True)
+        print(f"check FAILED: the neighbour didn't run: {out[:300]} {errors[-300:]}", flush=True)
         return
     subprocess.run([sys.executable, "-c", TAKER], check=False)
     out, errors = job.communicate()

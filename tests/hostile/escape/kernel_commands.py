@@ -35,6 +35,9 @@ f = os.open("/tmp/lease", os.O_RDWR | os.O_CREAT, 0o600); d = os.open("/tmp", os
 for name, fd, command, value in (("F_SETLEASE", f, 1024, 1), ("F_NOTIFY", d, 1026, 4), ("F_SETOWN", r, 8, os.getpid()), ("F_SETSIG", r, 10, 17), ("F_SETPIPE_SZ", w, 1031, 4096), ("F_SET_RW_HINT", f, 1036, 0)):
     refused(name, sc(72, 25, fd, command, value), E)
 fcntl.lockf(f, fcntl.LOCK_EX)  # which SQLite needs
+lock = ctypes.create_string_buffer(struct.pack("=hhiqqi4x", 1, 0, 0, 0, 1, 0))
+refused("F_OFD_SETLK", sc(72, 25, f, 37, ctypes.addressof(lock)), E, I)
+refused("CLOSE_RANGE_UNSHARE", sc(436, 436, 1000, 1000, 2), E, I)
 refused("FIOASYNC", sc(16, 29, r, 0x5452, ctypes.addressof(program)), E)
 refused("FIOSETOWN", sc(16, 29, r, 0x8901, ctypes.addressof(program)), E)
 refused("MADV_MERGEABLE", sc(28, 233, page, 4096, 12), E)

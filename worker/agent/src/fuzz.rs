@@ -26,6 +26,7 @@ pub(crate) fn bounds() -> ProcessLimits {
         processes: 1,
         socket_bytes: 1,
         mappings: 1,
+        record_locks: 1,
         is_gvisor: false,
         cpu_quota_ms: 1000,
         output_bytes: 1,

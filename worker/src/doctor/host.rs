@@ -45,10 +45,6 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
         Ok(figures) => Finding::ok(HOST, "memory", figures),
         Err(reason) => bad(reason, "memory", "lower worker.slots or limits.max.memory_bytes"),
     });
-    findings.push(match memory::record_locks(proc, settings) {
-        Ok(figures) => Finding::ok(HOST, "record locks", figures),
-        Err(reason) => bad(reason, "record locks", "lower limits.max.cpu_time_ms or worker.slots"),
-    });
     findings.extend(limits::uses(proc).into_iter().map(used));
     let wanted = NAMESPACES_A_SLOT * settings.worker.slots as u64;
     for (sysctl, limit) in few_namespaces(proc, wanted) {
@@ -153,7 +149,6 @@ mod tests {
         for part in [
             "do_seccomp",
             "1 MiB are available",
-            "record locks",
             "950 of 1000",
             "max_pid_namespaces is 1",
             "fs.file-max is 5000",

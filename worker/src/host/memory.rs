@@ -21,10 +21,6 @@ use crate::{config::Settings, sandbox::policy::Policy};
 /// What a job may make the kernel hold beside what its limit counts (docs/hardening.md).
 const UNCOUNTED_BYTES: u64 = 64 << 20;
 
-/// What the kernel keeps of the record locks that a program sets in a second of CPU time, measured: nothing else
-/// bounds them (docs/threat-model.md).
-const LOCK_BYTES_A_SECOND: u64 = 72 << 20;
-
 /// For how long a host counts as short after its kernel has killed a job for want of memory.
 const AFTER_A_KILL: Duration = Duration::from_secs(10);
 
@@ -78,28 +74,6 @@ pub fn reserve(proc: &Path, settings: &Settings, limits: &Limits) -> Result<Stri
         return Ok(figures);
     }
     Err(format!("{figures}; lower worker.slots or limits.max.memory_bytes, or add memory"))
-}
-
-/// Whether this host has the memory for the record locks that jobs may set in all slots, which no limit counts;
-/// one sentence with the figures if it hasn't.
-///
-/// # Errors
-/// That sentence.
-pub fn record_locks(proc: &Path, settings: &Settings) -> Result<String, String> {
-    let (slots, most) = (settings.worker.slots, settings.limits.max.cpu_time_ms);
-    let each = (most / 1000).saturating_mul(LOCK_BYTES_A_SECOND);
-    let available = available(proc).unwrap_or(0);
-    let figures = format!(
-        "the kernel may keep {} of record locks (fcntl) for a job with cpu_time_ms = {most}, {} for each second, \
-         which no limit counts; {slots} run at a time and {} are available",
-        mib(each),
-        mib(LOCK_BYTES_A_SECOND),
-        mib(available)
-    );
-    match available >= each.saturating_mul(slots as u64) {
-        true => Ok(figures),
-        false => Err(format!("{figures}; lower limits.max.cpu_time_ms or worker.slots")),
-    }
 }
 
 /// The memory of the host that a worker's programs run on, where that is this one.

@@ -62,6 +62,7 @@ pub fn classify(
         Cause::Processes => (Verdict::RuntimeError, too_many_processes(limits)),
         Cause::Sockets => (Verdict::MemoryLimitExceeded, too_many_sockets(policy)),
         Cause::Mappings => (Verdict::MemoryLimitExceeded, too_many_mappings(policy)),
+        Cause::Locks => (Verdict::MemoryLimitExceeded, too_many_locks(policy)),
         Cause::Tampering => (Verdict::SecurityViolation, tampered()),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
@@ -154,6 +155,14 @@ fn too_many_mappings(policy: &Policy) -> String {
         "had more than {} memory mappings in all its processes, or hid how many, and the kernel keeps \
          them in memory that no limit counts; map larger pieces or start fewer processes",
         policy.mappings
+    )
+}
+
+fn too_many_locks(policy: &Policy) -> String {
+    format!(
+        "had more than {} record locks (fcntl) in all its processes, or hid how many (PR_SET_DUMPABLE), and the \
+         kernel keeps them in memory that no limit counts; lock fewer and larger ranges, and hide no process",
+        policy.record_locks
     )
 }
 
@@ -282,6 +291,7 @@ mod tests {
             ("processes", ended(|e| e.cause = Cause::Processes), RuntimeError),
             ("sockets", ended(|e| e.cause = Cause::Sockets), MemoryLimitExceeded),
             ("mappings", ended(|e| e.cause = Cause::Mappings), MemoryLimitExceeded),
+            ("record locks", ended(|e| e.cause = Cause::Locks), MemoryLimitExceeded),
             ("words to the agent", ended(|e| e.cause = Cause::Tampering), SecurityViolation),
             ("output, noticed late", ended(|e| e.stdout_bytes = 65 << 20), OutputLimitExceeded),
             (

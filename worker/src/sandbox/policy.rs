@@ -48,6 +48,8 @@ pub struct Policy {
     pub socket_bytes: u64,
     /// Mappings of all processes together: kernel memory that control groups count in part.
     pub mappings: u64,
+    /// Record locks of all processes together: kernel memory that control groups don't count.
+    pub record_locks: u64,
 }
 
 impl Policy {
@@ -77,6 +79,8 @@ impl Policy {
             socket_bytes: 48 << 20,
             // What four processes may have, by the kernel's default. More come until the agent looks again.
             mappings: 1 << 18,
+            // 30 MiB, and databases set a few for each connection. More are set until the agent looks again.
+            record_locks: 1 << 17,
         }
     }
 
@@ -105,12 +109,13 @@ impl Policy {
             network_settings,
             socket_bytes,
             mappings,
+            record_locks,
         } = self;
         let system_calls = system_calls.canonical();
         format!(
             "artifact_count={artifact_count}\ncapabilities={capabilities}\nmappings={mappings}\nnetwork={network}\n\
              network_settings={network_settings:?}\nnew_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
-             overhead_bytes={overhead_bytes}\nscratch_inodes={scratch_inodes}\n\
+             overhead_bytes={overhead_bytes}\nrecord_locks={record_locks}\nscratch_inodes={scratch_inodes}\n\
              shared_ipc={shared_ipc}\nsocket_bytes={socket_bytes}\nstack_bytes={stack_bytes}\n\
              stderr_tail_bytes={stderr_tail_bytes}\nswap={swap}\nsystem_calls={system_calls}\n\
              writable_root={writable_root}\n"
@@ -148,6 +153,7 @@ impl Policy {
             processes,
             socket_bytes: self.socket_bytes,
             mappings: self.mappings,
+            record_locks: self.record_locks,
             is_gvisor: isolation == Isolation::GVisor,
             cpu_quota_ms: (cpus * 1000.0).ceil() as u64,
             output_bytes,
@@ -198,6 +204,7 @@ mod tests {
             |policy| policy.network_settings = &[("net.core.somaxconn", "129")],
             |policy| policy.socket_bytes += 1,
             |policy| policy.mappings += 1,
+            |policy| policy.record_locks += 1,
         ];
         let hash = |change: &fn(&mut Policy)| {
             let mut policy = Policy::strict();

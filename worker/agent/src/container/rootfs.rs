@@ -271,9 +271,9 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
         move |error: Errno| barrier.failed(format!("{what} can't be mounted: {error}"))
     };
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    // Only processes: no kernel settings, no counters of the host, and of other users' processes
-    // (the agent, once it is undumpable) not even the numbers.
-    mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"subset=pid,hidepid=invisible")
+    // Only processes: no kernel settings, no counters of the host, and of what is undumpable (the agent) nothing but
+    // the number. With `invisible` PID 1 would not see which processes of the program hide from it.
+    mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"subset=pid,hidepid=noaccess")
         .map_err(failed(Barrier::Proc, "/proc"))?;
     // If memory runs out, it runs out for the program and not for the launcher, which is in the same
     // control group. Everybody may make himself the likelier victim. While this process is in the

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::standstill::Standstill;
 use crate::protocol::message::{Cause, ProcessLimits};
 
 /// The program's mappings.
@@ -18,8 +19,12 @@ pub(crate) struct Mappings {
 
 impl Mappings {
     /// Looks once: whether all processes together have more than they may.
-    pub(crate) fn exceeded(&mut self, bounds: &ProcessLimits) -> Option<Cause> {
-        let count = count(Path::new("/proc"), bounds.mappings);
+    pub(crate) fn exceeded(
+        &mut self,
+        bounds: &ProcessLimits,
+        standstill: &mut Standstill,
+    ) -> Option<Cause> {
+        let count = count(Path::new("/proc"), bounds.mappings, standstill);
         self.are_many = count > bounds.mappings / 4;
         (count > bounds.mappings).then_some(Cause::Mappings)
     }
@@ -31,7 +36,7 @@ impl Mappings {
 }
 
 /// How many there are in all, as far as it takes to see that they are more than `most`; 0 if they can't be.
-fn count(proc: &Path, most: u64) -> u64 {
+fn count(proc: &Path, most: u64, standstill: &mut Standstill) -> u64 {
     // A mapping has a page at least, and to ask for the pages costs next to nothing.
     let processes: Vec<_> = processes(proc).map(|it| (pages(&it), it)).collect();
     if processes.iter().map(|(pages, _)| pages).sum::<u64>() <= most {
@@ -40,8 +45,8 @@ fn count(proc: &Path, most: u64) -> u64 {
     let mut count = 0;
     for (pages, process) in processes {
         // A process may hide its mappings, by `PR_SET_DUMPABLE`, but not its pages.
-        count += lines(&process.join("maps"), most - count).unwrap_or(pages);
-        if count > most {
+        count += lines(&process.join("maps"), most - count, standstill).unwrap_or(pages);
+        if count > most || !standstill.goes_on() {
             break;
         }
     }
@@ -66,9 +71,9 @@ fn pages(process: &Path) -> u64 {
 }
 
 /// How many lines a file has, or a few more than `most` if there are more.
-fn lines(path: &Path, most: u64) -> io::Result<u64> {
+fn lines(path: &Path, most: u64, standstill: &mut Standstill) -> io::Result<u64> {
     let (mut file, mut buffer, mut count) = (File::open(path)?, [0; 4096], 0);
-    while count <= most {
+    while count <= most && standstill.goes_on() {
         match file.read(&mut buffer)? {
             0 => break,
             length => {
@@ -100,7 +105,7 @@ mod tests {
     }
 
     fn count_of(processes: &[(u64, Option<usize>)]) -> u64 {
-        count(proc(processes).path(), 1000)
+        count(proc(processes).path(), 1000, &mut Standstill::without())
     }
 
     #[test]

@@ -20,11 +20,13 @@ use rustix::{
 use super::{
     counters::{Counters, Reading},
     gvisor,
+    locks::Locks,
     mappings::Mappings,
     output::{self, Output},
     sampler::{self, Sampler},
     sockets::Sockets,
     soft_limits::SoftLimits,
+    standstill::Standstill,
 };
 use crate::{
     container::scratch::WORKING_DIRECTORY,
@@ -189,7 +191,8 @@ impl Program {
         let mut buffer = output::buffer();
         let mut status = None;
         let mut soft_limits = SoftLimits::default();
-        let (mut sockets, mut mappings) = (Sockets::default(), Mappings::default());
+        let (mut sockets, mut mappings, mut locks) =
+            (Sockets::default(), Mappings::default(), Locks::default());
         // One that waited for its call may have ended before its signal was waited for.
         reap(self.pid, &mut status)?;
 
@@ -232,16 +235,23 @@ impl Program {
             }
             if now >= sampler.next() {
                 let mut reading = Reading { cpu_time_us: counters.cpu_time_us(), ..before };
+                let mut was_stopped = false;
                 if sampler.are_worth_it(now, reading.cpu_time_us) {
                     reading = counters.read();
                     if let Some(cause) = exceeded(&before, &reading, bounds) {
                         break cause;
                     }
-                    if !bounds.is_gvisor
-                        && let Some(cause) =
-                            sockets.exceeded(bounds).or_else(|| mappings.exceeded(bounds))
-                    {
-                        break cause;
+                    if !bounds.is_gvisor {
+                        let used = since(before.cpu_time_us, reading.cpu_time_us);
+                        let mut standstill = Standstill::until(deadline);
+                        let exceeded = sockets
+                            .exceeded(bounds)
+                            .or_else(|| mappings.exceeded(bounds, &mut standstill))
+                            .or_else(|| locks.exceeded(used, bounds, &mut standstill));
+                        if let Some(cause) = exceeded {
+                            break cause;
+                        }
+                        was_stopped = standstill.has_stopped_it();
                     }
                     if asks_gvisor && let Some(cause) = gvisor::exceeded(bounds, now - self.started)
                     {
@@ -251,7 +261,10 @@ impl Program {
                     // host must not wait for that.
                     soft_limits.look(bounds);
                 }
-                let quickly = sockets.are_many() || mappings.are_many();
+                let many = sockets.are_many() || mappings.are_many() || locks.are_many();
+                // What stood still goes on for a while, however long that took.
+                let (now, quickly) =
+                    if was_stopped { (Instant::now(), false) } else { (now, many) };
                 sampler.plan(now, cpu_left(&before, &reading, bounds), quickly);
             }
         };

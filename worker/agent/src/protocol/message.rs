@@ -49,6 +49,8 @@ pub struct ProcessLimits {
     pub socket_bytes: u64,
     /// Mappings of all processes together, on a kernel that counts a part of their memory nowhere.
     pub mappings: u64,
+    /// Record locks of all processes together, on a kernel that counts them nowhere.
+    pub record_locks: u64,
     /// Whether the container has a kernel of its own, which tells of nothing but this container.
     pub is_gvisor: bool,
     /// CPU time that the host grants the container, in milliseconds a second.
@@ -100,6 +102,8 @@ pub enum Cause {
     Sockets,
     /// Its processes together had more than `mappings` mappings.
     Mappings,
+    /// Its processes together had more than `record_locks` record locks, or hid how many.
+    Locks,
     /// It wrote into the stream from the worker, which ends with the order.
     Tampering,
 }

@@ -54,23 +54,3 @@ fn what_the_slots_may_hold_is_named_with_the_settings_if_it_is_not_there() {
     assert!(reserve(enough.path(), &settings, &settings.limits.max).is_ok());
     assert_eq!(needed(usize::MAX, &settings.limits.max), u64::MAX, "no number turns into little");
 }
-
-#[test]
-fn what_record_locks_may_take_is_named_with_the_settings_if_it_is_not_there() {
-    let mut settings = Settings::load(None, Vec::new()).expect("the defaults");
-    settings.worker.slots = 4;
-    settings.limits.max.cpu_time_ms = 10_000;
-    let (short, enough) = (proc(2879), proc(2880));
-    let reason = record_locks(short.path(), &settings).expect_err("not enough");
-    for part in [
-        "720 MiB of record locks",
-        "cpu_time_ms = 10000",
-        "2879 MiB",
-        "lower limits.max.cpu_time_ms",
-    ] {
-        assert!(reason.contains(part), "{part}: {reason}");
-    }
-    assert!(record_locks(enough.path(), &settings).is_ok());
-    settings.limits.max.cpu_time_ms = u64::MAX;
-    assert!(record_locks(enough.path(), &settings).is_err(), "no number turns into little");
-}

@@ -71,6 +71,7 @@ pub(super) fn lower(
         network_settings,
         socket_bytes: _, // the agent, by Policy::bounds
         mappings: _,     // the agent, by Policy::bounds
+        record_locks: _, // the agent, by Policy::bounds
     } = policy;
     let memory = signed(key.memory_bytes.saturating_add(*overhead_bytes));
     // A tmpfs of size 0 has no end.

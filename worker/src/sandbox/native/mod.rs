@@ -107,6 +107,7 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             network_settings: _,  // the launch command
             socket_bytes: _,      // Policy::bounds
             mappings: _,          // Policy::bounds
+            record_locks: _,      // Policy::bounds
         } => Ok(()),
         _ => Err(SandboxError::failed(
             "lowering the policy",

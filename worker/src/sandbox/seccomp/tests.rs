@@ -119,6 +119,25 @@ fn pid_1_keeps_its_limits_and_its_urgency() {
     }
 }
 
+#[test]
+fn threads_share_their_descriptors() {
+    let profile = Profile::embedded().unwrap();
+    const FILES: u64 = 0x400;
+    const SIGHAND: u64 = 0x800;
+    const VM: u64 = 0x100;
+    const THREAD: u64 = 0x10000;
+    let clone = |flags| answer(&profile, "clone", [flags, 0, 0, 0, 0, 0]);
+    for flags in [17, FILES | 17, VM | 0x4000 | 17, VM | SIGHAND | THREAD | FILES] {
+        assert_eq!(clone(flags), Answer::Allow, "{flags:x}");
+    }
+    assert_eq!(clone(VM | SIGHAND | THREAD), Answer::Errno(1));
+    let close = |flags| answer(&profile, "close_range", [3, u64::MAX, flags, 0, 0, 0]);
+    for (flags, wanted) in [(0, Answer::Allow), (4, Answer::Allow)] {
+        assert_eq!(close(flags), wanted);
+        assert_eq!(close(flags | 2), Answer::Errno(1));
+    }
+}
+
 /// Whether no argument meets both.
 fn exclude(a: &Condition, b: &Condition) -> bool {
     let bits = |c: &Condition| match c.comparison {

@@ -143,10 +143,27 @@ fn a_call_with_many_commands_has_a_list_of_them() {
         (
             "fcntl",
             1,
-            &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 36, 37, 38, 1027, 1030, 1032, 1033, 1034],
-            // Owners and signals, leases, notices, sizes of pipes, hints, delegations.
-            &[8, 10, 15, 16, 1024, 1025, 1026, 1031, 1035, 1036, 1037, 1038, 1039, 1040]
-                .map(|command| (command, PERM)),
+            &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 1027, 1030, 1032, 1033, 1034],
+            // Owners and signals, leases, notices, sizes of pipes, hints, delegations; locks of open files.
+            &[
+                (8, PERM),
+                (10, PERM),
+                (15, PERM),
+                (16, PERM),
+                (1024, PERM),
+                (1025, PERM),
+                (1026, PERM),
+                (1031, PERM),
+                (1035, PERM),
+                (1036, PERM),
+                (1037, PERM),
+                (1038, PERM),
+                (1039, PERM),
+                (1040, PERM),
+                (36, Answer::Errno(22)),
+                (37, Answer::Errno(22)),
+                (38, Answer::Errno(22)),
+            ],
         ),
         (
             "ioctl",

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod host;
 pub mod metrics;
 pub mod outcome;
+mod pauses;
 pub mod pipeline;
 pub mod queue;
 pub mod sandbox;

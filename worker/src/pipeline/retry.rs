@@ -7,7 +7,10 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::parts::Pipeline;
+use crate::pauses::Pauses;
 
+/// The first pause after the store failed.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest pause between two tries of anything.
 pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
 
@@ -19,7 +22,7 @@ impl Pipeline {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut delay = Duration::from_millis(100);
+        let mut pauses = Pauses::new(FIRST_DELAY, MAX_DELAY);
         loop {
             match operation().await {
                 Ok(done) => return Some(done),
@@ -29,24 +32,22 @@ impl Pipeline {
                 }
                 Err(error) => warn!(%error, "the store failed; trying again"),
             }
-            if !self.pause(delay).await {
+            if !self.pause(pauses.next()).await {
                 return None;
             }
-            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
     /// Waits until the sandbox is there again. The slot stays taken meanwhile: a worker whose sandbox
     /// is away must not use up the attempts of all that is in the queue.
     pub(super) async fn recover(&self) {
-        let mut delay = self.config.retry_delay;
+        let mut pauses = Pauses::new(self.config.retry_delay, MAX_DELAY);
         while let Err(error) = self.sandbox.check().await {
             // The sandbox has said so once; every slot would say it again.
             debug!(%error, "the sandbox is away; waiting");
-            if !self.wait_for_turn(delay).await {
+            if !self.wait_for_turn(pauses.next()).await {
                 return;
             }
-            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 

@@ -10,9 +10,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{claim::Attempt, parts::Pipeline};
+use super::{claim::Attempt, parts::Pipeline, retry::MAX_DELAY};
 use crate::{
     outcome::{conclude, terminal_results},
+    pauses::Pauses,
     queue::settle::Settlement,
     sandbox::{Outcome, SandboxError},
     services::output_stream::OutputStream,
@@ -116,7 +117,7 @@ impl Pipeline {
         warn!(job = %job_id, attempt = number, %error, "the sandbox failed; the job is retried");
         self.hooks.retried(job_id, &error.to_string());
         self.release_lease(attempt).await;
-        self.pause(self.config.retry_delay * 2u32.saturating_pow((*number).min(16))).await;
+        self.pause(Pauses::new(self.config.retry_delay, MAX_DELAY).after(*number).next()).await;
         self.recover().await;
         Settlement::Requeue
     }

@@ -24,6 +24,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::failure::{Failure, why};
+use crate::pauses::Pauses;
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -104,20 +105,19 @@ fn said(error: &lapin::Error) -> Option<AMQPErrorKind> {
 }
 
 /// Asks `queue` less and less often until it answers.
-async fn answers_again(broker: &Broker, queue: &str, mut pause: Duration) {
+async fn answers_again(broker: &Broker, queue: &str, first: Duration) {
+    let mut pauses = Pauses::new(first, LONGEST_PAUSE);
     loop {
+        let pause = pauses.next();
         time::sleep(pause).await;
-        pause = match broker.connect().await {
+        match broker.connect().await {
             Ok(connection) => match ask(broker, &connection, queue).await {
                 Ok(()) => return,
-                Err(error) => {
-                    debug!(queue, error = why(&error), ?pause, "still stuck");
-                    (pause * 2).min(LONGEST_PAUSE)
-                }
+                Err(error) => debug!(queue, error = why(&error), ?pause, "still stuck"),
             },
             // A broker that was away begins anew with all its queues.
-            Err(_) => SHORTEST_PAUSE,
-        };
+            Err(_) => pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE),
+        }
     }
 }
 

@@ -8,6 +8,17 @@ use sandfleet_common::{
 };
 use sandfleet_transport::{QueueLimits, Tls, Topology};
 
+use crate::pauses::Pauses;
+
+/// The pause after a failure at the broker: it doubles with each.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The pauses before something is tried again that failed at the broker.
+pub(super) fn pauses() -> Pauses {
+    Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
 /// How long one exchange with the broker may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -8,7 +8,6 @@
 //! [`pollers`] has the details.
 
 mod ack_handle;
-mod backoff;
 mod circuit_breaker;
 mod config;
 mod dead_letters;

@@ -9,10 +9,8 @@ use lapin::{
 use sandfleet_transport::{Message, Publisher};
 use tokio::time;
 
-use super::{
-    backoff::{self, jittered},
-    failure::why,
-};
+use super::{config::pauses, failure::why};
+use crate::pauses::jittered;
 
 /// How long the socket may take to swallow a few bytes.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +32,7 @@ pub(super) async fn move_to(
             let reason = why(&error);
             // It would be the next to be delivered, and only so many returns are granted to it. Its slot
             // stays taken meanwhile, so that no more of them are held than there are slots.
-            time::sleep(jittered(backoff::pause(returns))).await;
+            time::sleep(jittered(pauses().after(returns).next())).await;
             sent(acker.nack(REQUEUE)).await?;
             Err(reason)
         }

@@ -14,15 +14,15 @@ use tracing::{info, warn};
 
 use super::{
     ack_handle::AmqpAckHandle,
-    backoff::{self, LONGEST_PAUSE, jittered},
     circuit_breaker::CircuitBreaker,
-    config::AmqpConfig,
+    config::{self, AmqpConfig, LONGEST_PAUSE},
     expiry,
     failure::{Failure, why},
     poller::Source,
     pollers::Pollers,
     session::{BrokerStatus, Session},
 };
+use crate::pauses::jittered;
 use crate::queue::AckHandle;
 
 pub(super) struct Supervisor {
@@ -39,7 +39,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Connects, takes jobs, and starts over after any error, until the worker is stopped.
     pub(super) async fn run(mut self) {
-        let mut failures = 0;
+        let mut pauses = config::pauses();
         loop {
             let began = Instant::now();
             let error = match self.serve().await {
@@ -48,16 +48,15 @@ impl Supervisor {
             };
             // A worker that connects and is cut off at once must not come back at once.
             if began.elapsed() >= LONGEST_PAUSE {
-                failures = 0;
+                pauses = config::pauses();
             }
-            let pause = backoff::pause(failures);
+            let pause = pauses.next();
             warn!(error, ?pause, "no jobs from the broker; connecting again");
             self.set(BrokerStatus::No(error));
             let stopped = self.stopped.wait_for(|stopped| *stopped);
             if time::timeout(jittered(pause), stopped).await.is_ok() {
                 return;
             }
-            failures += 1;
         }
     }
 

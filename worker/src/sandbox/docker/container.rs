@@ -23,7 +23,10 @@ use tokio_util::{bytes::Bytes, io::StreamReader, task::TaskTracker};
 use tracing::warn;
 
 use super::request::{ask, unless_gone};
-use crate::sandbox::{SandboxError, capacity::Capacity, session::Loss, uid_pool::ReservedUser};
+use crate::{
+    pauses::Pauses,
+    sandbox::{SandboxError, capacity::Capacity, session::Loss, uid_pool::ReservedUser},
+};
 
 /// How often one removal is tried: engines fail it for a moment when a container is just ending.
 const REMOVAL_TRIES: u32 = 5;
@@ -243,13 +246,12 @@ async fn is_stuck(docker: &Docker, id: &str) -> bool {
 /// `held` stays reserved until then.
 async fn outlast<T>(docker: Docker, id: String, capacity: Arc<Capacity>, held: T) {
     let lose_it_at = Instant::now() + GONE_WITHIN;
-    let (mut lost, mut pause) = (None, REMOVAL_PAUSE);
+    let (mut lost, mut pauses) = (None, Pauses::new(REMOVAL_PAUSE, LONGEST_REMOVAL_PAUSE));
     while let Err(error) = try_to_remove(&docker, &id).await {
         if lost.is_none() && Instant::now() >= lose_it_at {
             lost = Some(capacity.lose(format!("container {id}: {error}")));
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_REMOVAL_PAUSE);
+        sleep(pauses.next()).await;
     }
     drop((held, lost));
 }

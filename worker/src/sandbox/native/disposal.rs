@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::cgroup::{FIRST_TRIES, remove_once, remove_within};
 use crate::{
     host::processes::{self, Process},
+    pauses::Pauses,
     sandbox::{capacity::Capacity, uid_pool::ReservedUser},
 };
 
@@ -74,16 +75,15 @@ async fn dispose(groups: Vec<PathBuf>, user: Option<ReservedUser>, capacity: Arc
     let lost = capacity.lose(describe(&groups));
     // Nothing that closes waits for this: it may never end.
     tokio::spawn(async move {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            sleep(pause).await;
+            sleep(pauses.next()).await;
             let again = Arc::clone(&groups);
             let removed =
                 tokio::task::spawn_blocking(move || again.iter().all(|it| remove_once(it)));
             if removed.await.unwrap_or(false) {
                 break;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         // Another slot may have the user only now.
         drop((user, lost));

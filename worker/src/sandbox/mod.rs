@@ -2,7 +2,7 @@
 //!
 //! The policy is in [`policy`], the allow-list of system calls in `seccomp.json`; a backend lowers
 //! both to what its technology offers. `session.rs` is the worker's side of a job inside a
-//! container, the same for every backend; [`classify`] turns what is known at its end into a
+//! container, the same for every backend; [`classify`](crate::outcome::classify) turns what is known at its end into a
 //! verdict.
 
 pub mod agent_binary;

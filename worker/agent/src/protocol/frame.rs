@@ -61,7 +61,7 @@ kinds! {
     Done = 24,
     /// Agent: it couldn't do its part, as one sentence.
     Failed = 25,
-    /// Agent: a barrier can't be installed, as [`Failed`](crate::launcher::Failed); nothing ran.
+    /// Agent: a barrier can't be installed, as [`Failed`](crate::container::barrier::Failed); nothing ran.
     Barrier = 26,
 }
 

@@ -13,7 +13,7 @@ pub const COUNTER_FILES: usize = 7;
 pub enum Command {
     /// First of all: what every container of this slot has in common. Comes with the
     /// [`COUNTER_FILES`] descriptors of the slot's control group, in the order of
-    /// [`Counters::from_descriptors`](crate::init::counters::Counters::from_descriptors).
+    /// `Counters::from_descriptors`.
     Prepare {
         /// The user that containers run as, as the host sees it. A launcher that isn't root has
         /// only its own.

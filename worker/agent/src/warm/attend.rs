@@ -59,7 +59,7 @@ impl InheritedFds {
 }
 
 /// Serves a job as the agent of a container whose program waits for its command; `text` is an
-/// [`InheritedFds`] in JSON.
+/// `InheritedFds` in JSON.
 ///
 /// # Errors
 /// What kept it from serving; it was reported to the worker if the stream allowed that.

@@ -60,8 +60,8 @@ fn changes(from: &Start, to: Start) -> Changes {
 /// What keeps the interpreter from being copied; it was reported to the worker.
 ///
 /// # Safety
-/// Called once, in a process that [`become_interpreter`] has made an interpreter of, at a point where the interpreter may
-/// fork: `forking` is what it needs done around that.
+/// Called once, in a process that [`become_interpreter`](super::become_interpreter) has made an interpreter of, at a
+/// point where the interpreter may fork: `forking` is what it needs done around that.
 #[expect(unsafe_code, reason = "forks")]
 pub unsafe fn serve(forking: Forking) -> io::Result<Changes> {
     // SAFETY: opened for this function alone.

@@ -37,7 +37,7 @@ pub(crate) struct Locks {
 #[derive(Debug, Clone, Copy)]
 struct Hidden {
     since_us: u64,
-    looks: u32,
+    seen_times: u32,
 }
 
 impl Locks {
@@ -70,12 +70,12 @@ impl Locks {
 
     fn judge(&mut self, seen: &Seen, used_us: u64, most: u64) -> Option<Cause> {
         self.hidden = seen.hidden.then(|| {
-            let first = Hidden { since_us: used_us, looks: 0 };
-            let Hidden { since_us, looks } = self.hidden.unwrap_or(first);
-            Hidden { since_us, looks: looks + 1 }
+            let first = Hidden { since_us: used_us, seen_times: 0 };
+            let Hidden { since_us, seen_times } = self.hidden.unwrap_or(first);
+            Hidden { since_us, seen_times: seen_times + 1 }
         });
         let hides = self.hidden.is_some_and(|it| {
-            it.looks >= HIDDEN_LOOKS && used_us.saturating_sub(it.since_us) >= HIDDEN_US
+            it.seen_times >= HIDDEN_LOOKS && used_us.saturating_sub(it.since_us) >= HIDDEN_US
         });
         self.are_many = seen.locks > most / 8 || seen.hidden;
         (hides || seen.locks > most).then_some(Cause::Locks)

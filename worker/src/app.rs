@@ -237,7 +237,7 @@ pub enum WorkError {
 /// How long the start may wait for the store to know of this worker.
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// When a worker stops by itself, in order: whoever runs it starts another.
+/// When a worker stops by itself, in order: its supervisor starts another.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DrainAfter {
     /// After it took jobs for so long.
@@ -314,7 +314,7 @@ pub async fn work(
     };
     let dead_letter_handler = tokio::spawn(dead_letter_handler.serve());
     let info = worker_info(settings, sandbox.description());
-    // Known before it is ready, so that nobody is told that there is no worker. A store that is
+    // Known before it is ready, so that no client is told that there are no live workers. A store that is
     // away is waited for later.
     let _ = timeout(ANNOUNCE_DEADLINE, redis.announce(&info)).await;
     let peers = Some(Peers::of(Arc::clone(&redis)));

@@ -31,11 +31,11 @@ impl Embedded {
         {
             warn!(reason, "this machine may run out of memory");
         }
-        // Whoever wants a result has it from the hooks or waits for it already.
+        // A result is read from the hooks, or by a caller that waits already.
         let result_ttl = Duration::from_secs(10);
         let (queue, store) = (MemoryQueue::new(), MemoryStore::remembering(result_ttl));
         let config = PipelineConfig {
-            // Nobody else could do better: a failure is told at once.
+            // There is no other worker that could do better: a failure is reported at once.
             max_attempts: 1,
             result_ttl,
             ..app::pipeline_config(settings)

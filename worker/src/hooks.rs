@@ -1,4 +1,4 @@
-//! What happens to jobs, for whoever wants to watch: metrics, progress bars, the live output of
+//! What happens to jobs, for observers: metrics, progress bars, the live output of
 //! `sandfleet run`.
 
 use std::time::Duration;

@@ -118,7 +118,7 @@ impl Shutdown {
     }
 }
 
-/// Waits until somebody wants this process to end: SIGTERM or SIGINT.
+/// Waits for SIGTERM or SIGINT.
 pub async fn stop_signal() {
     let terminated = async {
         match signal(SignalKind::terminate()) {

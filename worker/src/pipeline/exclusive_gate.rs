@@ -1,27 +1,27 @@
 //! Which jobs run beside which.
 //!
 //! A job that kills its worker takes those with it that run beside it, and costs each of them an
-//! attempt. So the last attempt of a job is made alone: when that fails too, nobody else can be
-//! to blame, and nobody else pays.
+//! attempt. So the last attempt of a job is made alone: when that fails too, no other job can
+//! be the cause, and none loses an attempt.
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The jobs of one worker.
+/// Admits the jobs of one worker.
 #[derive(Debug, Default)]
 pub struct ExclusiveGate(RwLock<()>);
 
-/// A job's place among them, until it is dropped.
+/// Admits a job until it is dropped.
 #[derive(Debug)]
 pub(crate) enum RunPermit<'a> {
     /// Beside others.
     Shared { _guard: RwLockReadGuard<'a, ()> },
-    /// With nobody else.
+    /// With no other job.
     Exclusive { _guard: RwLockWriteGuard<'a, ()> },
 }
 
 impl ExclusiveGate {
-    /// Waits for a place. Whoever wants to be alone waits until all that run have ended, and who
-    /// comes later waits for him: so he isn't kept waiting for ever.
+    /// Waits for a permit. An exclusive one waits until all others are dropped, and later ones wait for
+    /// it, so that it isn't starved.
     pub(crate) async fn acquire(&self, exclusive: bool) -> RunPermit<'_> {
         match exclusive {
             false => RunPermit::Shared { _guard: self.0.read().await },
@@ -44,7 +44,7 @@ mod tests {
         assert!(gate.acquire(true).now_or_never().is_none(), "two are there");
         drop((first, second));
         let exclusive = gate.acquire(true).now_or_never().expect("all have ended");
-        assert!(gate.acquire(false).now_or_never().is_none(), "he wants to be alone");
+        assert!(gate.acquire(false).now_or_never().is_none(), "the exclusive one is held");
         drop(exclusive);
         assert!(gate.acquire(false).now_or_never().is_some());
     }

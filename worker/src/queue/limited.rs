@@ -84,7 +84,7 @@ mod tests {
         }
         queue.used_up().await;
         assert!(queue.next().await.is_none());
-        let left = memory.next().await.expect("nobody took it");
+        let left = memory.next().await.expect("it was not taken");
         assert_eq!(left.body, [3]);
     }
 }

@@ -21,7 +21,7 @@ pub trait Queue: Send + Sync {
     /// [stopped](Queue::stop) or will never hold anything again.
     async fn next(&self) -> Option<Delivery>;
 
-    /// Takes no more deliveries and hands back those that nobody has taken with
+    /// Takes no more deliveries and hands back those that were not taken with
     /// [`next`](Queue::next) yet. Those already taken can still be settled.
     async fn stop(&self);
 
@@ -47,7 +47,7 @@ pub struct Delivery {
 pub(in crate::queue) trait AckHandle: Send + Sync {
     /// The job is done with: its result is stored.
     async fn ack(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
-    /// The job goes back to the queue for somebody else.
+    /// The job goes back to the queue for another worker.
     async fn requeue(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;
     /// The job goes to the end of its queue, and its queue has to wait for a moment.
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String>;

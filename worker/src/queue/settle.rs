@@ -8,7 +8,7 @@ use super::Delivery;
 /// What becomes of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// Its result is stored, by us or by somebody before us.
+    /// Its result is stored, by this worker or another.
     Done,
     /// It goes back to the queue.
     Requeue,

@@ -113,7 +113,7 @@ impl DeadLetterHandler {
         settle(delivery, settlement).await;
     }
 
-    /// Stores a result unless the job has one, or somebody is about to make one, or the letter only has
+    /// Stores a result unless the job has one, or a worker is about to make one, or the letter only has
     /// the job's id.
     ///
     /// # Errors

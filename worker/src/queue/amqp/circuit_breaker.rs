@@ -80,7 +80,7 @@ impl CircuitBreaker {
         };
         self.pauses.insert(queue.to_owned(), (pause, now));
         self.stuck.send_if_modified(|stuck| stuck.insert(queue.to_owned()));
-        // The set keeps those that ended until somebody asks.
+        // The set keeps those that ended until they are joined.
         while self.probes.try_join_next().is_some() {}
         let (broker, stuck, queue) = (self.broker.clone(), self.stuck.clone(), queue.to_owned());
         self.probes.spawn(async move {

@@ -1,6 +1,6 @@
 //! An AMQP `expiration`, for messages that a worker publishes again.
 //!
-//! The broker counts it from the publication, tells nobody how much of it is over, and drops it from what
+//! The broker counts it from the publication, does not say how much of it is over, and drops it from what
 //! comes back out of a queue in which messages wait. So the worker that first takes a message notes in its
 //! headers until when it may be taken, and every later one looks there. By the workers' clocks: `ttl_ms`
 //! goes by the store's.

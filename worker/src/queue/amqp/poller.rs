@@ -82,7 +82,7 @@ impl Poller {
             || self.is_served(now) && (self.is_active(now) || self.has_subscription())
     }
 
-    /// Whether somebody has to look into it from time to time, since nobody asks.
+    /// Whether its depth has to be probed from time to time, since it isn't asked.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.is_served(now) && !self.is_asked(now)
     }

@@ -145,7 +145,7 @@ impl<'a> Pollers<'a> {
         self.unsubscribe(|_, _| true).await
     }
 
-    /// What is held and nobody has asked for.
+    /// What is held and was not taken.
     pub(super) fn held(&mut self) -> Vec<Taken> {
         let held = |poller: &mut Poller| Some((poller.held.take()?, poller.source.clone()));
         self.pollers.iter_mut().filter_map(held).collect()
@@ -181,7 +181,7 @@ impl<'a> Pollers<'a> {
     }
 
     /// Finds out which of the idle pollers have jobs, if it is time to, and doesn't wait for the
-    /// answers: nobody is to be kept from his job by empty queues.
+    /// answers: empty queues must not delay a job.
     fn probe_depths(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
         if self.probing.is_none() && now >= self.probe_at {

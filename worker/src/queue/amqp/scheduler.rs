@@ -40,7 +40,7 @@ impl Scheduler {
         let most = |index: usize| match (self.priorities[index], batch_first) {
             // Its one chance, and then it is the others' turn again.
             (Priority::Batch, true) => 1,
-            // Asked last, so nobody else waits.
+            // Asked last, so no other queue waits.
             (Priority::Batch, false) => usize::MAX,
             (Priority::Interactive, true) => STREAK,
             (Priority::Interactive, false) => STREAK - self.streak,

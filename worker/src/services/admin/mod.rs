@@ -75,7 +75,7 @@ impl Component {
 
 /// What those send who may see everything.
 pub struct Token {
-    /// Of the token: comparing hashes tells nobody by its time how much of a guess was right.
+    /// Of the token: the time that comparing hashes takes doesn't tell how much of a guess was right.
     hash: [u8; 32],
 }
 
@@ -146,7 +146,7 @@ impl Endpoint {
     }
 
     async fn readiness(&self) -> Readiness {
-        // Held over the checks: whoever asks meanwhile waits for these instead of starting more.
+        // Held over the checks: requests meanwhile wait for these checks instead of starting more.
         let mut last = self.last.lock().await;
         if let Some((when, readiness)) = &*last
             && when.elapsed() < CACHE_TIME
@@ -194,7 +194,7 @@ async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMa
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = match endpoint.admits(&headers) {
         true => json!({ "ready": ready, "components": components }),
-        // Enough for whoever restarts workers; the reasons name addresses.
+        // Enough for a supervisor that restarts workers; the reasons name addresses.
         false => json!({ "ready": ready }),
     };
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()

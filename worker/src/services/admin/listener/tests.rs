@@ -110,7 +110,7 @@ fn descriptors(address: SocketAddr) -> usize {
 }
 
 #[tokio::test]
-async fn a_thousand_half_open_connections_take_few_descriptors_and_keep_nobody_waiting() {
+async fn a_thousand_half_open_connections_take_few_descriptors_and_delay_no_other() {
     let rules = Rules { connections: 16, head_time: Duration::from_secs(600), ..Rules::default() };
     let running = start(rules).await;
     let mut half_open = Vec::new();
@@ -214,7 +214,7 @@ async fn an_answer_that_does_not_come_is_said_to_be_late() {
 }
 
 #[tokio::test]
-async fn nobody_is_cut_off_to_make_room_while_he_is_answered() {
+async fn a_connection_is_not_cut_off_to_make_room_while_it_is_answered() {
     let rules = Rules { connections: 1, request_time: Duration::from_secs(2), ..Rules::default() };
     let running = start(rules).await;
     let request = format!("GET /never HTTP/1.1\r\nHost: {}\r\n\r\n", running.address);
@@ -226,7 +226,7 @@ async fn nobody_is_cut_off_to_make_room_while_he_is_answered() {
         said
     };
     let others = async {
-        // Until the first has its answer, whoever else comes is turned away.
+        // Until the first has its answer, every other connection is turned away.
         loop {
             let mut other = TcpStream::connect(running.address).await.unwrap();
             let _ = other.read(&mut [0; 1]).await;

@@ -142,7 +142,7 @@ impl Trees {
         // With the packages that nextest builds, so that dependencies have the same features and are built once.
         cargo.args(["build", "--quiet", "--locked", "--bin", "sandfleet"]);
         cargo.args(["-p", "sandfleet-worker", "-p", "sandfleet-tests"]);
-        succeed(cargo.env("RUSTFLAGS", "-Awarnings"))?;
+        succeed(&mut cargo)?;
         if runtime != "native" {
             let host = std::env::var("SANDFLEET_TEST_DOCKER_HOST")?;
             let mut build = self.command("deploy/images/build");
@@ -186,7 +186,6 @@ impl Trees {
             .args(["nextest", "run", "-p", "sandfleet-tests", "--locked", "-j", "1"])
             .args(["--no-fail-fast", "-E", expression])
             .args(binary.map(|binary| ["--test", binary]).into_iter().flatten())
-            .env("RUSTFLAGS", "-Awarnings")
             .env("SANDFLEET_TEST_IMAGE", IMAGE)
             .env("SANDFLEET_TEST_BIN", self.target.join("debug/sandfleet"));
         nextest
@@ -198,6 +197,9 @@ impl Trees {
             .current_dir(&self.mutated)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_TERM_COLOR", "never")
+            // Most of the time would go to an agent that is as small as it can be.
+            .env("CARGO_PROFILE_AGENT_LTO", "off")
+            .env("CARGO_PROFILE_AGENT_CODEGEN_UNITS", "16")
             .stdin(Stdio::null());
         command
     }

@@ -16,11 +16,11 @@ mod tests;
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    future::Future,
+    future::{Future, pending},
     net::IpAddr,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -44,7 +44,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tracing::debug;
 
@@ -238,8 +238,9 @@ enum Room {
 /// What a connection is at.
 #[derive(Default)]
 struct Activity {
-    /// When it was first read from: not when it was taken, which may be long before on a busy host.
-    since: OnceLock<Instant>,
+    /// Whether it was read from, `TURN` went by, and it was read from again. Set by the connection itself
+    /// after that reading: on a host without a free processor the request may have come long before.
+    had_turn: AtomicBool,
     /// Whether it is being answered.
     is_busy: AtomicBool,
 }
@@ -248,7 +249,7 @@ impl Open {
     /// Closes the oldest that isn't being answered if there are `most`.
     ///
     /// # Errors
-    /// How long it takes until there may be one that has had its turn.
+    /// How soon to look again: none of them has had its turn and waits for a request.
     fn make_room(&mut self, most: usize) -> Result<Room, Duration> {
         self.0.retain(|it| !it.task.is_finished());
         if self.0.len() < most {
@@ -256,10 +257,8 @@ impl Open {
         }
         let idle = self.0.iter().position(|it| !it.activity.is_busy.load(Ordering::SeqCst));
         let Some(oldest) = idle else { return Err(LOOK_AGAIN) };
-        let Some(since) = self.0[oldest].activity.since.get() else { return Err(LOOK_AGAIN) };
-        let left = TURN.saturating_sub(since.elapsed());
-        if !left.is_zero() {
-            return Err(left);
+        if !self.0[oldest].activity.had_turn.load(Ordering::SeqCst) {
+            return Err(LOOK_AGAIN);
         }
         if let Some(connection) = self.0.remove(oldest) {
             connection.task.abort();
@@ -287,7 +286,6 @@ async fn keep(
     mut stopped: watch::Receiver<bool>,
 ) {
     let rules = &shared.rules;
-    activity.since.get_or_init(Instant::now);
     let asked = AtomicU32::new(0);
     let service = service_fn(|request| {
         let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 >= rules.requests;
@@ -311,13 +309,21 @@ async fn keep(
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
     );
+    let turn = async {
+        sleep(TURN).await;
+        activity.had_turn.store(true, Ordering::SeqCst);
+        pending::<()>().await;
+    };
     tokio::select! {
+        // Reads before it ends its turn.
+        biased;
         ended = connection.as_mut() => {
             if let Err(error) = ended {
                 debug!(%error, "a connection was cut");
             }
             return;
         }
+        () = turn => {}
         () = sleep(rules.lifetime) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }

@@ -169,7 +169,7 @@ fn a_probe_is_answered_soon_while_a_thousand_clients_loop() {
         let since = Instant::now();
         probe(address);
         // 0.4 s by calculation; a busy machine takes its time. Without turns it never is.
-        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     }
     clients.shutdown_background();
     server.shutdown_background();
@@ -178,8 +178,10 @@ fn a_probe_is_answered_soon_while_a_thousand_clients_loop() {
 fn probe(address: SocketAddr) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // In one piece, as clients send it: the kernel keeps a second one back until the first is acknowledged.
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("\r\n\r\nfine"), "{answer:?}");

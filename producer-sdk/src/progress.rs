@@ -22,7 +22,8 @@ impl Client {
     /// What is known about a job at this moment.
     ///
     /// # Errors
-    /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
+    /// [`Error::Store`], [`Error::UnreadableResult`] if a newer fleet wrote it, and
+    /// [`Error::ForeignResult`].
     pub async fn get(&self, id: &JobId) -> Result<JobState, Error> {
         self.shared.records.get(id).await
     }
@@ -61,7 +62,8 @@ impl Client {
     /// one if the job ended just before.
     ///
     /// # Errors
-    /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote its result.
+    /// [`Error::Store`], [`Error::UnreadableResult`] if a newer fleet wrote its result, and
+    /// [`Error::ForeignResult`].
     pub async fn cancel(&self, id: &JobId) -> Result<Cancellation, Error> {
         let config = &self.shared.config;
         self.shared.records.cancel(id, &config.name, config.result_ttl).await

@@ -22,7 +22,7 @@ impl Client {
     /// # Errors
     /// [`Error::NoResult`] if there is none within `timeout`; [`Error::ResultGone`] if there was
     /// one; [`Error::Store`] if the store refuses, or is away at the end;
-    /// [`Error::UnreadableResult`].
+    /// [`Error::UnreadableResult`]; [`Error::ForeignResult`].
     pub async fn wait(&self, id: &JobId, timeout: Duration) -> Result<JobResult, Error> {
         let started = Instant::now();
         let end = started.checked_add(timeout);

@@ -2,9 +2,14 @@
 
 mod header;
 mod screen;
+mod server;
 mod transport;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use lapin::{
     Connection, ConnectionBuilder, ConnectionProperties,
@@ -13,8 +18,11 @@ use lapin::{
 };
 use tokio::time;
 
-pub use self::header::MALFORMED_HEADER;
 use self::transport::ScreenedReactor;
+pub use self::{
+    header::MALFORMED_HEADER,
+    server::{DEAD_LETTERING_FIX, Server},
+};
 use crate::{Error, Tls, masked::masked};
 
 /// A dead peer is noticed after two of these. The library's default lets 120 s go by.
@@ -35,6 +43,8 @@ pub struct Broker {
     display_url: String,
     name: String,
     timeout: Duration,
+    /// What it named itself in the last connection.
+    server: Arc<Mutex<Option<Server>>>,
 }
 
 impl Broker {
@@ -60,12 +70,24 @@ impl Broker {
             AMQPScheme::AMQPS => Some((uri.authority.host.clone(), tls.for_amqp()?)),
         };
         uri.scheme = AMQPScheme::AMQP;
-        Ok(Self { uri, tls, frame_max, display_url: shown, name: name.into(), timeout })
+        let (name, server) = (name.into(), Arc::default());
+        Ok(Self { uri, tls, frame_max, display_url: shown, name, timeout, server })
     }
 
     /// The broker's URL without the password.
     pub fn display_url(&self) -> &str {
         &self.display_url
+    }
+
+    /// What the broker named itself, once there was a connection; nothing if it didn't.
+    pub fn server(&self) -> Option<Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How a producer can stop the broker's dead-lettering, unless its version is known to be safe; to be
+    /// asked once there was a connection. [`DEAD_LETTERING_FIX`] says what to do.
+    pub fn dead_lettering_risk(&self) -> Option<String> {
+        self.server().unwrap_or_else(Server::unknown).dead_lettering_risk()
     }
 
     /// How long one exchange may take.
@@ -82,7 +104,8 @@ impl Broker {
         let properties =
             ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let connect = async {
-            let runtime = ScreenedReactor::runtime(self.tls.clone(), self.frame_max);
+            let runtime =
+                ScreenedReactor::runtime(self.tls.clone(), self.frame_max, self.server.clone());
             let builder = ConnectionBuilder::new_with_runtime(runtime)
                 .with_uri(self.uri.clone())
                 .with_properties(properties);

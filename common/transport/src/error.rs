@@ -137,6 +137,18 @@ pub enum Error {
         reason: PrintableText,
     },
 
+    /// What the store holds under the job's id is another job's result.
+    #[error(
+        "the store holds the result of job {found} under the id of job {job_id}: a client that may write to the store \
+         put it there; delete the keys of job {job_id} and submit it again"
+    )]
+    ForeignResult {
+        /// The job.
+        job_id: JobId,
+        /// The job whose result it is.
+        found: JobId,
+    },
+
     /// The job ended, and its result has expired.
     #[error(
         "job {job_id} ended as {status}, and its result is not kept any more; ask for a longer \

@@ -12,7 +12,7 @@ pub mod subscription;
 mod tls;
 mod topology;
 
-pub use broker::{Broker, MALFORMED_HEADER};
+pub use broker::{Broker, DEAD_LETTERING_FIX, MALFORMED_HEADER, Server};
 pub use error::{Error, StoreError};
 pub use masked::masked;
 pub use publisher::{Message, Publisher};

@@ -104,6 +104,31 @@ async fn a_message_that_cannot_be_moved_is_returned_less_and_less_often() {
 }
 
 #[tokio::test]
+async fn a_worker_that_stops_waits_for_no_message_that_cannot_be_moved() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let set_aside = || Settlement::Unreadable("names no job".into());
+    services.push(Priority::Interactive, b"{first").await;
+    // Has the connection for that made, which declares the queue.
+    settle(take(&queue).await, set_aside()).await;
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    let unreadable = names::unreadable_queue(&services.prefix);
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(unreadable.as_str().into(), options).await.expect("deleted");
+    services.push(Priority::Interactive, b"{second").await;
+    for _ in 0..4 {
+        settle(take(&queue).await, set_aside()).await;
+    }
+    // The next pause is of 1.6 s at least.
+    let settling = tokio::spawn(settle(take(&queue).await, set_aside()));
+    let began = Instant::now();
+    queue.stop().await;
+    settling.await.expect("it ends");
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1400), "stopped in {took:?}");
+}
+
+#[tokio::test]
 async fn a_dead_letter_returned_too_often_is_kept_for_people() {
     let services = Services::fresh();
     // Declares the queues, and takes no letters.

@@ -5,6 +5,7 @@ use std::fs;
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use sandfleet_common::{Isolation, JobId, Priority, Status, names};
 use sandfleet_tests::{FleetWorker, Installation, Services, eventually};
+use sandfleet_transport::Server;
 
 use crate::{admin::counts, result_of, running, sleeper, stdout};
 
@@ -43,6 +44,37 @@ async fn a_job_that_ran_while_the_broker_was_away_does_not_run_again() {
     let left = channel.queue_purge(queue.as_str().into(), Default::default()).await;
     assert_eq!(left.expect("the queue is there"), 0);
     assert_eq!(result_of(&client, &job.job_id).await, result);
+}
+
+#[tokio::test]
+async fn a_broker_whose_dead_lettering_a_producer_can_stop_is_named_once_by_worker_and_doctor() {
+    let services = Services::fresh();
+    let version = services.rabbitmqctl(&["version"]).trim().to_owned();
+    let server = Server { product: "RabbitMQ".into(), version: version.as_str().into() };
+    let risk = server.dead_lettering_risk();
+    let (wire, url) = services.amqp_relay().await;
+    let installation = Installation::fresh().on(&services).set("QUEUE_URL", &url);
+    let worker = installation.worker("one");
+    worker.logs("connected; waiting").await;
+    wire.cut();
+    worker.logs("no jobs from the broker; connecting again").await;
+    wire.mend();
+    let connections = || async { worker.log().matches("connected; waiting").nth(1).map(|_| ()) };
+    eventually("a second connection", connections).await;
+    let warned = worker.log().matches("the header x-death of a producer").count();
+    assert_eq!(warned, usize::from(risk.is_some()), "{}", worker.log());
+    let doctor = installation.run(&["doctor", "--json"]).await;
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&doctor.stdout).expect("JSON");
+    let row = rows.iter().find(|row| row["name"] == "broker version").expect("a row");
+    let detail = row["detail"].as_str().expect("text");
+    assert!(detail.starts_with(&format!("RabbitMQ {version}")), "{row}");
+    match risk {
+        Some(risk) => {
+            assert_eq!((&row["state"], detail), (&"warning".into(), risk.as_str()));
+            assert!(row["fix"].as_str().expect("text").contains("install RabbitMQ 4.0"), "{row}");
+        }
+        None => assert_eq!(row["state"], "ok", "{row}"),
+    }
 }
 
 #[tokio::test]

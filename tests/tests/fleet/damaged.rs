@@ -1,8 +1,11 @@
 //! Keys in the store that no worker and no producer made: a client that may write to it can spoil a job, and
 //! no other.
 
+use std::time::Duration;
+
 use redis::AsyncCommands;
 use sandfleet_common::{Job, Priority, Status, encode, names};
+use sandfleet_sdk::Error;
 use sandfleet_tests::{Installation, Services, eventually};
 
 use crate::{result_of, stdout};
@@ -42,6 +45,27 @@ async fn a_job_whose_keys_are_damaged_is_set_aside_and_keeps_no_other_waiting() 
                 .await;
         assert!(reason.contains("keys are damaged"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn the_result_of_another_job_is_not_returned() {
+    let (services, installation) = fleet().await;
+    let client = services.client().await;
+    let _worker = installation.worker("only");
+    let (job, other) = (Job::new("python", "print('mine')"), Job::new("python", ""));
+    client.submit(&job).await.expect("the broker takes it");
+    result_of(&client, &job.job_id).await;
+    let [key, others] = [&job, &other].map(|job| names::result_key(&services.prefix, &job.job_id));
+    let mut redis = services.redis().await;
+    let mine: Vec<u8> = redis.get(key).await.expect("stored");
+    let () = redis.set(others, mine).await.expect("set");
+    let is_told =
+        |error: &Error| matches!(error, Error::ForeignResult { found, .. } if *found == job.job_id);
+    let error = client.get(&other.job_id).await.expect_err("not its own");
+    assert!(is_told(&error), "{error}");
+    let ids = [other.job_id.clone()];
+    let waited = client.wait_batch(&ids, Duration::from_secs(5)).await.remove(0);
+    assert!(is_told(waited.as_ref().expect_err("not its own")), "{waited:?}");
 }
 
 #[tokio::test]

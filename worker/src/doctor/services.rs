@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandfleet_transport::{
-    Broker, Publisher, Topology,
+    Broker, DEAD_LETTERING_FIX, Publisher, Topology,
     records::{RedisStore, ServerInfo},
 };
 use tokio::time::timeout;
@@ -30,10 +30,26 @@ pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
             isolations: Vec::new(),
             limits: Default::default(),
         };
-        Publisher::new(broker, topology).connect().await.map_err(|error| chain(&error))
+        let publisher = Publisher::new(broker.clone(), topology);
+        publisher.connect().await.map_err(|error| chain(&error))?;
+        Ok(broker)
     };
     let fix = "start RabbitMQ, or name another with queue.url; `sandfleet run` needs none";
-    vec![finding("broker", &shown, timeout(DEADLINE, reach).await.ok(), fix)]
+    let reached = timeout(DEADLINE, reach).await.ok();
+    let version = reached.as_ref().and_then(|it| it.as_ref().ok()).map(broker_version);
+    let mut findings = vec![finding("broker", &shown, reached.map(|it| it.map(drop)), fix)];
+    findings.extend(version);
+    findings
+}
+
+/// Whether a producer can stop its dead-lettering.
+fn broker_version(broker: &Broker) -> Finding {
+    let name = "broker version";
+    if let Some(risk) = broker.dead_lettering_risk() {
+        return Finding::bad(SERVICES, name, State::Warning, risk, DEAD_LETTERING_FIX);
+    }
+    let shown = broker.server().map(|it| format!("{} {}", it.product, it.version));
+    Finding::ok(SERVICES, name, shown.unwrap_or_default())
 }
 
 pub(super) async fn store(settings: &Settings) -> Vec<Finding> {

@@ -128,7 +128,7 @@ impl DeadLetterHandler {
     ) -> Result<Settlement, StoreError> {
         let state = async || match self.store.get(job).await {
             Err(Error::Store(error)) => Err(error),
-            // A result that a newer fleet wrote is no queued job either.
+            // A result that a newer fleet wrote, or another job's, is no queued job either.
             state => Ok(state),
         };
         let attempts = match self.retry_until_ok(state).await? {

@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What has its length in four bytes.
-    fn long(&mut self, what: &'static str) -> Result<&'a [u8], Fault> {
+    pub(super) fn long(&mut self, what: &'static str) -> Result<&'a [u8], Fault> {
         let bytes = self.number::<4>(what)?;
         self.take(bytes, what)
     }
@@ -182,7 +182,7 @@ fn array(mut fields: Fields<'_>, depth: usize) -> Result<(), Fault> {
 }
 
 /// The types are those of `AMQPType::from_id`, not those of the specification.
-fn value(fields: &mut Fields<'_>, depth: usize) -> Result<(), Fault> {
+pub(super) fn value(fields: &mut Fields<'_>, depth: usize) -> Result<(), Fault> {
     const WHAT: &str = "the value of a header";
     let tag = fields.take(1, WHAT)?[0];
     let bytes = match tag {

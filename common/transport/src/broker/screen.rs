@@ -9,12 +9,16 @@ use std::{
     collections::BTreeMap,
     io,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::header::{Fault, Fields, Header};
+use super::{
+    header::{Fault, Fields, Header},
+    server::Server,
+};
 
 /// Type, channel and size.
 const HEAD_BYTES: usize = 7;
@@ -30,6 +34,7 @@ const MAX_HELD: usize = 256 << 10;
 const KEPT_BYTES: usize = 16 << 10;
 
 /// Class and method, as in the frame.
+const START: [u8; 4] = [0, 10, 0, 10];
 const TUNE: [u8; 4] = [0, 10, 0, 30];
 const RETURN: [u8; 4] = [0, 60, 0, 50];
 const DELIVER: [u8; 4] = [0, 60, 0, 60];
@@ -43,9 +48,9 @@ pub(super) struct Screened<S> {
 
 impl<S> Screened<S> {
     /// Frames that come from `stream` are no longer than `frame_max`, or what the broker proposes if that
-    /// is less.
-    pub(super) fn new(stream: S, frame_max: usize) -> Self {
-        Self { stream, screen: Screen::new(frame_max) }
+    /// is less. What the broker names itself goes to `server`.
+    pub(super) fn new(stream: S, frame_max: usize, server: Arc<Mutex<Option<Server>>>) -> Self {
+        Self { stream, screen: Screen { server, ..Screen::new(frame_max) } }
     }
 }
 
@@ -111,6 +116,8 @@ struct Screen {
     sent: usize,
     /// The channels on which a message has begun whose names were replaced, and why.
     suspects: BTreeMap<u16, Fault>,
+    /// What the broker names itself.
+    server: Arc<Mutex<Option<Server>>>,
 }
 
 impl Screen {
@@ -123,6 +130,7 @@ impl Screen {
             ready: Vec::new(),
             sent: 0,
             suspects: BTreeMap::new(),
+            server: Arc::default(),
         }
     }
 
@@ -237,6 +245,10 @@ impl Screen {
     fn method(&mut self, head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
         let mut fields = Fields(payload.get(4..)?);
         match payload[..4].try_into().ok()? {
+            START => {
+                *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Server::read(fields);
+                return None;
+            }
             TUNE => {
                 fields.take(2, "channel_max").ok()?;
                 let frame_max = fields.take(4, "frame_max").ok()?;

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     net::SocketAddr,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::{AsyncTcpStream, tcp::OwnedTLSConfig};
 
-use super::screen::Screened;
+use super::{screen::Screened, server::Server};
 
 /// A runtime of the library over the current one, with that reactor.
 pub(super) type ScreenedRuntime = Runtime<RuntimeParts<Tokio, ScreenedReactor>>;
@@ -28,6 +29,8 @@ pub(super) struct ScreenedReactor {
     /// The host that the server's certificate has to be for.
     tls: Option<(String, OwnedTLSConfig)>,
     frame_max: usize,
+    /// What the broker names itself.
+    server: Arc<Mutex<Option<Server>>>,
 }
 
 impl ScreenedReactor {
@@ -35,9 +38,10 @@ impl ScreenedReactor {
     pub(super) fn runtime(
         tls: Option<(String, OwnedTLSConfig)>,
         frame_max: usize,
+        server: Arc<Mutex<Option<Server>>>,
     ) -> ScreenedRuntime {
         let tokio = Tokio::current();
-        Runtime::new(RuntimeParts::new(tokio.clone(), Self { tokio, tls, frame_max }))
+        Runtime::new(RuntimeParts::new(tokio.clone(), Self { tokio, tls, frame_max, server }))
     }
 }
 
@@ -73,14 +77,14 @@ impl Reactor for ScreenedReactor {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.tokio.tcp_connect_addr(address);
-        let (tls, frame_max) = (self.tls.clone(), self.frame_max);
+        let (tls, frame_max, server) = (self.tls.clone(), self.frame_max, self.server.clone());
         async move {
             let plain = AsyncTcpStream::Plain(connecting.await?);
             let stream = match tls {
                 Some((host, config)) => plain.into_tls(&host, config.as_ref()).await?,
                 None => plain,
             };
-            Ok(Screened::new(stream, frame_max))
+            Ok(Screened::new(stream, frame_max, server))
         }
     }
 }

@@ -34,7 +34,8 @@ impl RedisStore {
     /// Cancels a job, with `cancel.lua`.
     ///
     /// # Errors
-    /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
+    /// [`Error::Store`], [`Error::UnreadableResult`] if a newer fleet wrote it, and
+    /// [`Error::ForeignResult`].
     pub async fn cancel(
         &self,
         job: &JobId,

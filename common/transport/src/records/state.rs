@@ -18,7 +18,8 @@ impl RedisStore {
     /// The state of a job.
     ///
     /// # Errors
-    /// [`Error::Store`], and [`Error::UnreadableResult`] if a newer fleet wrote it.
+    /// [`Error::Store`], [`Error::UnreadableResult`] if a newer fleet wrote it, and
+    /// [`Error::ForeignResult`].
     pub async fn get(&self, job: &JobId) -> Result<JobState, Error> {
         self.get_state(job).await.map(|(state, _)| state)
     }
@@ -41,7 +42,8 @@ impl RedisStore {
     /// The results of `jobs`, as far as they are there, with one command.
     ///
     /// # Errors
-    /// [`StoreError`]; and for each job [`Error::UnreadableResult`] if a newer fleet wrote it.
+    /// [`StoreError`]; and for each job [`Error::UnreadableResult`] if a newer fleet wrote it, and
+    /// [`Error::ForeignResult`].
     pub async fn results(
         &self,
         jobs: &[&JobId],
@@ -70,8 +72,12 @@ impl State {
 }
 
 fn parsed(job: &JobId, json: &[u8]) -> Result<JobResult, Error> {
-    serde_json::from_slice(json).map_err(|error| Error::UnreadableResult {
-        job_id: job.clone(),
-        reason: PrintableText::new(error),
-    })
+    let result: JobResult = serde_json::from_slice(json).map_err(|error| {
+        Error::UnreadableResult { job_id: job.clone(), reason: PrintableText::new(error) }
+    })?;
+    // Any client that may write to the store can copy a value.
+    if result.job_id != *job {
+        return Err(Error::ForeignResult { job_id: job.clone(), found: result.job_id });
+    }
+    Ok(result)
 }

@@ -10,7 +10,10 @@ use lapin::{
 };
 use sandfleet_common::{PrintableText, names};
 use sandfleet_transport::{Message, Publisher};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, watch},
+};
 
 use super::{
     headers::{QUEUE_HEADER, REASON_HEADER, carried, put_off_once_more, returns},
@@ -32,6 +35,8 @@ pub(super) struct AmqpAckHandle {
     /// A delivery is settled on the channel it came over, so that stays open until then.
     pub(super) session: Arc<Session>,
     pub(super) runtime: Handle,
+    /// Whether the queue was stopped.
+    pub(super) stopped: watch::Receiver<bool>,
     /// The slot it occupies until it is settled.
     pub(super) _slot: Option<OwnedSemaphorePermit>,
 }
@@ -61,7 +66,10 @@ impl AmqpAckHandle {
         body: Vec<u8>,
     ) -> Result<(), String> {
         let message = Message { exchange, routing_key, id: self.id.clone(), headers, body };
-        move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
+        let mut stopped = self.stopped.clone();
+        // An error means that the queue was dropped.
+        let stopped = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+        move_to(&self.publisher, &self.acker, message, returns(&self.headers), stopped).await
     }
 }
 

@@ -219,7 +219,9 @@ impl LetterAckHandle {
     ) -> Result<(), String> {
         let id = self.id.clone();
         let message = sandfleet_transport::Message { exchange, routing_key, id, headers, body };
-        move_to(&self.publisher, &self.acker, message, returns(&self.headers)).await
+        // A worker that stops drops the dead-letter handler, and this pause with it.
+        let stopped = std::future::pending();
+        move_to(&self.publisher, &self.acker, message, returns(&self.headers), stopped).await
     }
 }
 

@@ -23,7 +23,7 @@ mod supervisor;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -87,6 +87,7 @@ impl AmqpQueue {
             deliveries: sender,
             reachable: reachable.clone(),
             stopped,
+            warned: Once::new(),
         };
         Ok(Self {
             deliveries: AsyncMutex::new(deliveries),

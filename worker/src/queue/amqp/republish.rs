@@ -18,12 +18,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
 
 /// Publishes a message elsewhere and settles it where it came from, to which it was returned so many
-/// times before.
+/// times before. The pause after a failure ends when the worker has `stopped`.
 pub(super) async fn move_to(
     publisher: &Publisher,
     acker: &Acker,
     message: Message,
     returns: u32,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), String> {
     // First there and only then gone from here: twice is better than never.
     match publisher.publish(message).await {
@@ -32,7 +33,9 @@ pub(super) async fn move_to(
             let reason = why(&error);
             // It would be the next to be delivered, and only so many returns are granted to it. Its slot
             // stays taken meanwhile, so that no more of them are held than there are slots.
-            time::sleep(jittered(pauses().after(returns).next())).await;
+            let pause = jittered(pauses().after(returns).next());
+            // Either end is as good: the pause is over, or the worker stops.
+            let _ = time::timeout(pause, stopped).await;
             sent(acker.nack(REQUEUE)).await?;
             Err(reason)
         }

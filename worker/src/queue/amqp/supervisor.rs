@@ -1,10 +1,10 @@
 //! Keeps a worker connected to the broker, for as long as it lives.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
-use sandfleet_transport::{Broker, Error, Publisher};
+use sandfleet_transport::{Broker, DEAD_LETTERING_FIX, Error, Publisher};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -34,6 +34,8 @@ pub(super) struct Supervisor {
     pub(super) deliveries: mpsc::Sender<(Delivery, AmqpAckHandle)>,
     pub(super) reachable: Arc<Mutex<BrokerStatus>>,
     pub(super) stopped: watch::Receiver<bool>,
+    /// The broker's version is warned of once, not after every reconnect.
+    pub(super) warned: Once,
 }
 
 impl Supervisor {
@@ -94,6 +96,9 @@ impl Supervisor {
         let stuck = self.circuit_breaker.stuck();
         let mut pollers = Pollers::open(&self.broker, session, &self.config, stuck).await?;
         info!(broker = self.broker.display_url(), "connected; waiting for jobs");
+        if let Some(risk) = self.broker.dead_lettering_risk() {
+            self.warned.call_once(|| warn!(risk, fix = DEAD_LETTERING_FIX, "the broker's version"));
+        }
         self.set(BrokerStatus::Yes(session.clone()));
         loop {
             let first = match self.slots.clone().try_acquire_owned() {
@@ -158,6 +163,7 @@ impl Supervisor {
             publisher: self.publisher.clone(),
             session: session.clone(),
             runtime: Handle::current(),
+            stopped: self.stopped.clone(),
             _slot: slot,
         }
     }

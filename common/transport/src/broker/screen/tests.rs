@@ -40,7 +40,7 @@ impl AsyncRead for Pieces {
 fn screened(bytes: &[u8], lengths: &[usize], room: usize) -> Vec<u8> {
     let pieces =
         Pieces { bytes: bytes.iter().copied().collect(), lengths: lengths.to_vec(), turn: 0 };
-    let mut stream = Screened::new(pieces, FRAME_MAX);
+    let mut stream = Screened::new(pieces, FRAME_MAX, Arc::default());
     let mut context = Context::from_waker(Waker::noop());
     let (mut buffer, mut all) = (vec![0; room], Vec::new());
     loop {

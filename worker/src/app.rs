@@ -20,10 +20,7 @@ use crate::{
     },
     config::{Backend, QueueSettings, Settings, StoreSettings},
     hooks::Hooks,
-    host::{
-        gate::GatedQueue,
-        memory::{self, HostMemory},
-    },
+    host::memory::{self, HostMemory},
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
     queue::{AmqpConfig, AmqpQueue, DeadLetters, LimitedQueue, Queue},
@@ -285,11 +282,8 @@ pub async fn work(
     let letters = DeadLetters::connect(&amqp).map_err(|error| unavailable(&error))?;
     let queue: Arc<dyn Queue> =
         Arc::new(AmqpQueue::connect(amqp).map_err(|error| unavailable(&error))?);
-    let queue: Arc<dyn Queue> = match sandbox.host_memory() {
-        Some(memory) => Arc::new(GatedQueue::new(queue, Arc::clone(memory))),
-        None => queue,
-    };
-    let queue = Arc::new(LimitedQueue::new(queue, until.jobs.unwrap_or(u64::MAX)));
+    let memory = sandbox.host_memory().map(Arc::clone);
+    let queue = Arc::new(LimitedQueue::new(queue, until.jobs.unwrap_or(u64::MAX), memory));
     let used_up = {
         let queue = Arc::clone(&queue);
         async move { queue.used_up().await }

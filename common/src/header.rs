@@ -1,4 +1,4 @@
-//! What is still found in a job that can't be read as a whole: whose it is, and of which version.
+//! Reads the job id and the version of a message that doesn't decode.
 
 use std::fmt;
 

@@ -25,7 +25,7 @@ pub fn shard_queue(prefix: &str, isolation: Isolation, priority: Priority, shard
 }
 
 /// The two shards that a tenant's jobs may wait in. Two tenants share both of them only once in
-/// 120 pairs, so who floods his own leaves nearly everybody else one that is free.
+/// 120 pairs, so a tenant that fills both of its shards leaves nearly every other tenant a free one.
 pub fn tenant_shards(tenant: &str) -> [usize; 2] {
     // FNV-1a and murmur's mixing of it, since the last bytes of names that only differ there change
     // few bits: easily written in any language, and the same for ever.

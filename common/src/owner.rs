@@ -1,4 +1,4 @@
-//! Who holds a job.
+//! `Owner`: the worker and the delivery named in a job's lease.
 
 use std::fmt;
 

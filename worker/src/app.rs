@@ -1,4 +1,4 @@
-//! Puts the parts together: what the stages need of each other meets only here.
+//! Builds a fleet worker from the settings (`work`). What the modules need of each other is connected here.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

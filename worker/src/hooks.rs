@@ -31,7 +31,7 @@ pub trait Hooks: Send + Sync {
     /// The job goes back into the queue because the fleet failed it.
     fn retried(&self, _job: &JobId, _reason: &str) {}
     /// A message without a readable job id went to the queue of unreadable messages.
-    fn dead_lettered(&self, _reason: &str) {}
+    fn unreadable(&self, _reason: &str) {}
     /// A message with another job's id went there.
     fn twin(&self, _job: &JobId) {}
     /// A message that this worker can't take was put off, for another that can.

@@ -110,11 +110,11 @@ impl Topology {
         arguments.insert("x-dead-letter-routing-key".into(), text(&unreadable));
         declare_queue(broker, channel, &queue, arguments).await?;
         bind(broker, channel, &queue, &exchange, "").await?;
-        // A letter is postponed, too, while its job runs.
+        // A dead letter is put off, too, while its job runs.
         bind(broker, channel, &queue, &names::requeue_exchange(&self.prefix), &queue).await
     }
 
-    /// The exchange that leads from the queues of postponed messages back to the queues they came from. Each
+    /// The exchange that leads from the queues of messages that were put off back to the queues they came from. Each
     /// process binds the queues that it declares, and nothing else is bound. The routing key is the sender's:
     /// over the default exchange it would reach any queue of the broker, and one that reaches none would
     /// stay. At-least-once dead-lettering keeps what it can't route, and 32 such messages stop it.

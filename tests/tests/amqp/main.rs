@@ -2,7 +2,7 @@
 //! connection that breaks.
 
 mod faults;
-mod postponed;
+mod put_off;
 mod room;
 mod stuck;
 mod tenants;

@@ -1,4 +1,4 @@
-//! A broker that is short of memory, or of patience.
+//! A broker that is out of memory, or past a timeout.
 
 use std::time::Duration;
 

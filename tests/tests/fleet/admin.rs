@@ -80,7 +80,7 @@ async fn metrics_count_what_happened() {
     services.push(sandfleet_common::Priority::Batch, b"no job").await;
     for (metric, value) in [
         ("sandfleet_queue_deliveries_total", 3),
-        ("sandfleet_queue_dead_letters_total", 1),
+        ("sandfleet_queue_unreadable_total", 1),
         ("sandfleet_job_starts_total{language=\"python\"}", 1),
         ("sandfleet_job_starts_total{language=\"bash\"}", 1),
         ("sandfleet_job_results_total{status=\"succeeded\",verdict=\"accepted\"}", 1),

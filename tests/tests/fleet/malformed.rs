@@ -118,7 +118,7 @@ async fn each_costs_itself_only(exchange: impl AsyncFn(&Services) -> String) {
     println!("a job after {} malformed messages: {took:?}", poisons.len());
     assert!(took < Duration::from_secs(5), "{took:?}: {}", worker.log());
     is_untouched(&worker);
-    counts(address, "sandfleet_queue_dead_letters_total", poisons.len() as u64).await;
+    counts(address, "sandfleet_queue_unreadable_total", poisons.len() as u64).await;
     assert_eq!(
         worker.log().matches("properties of a message can't be parsed").count(),
         poisons.len()

@@ -73,7 +73,7 @@ impl Hooks for Answers {
         self.push(Ok(result.clone()));
     }
 
-    fn dead_lettered(&self, reason: &str) {
+    fn unreadable(&self, reason: &str) {
         self.push(Err(reason.to_owned()));
     }
 }

@@ -1,5 +1,5 @@
-//! Hostile programs and messages, through the whole path of a job: each gets a verdict it
-//! deserves, in time, and leaves nothing behind.
+//! Hostile programs and messages, through the whole path of a job: each gets its
+//! expected verdict in time, and leaves nothing behind.
 //!
 //! The corpus is `tests/hostile`; `bash tests/run hostile` runs all of it on every backend.
 

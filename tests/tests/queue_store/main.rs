@@ -1,4 +1,4 @@
-//! What every queue and every store promises: one suite, run by each backends.
+//! What every queue and every store promises: one suite, run against each backend.
 
 mod cancel;
 mod claim;

@@ -263,7 +263,7 @@ impl Hooks for Collect {
         let _ = self.ends.send(JobEnd::Result(Box::new(result.clone())));
     }
 
-    fn dead_lettered(&self, reason: &str) {
+    fn unreadable(&self, reason: &str) {
         let _ = self.ends.send(JobEnd::WithoutId(reason.to_owned()));
     }
 }

@@ -1,6 +1,6 @@
 //! `sandfleet doctor --attack`: hostile programs in the operator's own sandbox.
 //!
-//! A pass is only worth as much as the probe's ability to fail, so some are run with their wall
+//! A pass is only worth as much as the probe's ability to fail, so some are run with their barrier
 //! taken away, and what would pass on this host without any sandbox is said apart.
 
 mod programs;

@@ -1,4 +1,4 @@
-//! AppArmor and SELinux: walls behind the sandbox's own, where a host has them.
+//! AppArmor and SELinux: barriers behind the sandbox's own, where a host has them.
 
 use std::{fs, path::Path};
 
@@ -45,7 +45,7 @@ pub(super) fn of_host(root: &Path) -> [Module; 2] {
     [apparmor, selinux]
 }
 
-/// What `modules` mean for the sandbox `area`. One of them is a wall more; none is worth a word.
+/// What `modules` mean for the sandbox `area`. One of them is a further barrier; without one nothing is said.
 pub(super) fn findings(area: &'static str, modules: [Module; 2]) -> Vec<Finding> {
     let has_one = modules.iter().any(|module| matches!(module, Module::Active(_)));
     let found = |(name, module): (&str, Module)| {
@@ -57,7 +57,7 @@ pub(super) fn findings(area: &'static str, modules: [Module; 2]) -> Vec<Finding>
         if has_one {
             return Finding::ok(area, name, detail);
         }
-        let fix = "nothing leans on it; docs/hardening.md says how to have it as one wall more";
+        let fix = "no barrier depends on it; docs/hardening.md says how to add it as a further one";
         Finding::bad(area, name, State::Warning, detail, fix)
     };
     [APPARMOR, SELINUX].into_iter().zip(modules).map(found).collect()

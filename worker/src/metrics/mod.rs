@@ -167,8 +167,8 @@ impl Hooks for MetricsHooks {
         self.0.handles.job_retries.inc();
     }
 
-    fn dead_lettered(&self, _reason: &str) {
-        self.0.handles.dead_letters.inc();
+    fn unreadable(&self, _reason: &str) {
+        self.0.handles.unreadable.inc();
     }
 
     fn twin(&self, _job: &JobId) {

@@ -113,7 +113,7 @@ metrics! {
     /// Deliveries taken from the queue.
     deliveries: IntCounter = "sandfleet_queue_deliveries_total";
     /// Messages without a readable job id or with properties that can't be parsed, which went to the queue of unreadable messages.
-    dead_letters: IntCounter = "sandfleet_queue_dead_letters_total";
+    unreadable: IntCounter = "sandfleet_queue_unreadable_total";
     /// Messages with the id of another job, which went to the queue of unreadable messages.
     twins: IntCounter = "sandfleet_queue_twins_total";
     /// Messages that this worker can't take and another live one can, which were put off.

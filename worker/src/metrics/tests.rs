@@ -68,7 +68,7 @@ fn every_metric_is_moved_by_something() {
     hooks.ended(&job, Duration::from_millis(1));
     hooks.duplicate(&job);
     hooks.retried(&job, "");
-    hooks.dead_lettered("");
+    hooks.unreadable("");
     hooks.twin(&job);
     hooks.put_off(&job);
     metrics.set_slots_stuck(1);
@@ -150,7 +150,7 @@ fn jobs_cannot_make_new_series() {
     for n in 0..100 {
         hooks.started(&job, &format!("language-{n}"));
         hooks.retried(&job, &format!("reason {n}"));
-        hooks.dead_lettered(&format!("reason {n}"));
+        hooks.unreadable(&format!("reason {n}"));
     }
     assert_eq!(metrics.render().unwrap().lines().count(), before);
     assert_eq!(value(&metrics, "sandfleet_job_starts_total{language=\"other\"}"), 100.0);

@@ -1,4 +1,4 @@
-//! Results of jobs whose program never ran, or never to an end.
+//! Results of jobs whose program never ran, or not to its end.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ pub(crate) fn malformed(hooks: &dyn Hooks, why: &PrintableText) -> Settlement {
         %why,
         "the properties of a message can't be parsed; it goes to the queue of unreadable messages"
     );
-    hooks.dead_lettered(why);
+    hooks.unreadable(why);
     Settlement::Unreadable(format!("its properties can't be parsed: {why}").into())
 }
 

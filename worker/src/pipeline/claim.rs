@@ -7,7 +7,10 @@ use sandfleet_common::{Job, JobId, JobResult, Owner};
 use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Purpose, TenantPermit};
 use tokio::sync::broadcast;
 
-use super::{exclusive_gate::RunPermit, parts::Pipeline, retry::MAX_DELAY};
+use super::{
+    exclusive_gate::RunPermit,
+    parts::{MAX_DELAY, Pipeline},
+};
 use crate::{
     admission::Admitted,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},

@@ -51,7 +51,8 @@ impl Pipeline {
         }
     }
 
-    /// The path of one job. Only what has its result in the store is acknowledged.
+    /// The path of one job. Its message is acknowledged when its result is in the store, or when the broker
+    /// has confirmed a copy in another queue.
     async fn process(&self, delivery: &Delivery) -> Settlement {
         let started_at = Timestamp::now();
         // Its properties can't be parsed: nothing in the body counts.

@@ -1,4 +1,4 @@
-//! What the path of a job goes through.
+//! `Pipeline`: the queue, the store, the sandbox and the other parts on a job's path, and its configuration.
 
 use sandfleet_transport::records::{Store, TenantLimiter};
 use std::{sync::Arc, time::Duration};
@@ -7,10 +7,14 @@ use super::exclusive_gate::ExclusiveGate;
 use crate::{
     admission::{Admission, peers::Peers},
     hooks::Hooks,
+    pauses::Pauses,
     queue::Queue,
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
 };
+
+/// The longest pause between two tries of anything.
+pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// The path of a job, with all that it needs.
 pub struct Pipeline {
@@ -57,5 +61,10 @@ impl PipelineConfig {
     /// How long the result of a job is kept that asks for `asked`.
     pub(super) fn bounded_ttl(&self, asked: Option<u64>) -> Duration {
         asked.map_or(self.result_ttl, Duration::from_millis).min(self.result_ttl)
+    }
+
+    /// The pause after a job's attempt `number`, from 1, that the fleet failed.
+    pub(super) fn pause_after(&self, number: u32) -> Duration {
+        Pauses::new(self.retry_delay, MAX_DELAY).after(number.saturating_sub(1)).next()
     }
 }

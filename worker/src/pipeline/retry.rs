@@ -1,4 +1,5 @@
-//! Waiting and trying again, for as long as the worker goes on.
+//! Repeats store operations and waits for the sandbox, until the worker stops. The pause before a job's next
+//! attempt is in `parts`.
 
 use std::time::Duration;
 
@@ -6,13 +7,11 @@ use sandfleet_transport::StoreError;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::parts::Pipeline;
+use super::parts::{MAX_DELAY, Pipeline};
 use crate::pauses::Pauses;
 
 /// The first pause after the store failed.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The longest pause between two tries of anything.
-pub(super) const MAX_DELAY: Duration = Duration::from_secs(10);
 
 impl Pipeline {
     /// Repeats an operation of the store until it succeeds; `None` if the worker stops first, or if the

@@ -10,10 +10,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{claim::Attempt, parts::Pipeline, retry::MAX_DELAY};
+use super::{claim::Attempt, parts::Pipeline};
 use crate::{
     outcome::{conclude, terminal_results},
-    pauses::Pauses,
     queue::settle::Settlement,
     sandbox::{Outcome, SandboxError},
     services::output_stream::OutputStream,
@@ -117,7 +116,7 @@ impl Pipeline {
         warn!(job = %job_id, attempt = number, %error, "the sandbox failed; the job is retried");
         self.hooks.retried(job_id, &error.to_string());
         self.release_lease(attempt).await;
-        self.pause(Pauses::new(self.config.retry_delay, MAX_DELAY).after(*number).next()).await;
+        self.pause(self.config.pause_after(*number)).await;
         self.recover().await;
         Settlement::Requeue
     }

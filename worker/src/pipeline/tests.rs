@@ -63,3 +63,11 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
     assert_eq!(hooks.stored.load(Ordering::Relaxed), JOBS);
     assert_eq!(hooks.taken.load(Ordering::Relaxed), JOBS, "none went back to be taken again");
 }
+
+#[test]
+fn the_first_pause_of_a_job_is_the_one_that_is_configured() {
+    let settings = Settings::load(None, Vec::new()).expect("the defaults");
+    let config = app::pipeline_config(&settings);
+    let times = |number| config.pause_after(number).div_duration_f64(config.retry_delay);
+    assert_eq!([1, 2, 3].map(times), [1.0, 2.0, 4.0]);
+}

@@ -23,7 +23,7 @@ impl Pipeline {
     ) -> Settlement {
         let DecodeError { job_id, message, payload, elsewhere } = refusal;
         let Some(job_id) = job_id else {
-            self.hooks.dead_lettered(&message);
+            self.hooks.unreadable(&message);
             return Settlement::Unreadable(message);
         };
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {

@@ -1,4 +1,5 @@
-//! How long a message waits that was put off.
+//! The delays of messages that are put off: in which of the `later` queues they wait, and how long they have
+//! waited.
 
 use std::time::Duration;
 

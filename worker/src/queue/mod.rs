@@ -30,8 +30,8 @@ pub trait Queue: Send + Sync {
     async fn check(&self) -> Result<Option<String>, String>;
 }
 
-/// One job as bytes, with the right to settle it. It is settled exactly once, in [`settle`];
-/// dropped unsettled, it goes back to the queue.
+/// One message as bytes, with the right to settle it: once, with [`settle`](settle::settle). Dropped unsettled,
+/// it goes back to the queue.
 pub struct Delivery {
     /// The message's body, not looked at yet.
     pub body: Vec<u8>,

@@ -1,4 +1,6 @@
-//! The end of a delivery. Nothing outside this file acknowledges anything.
+//! Settles deliveries: the only caller of an `AckHandle`; what it does at the broker is in the queue's
+//! implementation. Two ends don't come through here: an expired message, which `AmqpQueue::next` moves to the
+//! dead letters, and a delivery that was dropped, which goes back to its queue.
 
 use sandfleet_common::PrintableText;
 use tracing::debug;
@@ -12,10 +14,10 @@ pub enum Settlement {
     Done,
     /// It goes back to the queue.
     Requeue,
-    /// Others of its tenant have to end first: it goes to the end of its queue.
+    /// Others of its tenant have to end first: it goes to the end of its queue at once.
     Postpone,
-    /// Not now, and not to the worker that asks next: it waits apart from its queue, longer each time,
-    /// and then comes back to it.
+    /// It is put off, since this worker can't take it: it waits apart from its queue, longer each time, and
+    /// then comes back to it.
     Later,
     /// It can't be answered, because it names no job or its id is another job's: it goes to the queue
     /// of unreadable messages, and not to the dead letters, which are answered.

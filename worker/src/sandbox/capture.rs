@@ -1,4 +1,4 @@
-//! What a program printed, never more of it than was agreed.
+//! Captured stdout and stderr, bounded by the output limit.
 
 /// One captured stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -99,7 +99,7 @@ impl DeadLetterHandler {
                     (job_id, payload, result_builder, result_ttl)
                 }
                 Err(DecodeError { job_id: None, message, .. }) => {
-                    self.hooks.dead_lettered(&message);
+                    self.hooks.unreadable(&message);
                     return settle(delivery, Settlement::Unreadable(message)).await;
                 }
             };
@@ -107,7 +107,7 @@ impl DeadLetterHandler {
         let concluded = self.conclude(&job_id, &payload, result_builder, result_ttl, death).await;
         let settlement = concluded.unwrap_or_else(|error| {
             let message = PrintableText::from(format!("the job's keys are damaged: {error}"));
-            self.hooks.dead_lettered(&message);
+            self.hooks.unreadable(&message);
             Settlement::Unreadable(message)
         });
         settle(delivery, settlement).await;

@@ -1,4 +1,4 @@
-//! That this worker lives, for those who wait for one.
+//! Announces this worker in Redis every few seconds.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What is tried: programs of the hostile corpus in `tests/hostile`, which is their only home.
 //!
 //! Chosen so that they may run on a host that is in use: none changes anything outside of its own
-//! container even where a wall is missing, and what takes up room is bounded by itself, by small
+//! container even where a barrier is missing, and what takes up room is bounded by itself, by small
 //! limits, and runs last and only if all else was contained.
 
 use sandfleet_common::LimitsRequest;
@@ -241,8 +241,8 @@ pub(super) fn small_limits() -> LimitsRequest {
     }
 }
 
-/// A probe whose wall was taken away on purpose, inside of a container: it has to say BREACH, or
-/// it could not say so if the wall were missing.
+/// A probe whose barrier was taken away on purpose, inside of a container: it has to say BREACH, or
+/// it could not say so if the barrier were missing.
 #[derive(Debug)]
 pub(super) struct Control {
     /// Whose ability to fail is shown.

@@ -74,8 +74,8 @@ impl DeadLetters {
         Ok(Self { letters: AsyncMutex::new(letters), consumer })
     }
 
-    /// The next one, and why it is one. Settled as done, it is gone; as a dead letter, it is kept
-    /// for operators.
+    /// The next one, and why it is one. Settled as `Done` it is gone; as `Unreadable` it is
+    /// kept for operators.
     pub async fn next(&self) -> (Delivery, Death) {
         match self.letters.lock().await.recv().await {
             Some(letter) => letter,

@@ -1,8 +1,8 @@
-//! Containers that were started ahead: their agent runs, has found its barriers and waits for an
-//! order. Each serves one job, like any other container, and is removed; only its start isn't
+//! Containers that were started ahead: their agent runs, has found its barriers and waits for a
+//! run request. Each serves one job, like any other container, and is removed; only its start isn't
 //! waited for.
 //!
-//! A container holds still the limits that it was started with, so it is for jobs of its [`Shape`].
+//! A container keeps the limits that it was started with, so only a job with the same [`ContainerKey`] can use it.
 
 mod demand;
 

@@ -1,4 +1,4 @@
-//! Messages that come back from the queues of postponed ones, whatever else is in those.
+//! Messages that come back from the queues in which they were put off, whatever else is in those.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{connected, ready_in, take};
 /// More than the broker's dead-lettering holds of each queue at a time, which is 32.
 const POISONS: u32 = 40;
 
-/// Publishes messages to the first queue of postponed ones.
+/// Publishes messages to the first of the `later` queues.
 async fn poison(services: &Services, exchange: &str, routing_key: &str) {
     let (_connection, channel) = services.channel().await.expect("the broker runs");
     channel.confirm_select(Default::default()).await.expect("confirms");

@@ -14,9 +14,12 @@ fn main() {
     let (agent, flags) = ("sandfleet-agent", "-Ctarget-feature=+crt-static");
     let agent = build(&manifests.join("Cargo.toml"), &["--bin", agent], flags, agent);
     let warm = build(&manifests.join("warm/Cargo.toml"), &["--lib"], "", "lib_warm.so");
+    let stdout =
+        build(&manifests.join("stdout/Cargo.toml"), &["--lib"], "", "libsandfleet_stdout.so");
     // Not named SANDFLEET_…: `cargo run` passes it on, and there such names are settings.
     println!("cargo::rustc-env=AGENT_BINARY={}", agent.display());
     println!("cargo::rustc-env=WARM_MODULE={}", warm.display());
+    println!("cargo::rustc-env=STDOUT_MODULE={}", stdout.display());
     for input in ["build.rs", "agent", "../Cargo.toml", "../Cargo.lock"] {
         println!("cargo::rerun-if-changed={input}");
     }

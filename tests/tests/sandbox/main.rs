@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod output;
 mod pool;
+mod printing;
 mod stuck;
 mod zygote;
 
@@ -65,6 +66,16 @@ suite! {
             output_that_is_no_text_comes_back_whole
             a_flood_is_ended
             a_job_that_wants_it_is_ended_at_its_output_limit;
+        printing:
+            what_was_printed_before_a_kill_is_in_the_result
+            many_lines_come_whole_and_in_order
+            a_printer_that_is_killed_lost_and_repeated_nothing
+            lines_keep_their_order_among_processes
+            a_forked_child_repeats_nothing_and_loses_nothing
+            what_is_redirected_goes_there
+            the_job_may_ask_for_no_buffer
+            a_flood_of_lines_is_ended
+            rubbish_in_the_buffer_spoils_only_the_programs_own_output;
         artifacts:
             matching_files_come_back_intact
             inputs_come_back_only_when_changed
@@ -102,6 +113,9 @@ suite! {
     // What is done by Linux itself, or seen from the host. gVisor's kernel is another: it knows no
     // capabilities in /proc, names other errors, and keeps its processes from the host's sight.
     on_linux {
+        printing:
+            a_line_is_passed_on_within_100_ms
+            stdout_is_the_one_that_an_interpreter_has_by_itself;
         limits:
             a_program_that_ignores_everything_ends_at_the_wall_limit
             processes_beyond_the_limit_are_refused_and_flagged

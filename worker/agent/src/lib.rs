@@ -13,6 +13,7 @@ pub mod container;
 mod fuzz;
 pub mod init;
 pub mod launcher;
+pub mod pending_output;
 pub mod protocol;
 mod sys;
 pub mod warm;

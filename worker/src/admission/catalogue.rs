@@ -33,6 +33,9 @@ pub struct Language {
     /// Environment variables that it needs.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// Whether its interpreter may keep what it prints where PID 1 can read it.
+    #[serde(default)]
+    pub pending_output: bool,
     /// Interpreters that may be started ahead; the first that fits a program is its own.
     #[serde(default)]
     warm: Vec<Warm>,

@@ -93,6 +93,7 @@ impl Admission {
             files,
             stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
             warm,
+            pending_output: language.pending_output,
             artifacts: job.artifacts.clone(),
             limits,
             output_overflow: job.output_overflow,

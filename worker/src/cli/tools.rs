@@ -15,13 +15,20 @@ pub(super) struct AgentArguments {
     /// Where to write it
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Where to write the module that Python imports at its start
+    #[arg(long, value_name = "FILE")]
+    python_module: Option<PathBuf>,
 }
 
 pub(super) fn write_agent(arguments: &AgentArguments) -> Result<ExitCode, Failure> {
-    let path = &arguments.output;
-    fs::write(path, agent_binary::BINARY)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o555)))
-        .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
+    let agent = (&arguments.output, agent_binary::BINARY, 0o555);
+    let module = arguments.python_module.as_ref();
+    let module = module.map(|path| (path, agent_binary::PYTHON_MODULE, 0o444));
+    for (path, content, mode) in [agent].into_iter().chain(module) {
+        fs::write(path, content)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+            .map_err(|error| Exit::Usage.with(format!("{}: {error}", path.display())))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// The agent: a static executable for this machine's architecture.
 pub const BINARY: &[u8] = include_bytes!(env!("AGENT_BINARY"));
 
+/// The module that Python imports at its start, for this machine's architecture.
+pub const PYTHON_MODULE: &[u8] = include_bytes!(env!("STDOUT_MODULE"));
+
 /// SHA-256 of [`BINARY`], in hexadecimal: images carry it as a label.
 pub fn digest() -> String {
     hexadecimal(&Sha256::digest(BINARY))

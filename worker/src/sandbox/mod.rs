@@ -98,6 +98,8 @@ pub struct Plan {
     pub stdin: Option<Vec<u8>>,
     /// The warm interpreter that it may start from, by name.
     pub warm: Option<String>,
+    /// Whether it is a Python that may keep what it prints where PID 1 can read it.
+    pub pending_output: bool,
     /// Globs of files to bring back.
     pub artifacts: Vec<String>,
     /// The limits in force.
@@ -192,6 +194,7 @@ pub(crate) fn smallest_plan() -> Plan {
         files: Vec::new(),
         stdin: None,
         warm: None,
+        pending_output: false,
         artifacts: Vec::new(),
         limits: Limits::default(),
         output_overflow: OutputOverflow::default(),

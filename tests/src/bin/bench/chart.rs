@@ -1,6 +1,6 @@
 //! A bar for each lane, as a share of its group's first: an SVG without any library.
 
-use super::{memory, rounds::Row};
+use super::{memory, printing, rounds::Row};
 
 const WIDTH: f64 = 960.0;
 const LABELS: f64 = 420.0;
@@ -8,8 +8,12 @@ const BAR: f64 = 18.0;
 const STEP: f64 = 24.0;
 
 pub(crate) fn draw(rows: &[Row]) -> String {
-    let shown: Vec<&Row> =
-        rows.iter().filter(|row| row.ratio > 0.0 && row.group != memory::GROUP).collect();
+    let shown: Vec<&Row> = rows
+        .iter()
+        .filter(|row| {
+            row.ratio > 0.0 && ![memory::GROUP, printing::GROUP].contains(&row.group.as_str())
+        })
+        .collect();
     let most = shown.iter().map(|row| row.ratio).fold(1.0, f64::max);
     let scale = (WIDTH - LABELS - 80.0) / most;
     let (mut body, mut y, mut group) = (String::new(), 10.0, "");

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     data, fleet,
     lanes::{BARE, COLD, DOCKER, DOCKER_LIGHT, DOCKER_RUN, OFFERED, WARM},
-    memory,
+    memory, printing,
     rounds::Row,
     workers,
 };
@@ -149,6 +149,27 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Goal> {
             DOCKER,
             RateAgainst(DOCKER_RUN),
             AtLeast(1.7),
+        ),
+        (
+            "printing, native, cold, CPU against a bare process",
+            printing::GROUP,
+            printing::COLD,
+            Ratio,
+            AtMost(1.3),
+        ),
+        (
+            "printing, native, warm, CPU against a bare process",
+            printing::GROUP,
+            printing::WARM,
+            Ratio,
+            AtMost(1.3),
+        ),
+        (
+            "printing, docker, CPU against a bare process",
+            printing::GROUP,
+            printing::DOCKER,
+            Ratio,
+            AtMost(1.3),
         ),
         ("4 workers against 4 times one", workers::GROUP, &four, Ratio, AtLeast(0.95)),
         ("idle worker, resident, MiB", memory::GROUP, memory::RSS, Rate, AtMost(30.0)),

@@ -16,7 +16,7 @@ use super::{
     },
     memory,
     native::{self, Sandboxed},
-    peers,
+    peers, printing,
     rounds::{Group, Lane, Row, Warm},
     subject::{Paced, Repeated, Subject},
     workers,
@@ -41,6 +41,7 @@ pub(crate) async fn measure(
         }
     }
     rows.extend(docker(arguments, test_cgroup).await?);
+    rows.extend(printing::measure(arguments, test_cgroup, directory.path()).await?);
     rows.extend(data::measure(arguments, test_cgroup).await?);
     rows.extend(fleet::measure(arguments, test_cgroup, program, directory.path()).await?);
     rows.extend(workers::measure(arguments, test_cgroup, program).await?);

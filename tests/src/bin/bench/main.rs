@@ -16,6 +16,7 @@ mod machine;
 mod memory;
 mod native;
 mod peers;
+mod printing;
 mod program;
 mod report;
 mod rounds;

@@ -61,18 +61,25 @@ impl Sandboxed {
 #[async_trait]
 impl Single for Sandboxed {
     async fn run(&self) -> Result<bool> {
+        let result = self.result().await?;
+        // A worker sends it in this form.
+        let bytes = encode(&result);
+        ensure!(!bytes.is_empty(), "an empty result of {}", self.job.job_id);
+        check(&result, &self.prints)?;
+        Ok(is_warm(&result))
+    }
+}
+
+impl Sandboxed {
+    /// What comes of its job.
+    pub(crate) async fn result(&self) -> Result<JobResult> {
         let admitted = self.admission.admit(&self.body);
         let Admitted { job, plan } =
             admitted.map_err(|error| anyhow::anyhow!("not admitted: {}", error.message))?;
         let result_builder = ResultBuilder::of("bench", &job, Timestamp::now());
         let outcome = self.sandbox.run(&plan, &|_, _| ()).await?;
         let description = self.sandbox.description();
-        let result = conclude(result_builder, &plan, outcome, description, &Policy::strict());
-        // A worker sends it in this form.
-        let bytes = encode(&result);
-        ensure!(!bytes.is_empty(), "an empty result of {}", self.job.job_id);
-        check(&result, &self.prints)?;
-        Ok(is_warm(&result))
+        Ok(conclude(result_builder, &plan, outcome, description, &Policy::strict()))
     }
 }
 

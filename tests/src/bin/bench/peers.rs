@@ -28,7 +28,7 @@ pub(crate) fn bare_as_offered(directory: &Path) -> Result<Arc<Process>> {
     fs::write(&script, "print(1+1)")?;
     Ok(Process::new("2", move |_| {
         let mut command = Command::new(PROGRAM[0]);
-        command.arg(&script).env_clear().env("PYTHONUNBUFFERED", "1");
+        command.arg(&script).env_clear();
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("LC_ALL", "C.UTF-8");
         command
     }))

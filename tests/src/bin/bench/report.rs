@@ -10,7 +10,7 @@ use super::{
     chart,
     goals::{Goal, judge},
     machine::Machine,
-    memory,
+    memory, printing,
     rounds::Row,
 };
 
@@ -72,6 +72,9 @@ fn heading(group: &str) -> String {
     if group == memory::GROUP {
         return format!("\n**{group}**\n\n| | MiB |\n|---|---|\n");
     }
+    if group == printing::GROUP {
+        return format!("\n**{group}**\n\n| | ms | ratio (least–most) |\n|---|---|---|\n");
+    }
     format!(
         "\n**{group}**\n\n| | jobs | jobs/s | ratio (least–most) | p50 ms | p99 ms | added p50 | \
          added p99 | CPU ms/job: own, machine |\n|---|---|---|---|---|---|---|---|---|\n"
@@ -99,6 +102,9 @@ fn line(row: &Row) -> String {
         true => "–".to_owned(),
         false => format!("{:.3} ({least:.3}–{most:.3})", row.ratio),
     };
+    if row.group == printing::GROUP {
+        return format!("| {lane} | {:.0} | {ratio} |\n", row.rate);
+    }
     let cpu = match row.machine_cpu_ms {
         0.0 => "–".to_owned(),
         machine => format!("{:.1}, {machine:.1}", row.cpu_ms),

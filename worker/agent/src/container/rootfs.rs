@@ -25,7 +25,10 @@ use super::{
     barrier::{Barrier, Failed},
     scratch::{ScratchSpace, WORKING_DIRECTORY},
 };
-use crate::sys;
+use crate::{
+    pending_output::{MODULE_DIRECTORY, MODULE_FILE},
+    sys,
+};
 
 /// Directories of the host that hold programs. Where the host has a symbolic link (`/bin` to
 /// `usr/bin`), so has the container.
@@ -86,11 +89,12 @@ const NOTHING: &str = "root";
 pub(crate) const KEPT_PROC: &str = "/.proc";
 
 /// Builds the tree and makes it this process's root; the host's files are gone from its sight, but for
-/// its /proc if that is to be kept somewhere.
+/// its /proc if that is to be kept somewhere. `python_module` is what interpreters import at their start.
 pub(crate) fn build(
     is_root: bool,
     show_programs: fn(&Path, &Path) -> io::Result<()>,
     kept_proc: Option<&str>,
+    python_module: Option<File>,
 ) -> Result<(), Failed> {
     let broken = |what: &'static str| {
         move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
@@ -112,7 +116,16 @@ pub(crate) fn build(
         fs::create_dir_all(&place).map_err(broken("/proc"))?;
         bind(Path::new("/proc"), &place, 0).map_err(broken("/proc"))?;
     }
+    if let Some(module) = python_module {
+        add_module(root, module).map_err(broken(MODULE_DIRECTORY))?;
+    }
     enter(root).map_err(|error| Barrier::RootTree.failed(format!("pivot_root: {error}")))
+}
+
+fn add_module(root: &Path, mut module: File) -> io::Result<()> {
+    let directory = root.join(&MODULE_DIRECTORY[1..]);
+    fs::create_dir_all(&directory)?;
+    io::copy(&mut module, &mut File::create(directory.join(MODULE_FILE))?).map(drop)
 }
 
 fn enter(root: &Path) -> rustix::io::Result<()> {

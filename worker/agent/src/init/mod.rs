@@ -2,11 +2,13 @@
 
 pub(crate) mod artifacts;
 mod barrier_check;
+mod cold_python;
 pub mod counters;
 mod gvisor;
 mod locks;
 mod mappings;
 mod output;
+pub(crate) mod pending_output;
 pub(crate) mod program;
 mod sampler;
 pub mod session;

@@ -62,19 +62,55 @@ impl<R: Read + AsFd> Output<R> {
         worker: &mut Sender<impl Write>,
         buffer: &mut Vec<u8>,
     ) -> io::Result<bool> {
-        let length = match self.source.read(buffer) {
+        let read = self.pump_some(buffer.len(), worker, buffer)?;
+        if read == Some(buffer.len()) {
+            buffer.resize(LARGE_READ, 0);
+        }
+        Ok(read.is_some())
+    }
+
+    /// The same for `length` bytes that are there, and no more.
+    pub(crate) fn pump_exactly(
+        &mut self,
+        mut length: u64,
+        worker: &mut Sender<impl Write>,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        while self.open && length > 0 {
+            let most = length.min(buffer.len() as u64) as usize;
+            let Some(read) = self.pump_some(most, worker, buffer)? else { break };
+            length -= read as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads at most that many bytes; `None` if there is nothing.
+    fn pump_some(
+        &mut self,
+        most: usize,
+        worker: &mut Sender<impl Write>,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        let length = match self.source.read(&mut buffer[..most]) {
             Ok(0) => {
                 self.open = false;
-                return Ok(false);
+                return Ok(None);
             }
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(0)),
             Err(error) => return Err(error),
         };
+        self.pass(&buffer[..length], worker)?;
+        Ok(Some(length))
+    }
+
+    /// Counts what the program wrote and passes on what is below the cap.
+    pub(crate) fn pass(&mut self, bytes: &[u8], worker: &mut Sender<impl Write>) -> io::Result<()> {
+        let length = bytes.len();
         let below = self.cap.saturating_sub(self.seen).min(length as u64) as usize;
         self.seen += length as u64;
-        let (passed, beyond) = buffer[..length].split_at(below);
+        let (passed, beyond) = bytes.split_at(below);
         if !passed.is_empty() {
             worker.send(self.kind, passed)?;
         }
@@ -82,10 +118,7 @@ impl<R: Read + AsFd> Output<R> {
         let excess = (self.tail.len() + kept.len()).saturating_sub(self.tail_cap);
         self.tail.drain(..excess);
         self.tail.extend(kept);
-        if length == buffer.len() {
-            buffer.resize(LARGE_READ, 0);
-        }
-        Ok(true)
+        Ok(())
     }
 
     /// The end of what was not passed on.

@@ -1,6 +1,7 @@
 //! The program itself: started within its bounds, watched to its end, and nothing of it left.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -18,11 +19,13 @@ use rustix::{
 };
 
 use super::{
+    cold_python,
     counters::{Counters, Reading},
     gvisor,
     locks::Locks,
     mappings::Mappings,
     output::{self, Output},
+    pending_output::PendingOutput,
     sampler::{self, Sampler},
     sockets::Sockets,
     soft_limits::SoftLimits,
@@ -54,6 +57,7 @@ pub(crate) struct Program {
     before: Reading,
     stdout: File,
     stderr: File,
+    pending_output: Option<PendingOutput>,
 }
 
 /// A program that has been started, and what it writes to.
@@ -61,6 +65,8 @@ pub(crate) struct Started {
     pub(crate) pid: Pid,
     pub(crate) stdout: File,
     pub(crate) stderr: File,
+    /// The memory with what it has printed and not written, if it uses one.
+    pub(crate) pending_output: Option<OwnedFd>,
 }
 
 /// How a program comes into being.
@@ -93,13 +99,17 @@ impl Spawner for Exec {
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
-        let streams = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
-        let pid =
-            sys::spawn(name, &request.command, &request.environment, WORKING_DIRECTORY, streams)
-                .map_err(|error| {
-                    io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-                })?;
-        Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() })
+        let mut streams = vec![stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        let (mut environment, mut pending_output) = (Cow::Borrowed(&request.environment), None);
+        if request.pending_output {
+            pending_output = cold_python::prepare(environment.to_mut())?;
+        }
+        streams.extend(pending_output.as_ref().map(OwnedFd::as_fd));
+        let pid = sys::spawn(name, &request.command, &environment, WORKING_DIRECTORY, &streams)
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+            })?;
+        Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into(), pending_output })
     }
 }
 
@@ -120,8 +130,12 @@ pub(crate) fn start(
     limit(&request.bounds)?;
     let (before, processors) = (counters.read(), sampler::processors());
     let started = Instant::now();
-    let Started { pid, stdout, stderr } = spawner.start(request, stdin)?;
-    Ok(Program { pid, started, processors, before, stdout, stderr })
+    let Started { pid, stdout, stderr, pending_output } = spawner.start(request, stdin)?;
+    let pending_output = match pending_output {
+        Some(area) => Some(PendingOutput::new(area, pid, &stdout)?),
+        None => None,
+    };
+    Ok(Program { pid, started, processors, before, stdout, stderr, pending_output })
 }
 
 /// Sets the bounds that are this process's own, and its children's.
@@ -188,6 +202,7 @@ impl Program {
         let asks_gvisor = gvisor::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut sampler = Sampler::since(self.started, self.processors, asks_gvisor);
+        let mut pending_output = self.pending_output;
         let mut buffer = output::buffer();
         let mut status = None;
         let mut soft_limits = SoftLimits::default();
@@ -202,7 +217,10 @@ impl Program {
             }
             let ready = await_events(
                 [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
-                deadline.min(sampler.next()),
+                pending_output
+                    .as_ref()
+                    .map_or(deadline, |pending| pending.next().min(deadline))
+                    .min(sampler.next()),
             )?;
             if ready[1] {
                 stdout.pump(worker, &mut buffer)?;
@@ -227,6 +245,11 @@ impl Program {
                 return Err(io::Error::other("the worker is gone"));
             }
             let now = Instant::now();
+            if let Some(pending) = &mut pending_output
+                && now >= pending.next()
+            {
+                pending.pass_on(now, &mut stdout, worker, &mut buffer)?;
+            }
             if now >= deadline {
                 break Cause::WallTime;
             }
@@ -275,6 +298,9 @@ impl Program {
         // waited for: a descriptor that was sent over a socket and never received keeps a pipe open
         // until the kernel gets round to collecting it.
         stdout.drain(worker, &mut buffer)?;
+        if let Some(pending) = pending_output {
+            pending.pass_on_rest(&mut stdout, worker)?;
+        }
         stderr.drain(worker, &mut buffer)?;
         let after = counters.read();
         soft_limits.look_at_files();

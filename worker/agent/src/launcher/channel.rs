@@ -12,7 +12,7 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::protocol::launcher::COUNTER_FILES;
+use crate::protocol::launcher::PREPARE_FILES;
 
 /// The longest message to such a process, in bytes; a launcher's filter program is the longest part of
 /// any.
@@ -37,7 +37,7 @@ impl Channel {
 
     /// Takes one message with its descriptors; `None` when the worker is gone.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNTER_FILES))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PREPARE_FILES))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];

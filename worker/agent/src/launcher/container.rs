@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::slot::Slot;
 use crate::{
     container::{barrier::Failed, namespace, rootfs, scratch::ScratchSpace},
+    pending_output::Area,
     protocol::{frame::Kind, sender::Sender},
 };
 
@@ -36,7 +37,14 @@ pub(crate) enum Launched {
     /// In the launcher: none was started.
     Failed(Failed),
     /// In the container's program, with its limits set.
-    Program(Box<Start>),
+    Program(Box<Program>),
+}
+
+/// A program, in its own process.
+pub(crate) struct Program {
+    pub(crate) start: Start,
+    /// Where it keeps what it has printed and not written.
+    pub(crate) pending_output: Area,
 }
 
 /// What a program is started with.

@@ -27,7 +27,7 @@ use rustix::{
 };
 
 use self::{
-    container::{ContainerLauncher, Launched, Start},
+    container::{ContainerLauncher, Launched, Program},
     fork::ForkLauncher,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) fn leave_worker() -> io::Result<()> {
 pub(crate) unsafe fn serve_slot(
     mut worker: Channel,
     launcher: &mut dyn ContainerLauncher,
-) -> io::Result<Option<Box<Start>>> {
+) -> io::Result<Option<Box<Program>>> {
     let mut slot = None;
     while let Some((command, descriptors)) = worker.receive()? {
         match command {
@@ -99,7 +99,7 @@ pub(crate) unsafe fn serve_slot(
                         worker.report(&Report::Exited { killed })?;
                     }
                     Launched::Failed(failed) => worker.report(&Report::Failed(failed))?,
-                    Launched::Program(start) => return Ok(Some(start)),
+                    Launched::Program(program) => return Ok(Some(program)),
                 }
             }
             // Its container has exited already.

@@ -1,6 +1,6 @@
 //! What all containers of a slot have in common, made once.
 
-use std::os::fd::OwnedFd;
+use std::{fs::File, os::fd::OwnedFd};
 
 use rustix::process::{getegid, geteuid};
 
@@ -27,7 +27,7 @@ pub(super) unsafe fn prepare(
     user: u32,
     filter: Vec<u8>,
     sysctls: &[(String, String)],
-    descriptors: Vec<OwnedFd>,
+    mut descriptors: Vec<OwnedFd>,
 ) -> Result<Slot, Failed> {
     let is_root = geteuid().is_root();
     if !is_root {
@@ -42,7 +42,9 @@ pub(super) unsafe fn prepare(
     // SAFETY: as the caller promises.
     let user_namespace = unsafe { namespace::make_user_namespace(owner) }?;
     namespace::leave_host_mounts()?;
-    rootfs::build(is_root, rootfs::overlay, (!is_root).then_some(rootfs::KEPT_PROC))?;
+    let module = descriptors.pop();
+    let kept_proc = (!is_root).then_some(rootfs::KEPT_PROC);
+    rootfs::build(is_root, rootfs::overlay, kept_proc, module.map(File::from))?;
     let counters = Counters::from_descriptors(descriptors);
     Ok(Slot { counters, user_namespace, filter, sysctls, owner, is_root })
 }

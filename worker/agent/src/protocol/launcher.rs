@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::barrier::Failed;
 
-/// The number of [`Command::Prepare`]'s descriptors.
+/// The number of a control group's descriptors with [`Command::Prepare`].
 pub const COUNTER_FILES: usize = 7;
+
+/// The number of all its descriptors.
+pub const PREPARE_FILES: usize = COUNTER_FILES + 1;
 
 /// What the worker says to a launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +16,7 @@ pub const COUNTER_FILES: usize = 7;
 pub enum Command {
     /// First of all: what every container of this slot has in common. Comes with the
     /// [`COUNTER_FILES`] descriptors of the slot's control group, in the order of
-    /// `Counters::from_descriptors`.
+    /// `Counters::from_descriptors`, and the module that interpreters import at their start.
     Prepare {
         /// The user that containers run as, as the host sees it. A launcher that isn't root has
         /// only its own.

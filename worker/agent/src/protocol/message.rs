@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::mac::Key;
 
 /// Grows with every change of these messages, so that an image with an old agent is recognised.
-pub const AGENT_PROTOCOL: u32 = 4;
+pub const AGENT_PROTOCOL: u32 = 5;
 
 /// What the agent says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct RunRequest {
     pub command: Vec<String>,
     /// The whole environment, as pairs.
     pub environment: Vec<(String, String)>,
+    /// Whether it is a Python that may keep what it prints where PID 1 can read it.
+    pub pending_output: bool,
     /// Globs of the files to bring back.
     pub artifacts: Vec<String>,
     /// The bounds.

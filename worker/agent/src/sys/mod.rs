@@ -10,7 +10,7 @@ mod stack;
 mod vfork_clone;
 
 pub(crate) use self::{
-    cmdline::set_cmdline,
+    cmdline::{cut_environment, set_cmdline},
     huge_pages::collapse_memory,
     signals::{SignalEffects, block_stop_signals, child_signals, reset_signal_dispositions},
     spawn::spawn,

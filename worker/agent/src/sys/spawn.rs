@@ -18,13 +18,13 @@ struct Exec<'a> {
     arguments: &'a [*const c_char],
     environment: &'a [*const c_char],
     directory: &'a CStr,
-    streams: [RawFd; 3],
+    streams: &'a [RawFd],
     /// The number of the error that kept it from happening.
     error: c_int,
 }
 
 /// Starts `file` in `directory`, with these arguments (the first is its name), environment and streams
-/// (stdin, stdout, stderr; none of them is descriptor 0 to 2 here). No signal is blocked for it, and SIGPIPE
+/// (stdin, stdout, stderr, maybe more; none of them has such a number here). No signal is blocked for it, and SIGPIPE
 /// has its default effect; what else this process ignores (nothing, by `reset_signal_dispositions`) it does too.
 ///
 /// # Errors
@@ -34,17 +34,18 @@ pub(crate) fn spawn(
     arguments: &[String],
     environment: &[(String, String)],
     directory: &str,
-    streams: [BorrowedFd<'_>; 3],
+    streams: &[BorrowedFd<'_>],
 ) -> io::Result<Pid> {
     let (file, directory) = (CString::new(file)?, CString::new(directory)?);
     let arguments = texts(arguments.iter().map(String::as_str))?;
     let environment = texts(environment.iter().map(|(name, value)| format!("{name}={value}")))?;
+    let streams: Vec<RawFd> = streams.iter().map(AsRawFd::as_raw_fd).collect();
     let mut exec = Exec {
         file: &file,
         arguments: &pointers(&arguments),
         environment: &pointers(&environment),
         directory: &directory,
-        streams: streams.map(|stream| stream.as_raw_fd()),
+        streams: &streams,
         error: 0,
     };
     let stack = Stack::new()?;
@@ -92,7 +93,7 @@ unsafe fn become_program(exec: &Exec<'_>) -> io::Result<()> {
     // SAFETY: the lists are as this function's caller says. The effect of a
     // signal is this process's own, which has none in common with its parent but memory and the wait.
     unsafe {
-        for (number, stream) in (0..).zip(exec.streams) {
+        for (number, stream) in (0..).zip(exec.streams.iter().copied()) {
             check(libc::dup2(stream, number).into())?;
         }
         check(libc::chdir(exec.directory.as_ptr()).into())?;
@@ -120,7 +121,7 @@ mod tests {
         let streams = [null.as_fd(), end.as_fd(), null.as_fd()];
         let arguments = ["named", "-c", script].map(str::to_owned);
         let environment = [("GIVEN".to_owned(), "this=that".to_owned())];
-        let pid = spawn("/bin/sh", &arguments, &environment, directory, streams)?;
+        let pid = spawn("/bin/sh", &arguments, &environment, directory, &streams)?;
         drop(end);
         let mut text = String::new();
         output.read_to_string(&mut text)?;

@@ -34,6 +34,8 @@ pub(super) struct InheritedFds {
     pub(super) link: RawFd,
     /// What the program reads and writes: stdin, stdout, stderr.
     pub(super) streams: [RawFd; 3],
+    /// The area of the program's pending output.
+    pub(super) pending_output: RawFd,
     /// The slot's [`Counters`].
     pub(super) counters: Vec<RawFd>,
     /// The program's PID.
@@ -44,7 +46,11 @@ pub(super) struct InheritedFds {
 
 impl InheritedFds {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.counters.iter().copied().chain(self.streams).chain([self.stream, self.link])
+        self.counters.iter().copied().chain(self.streams).chain([
+            self.stream,
+            self.link,
+            self.pending_output,
+        ])
     }
 
     /// Refuses descriptors that would have two owners: each owner would close the other's.
@@ -84,7 +90,7 @@ pub unsafe fn attend(text: &str) -> io::Result<()> {
         link,
         program,
         stdin: file(stdin)?,
-        output: Some((file(stdout)?, file(stderr)?)),
+        output: Some((file(stdout)?, file(stderr)?, inherited(fds.pending_output)?)),
     };
     // An exec makes a process readable for its own user again. The session's first step undoes that, before
     // the program, which is that user, has its command.
@@ -96,8 +102,8 @@ struct Waiting {
     link: UnixStream,
     program: Pid,
     stdin: File,
-    /// What it writes to stdout and stderr.
-    output: Option<(File, File)>,
+    /// What it writes to stdout and stderr, and what it hasn't written yet.
+    output: Option<(File, File, OwnedFd)>,
 }
 
 impl Spawner for Waiting {
@@ -124,8 +130,9 @@ impl Spawner for Waiting {
             sys::exit(1)
         }
         sent?;
-        let (stdout, stderr) =
+        let (stdout, stderr, pending_output) =
             self.output.take().ok_or_else(|| io::Error::other("a second start"))?;
-        Ok(Started { pid: self.program, stdout, stderr })
+        let pending_output = Some(pending_output);
+        Ok(Started { pid: self.program, stdout, stderr, pending_output })
     }
 }

@@ -32,6 +32,7 @@ use crate::{
         },
         slot::Slot,
     },
+    pending_output,
     protocol::{frame::Kind, sender::Sender},
     sys::{self, SignalEffects, Stacks, VforkClone},
 };
@@ -78,11 +79,17 @@ impl ContainerLauncher for WarmContainers {
         let (link, programs_link) = UnixStream::pair()?;
         let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let streams = Streams { stdin: stdin_file()?, stdout: stdout_end, stderr: stderr_end };
+        let streams = Streams {
+            stdin: stdin_file()?,
+            stdout: stdout_end,
+            stderr: stderr_end,
+            pending_output: pending_output::file()?,
+        };
         let mut fds = InheritedFds {
             stream: stream.as_raw_fd(),
             link: link.as_raw_fd(),
             streams: [streams.stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            pending_output: streams.pending_output.as_raw_fd(),
             counters: slot.counters.descriptors(),
             program: 0,
             landlock: None,
@@ -118,8 +125,8 @@ impl ContainerLauncher for WarmContainers {
             Ok(VforkClone::Grandchild) => {
                 // These belong to the agent.
                 drop((stream, link, stdout, stderr));
-                let start = become_program(&programs_link, streams, &self.start, &self.effects);
-                Ok(Launched::Program(Box::new(start)))
+                let program = become_program(&programs_link, streams, &self.start, &self.effects);
+                Ok(Launched::Program(Box::new(program)))
             }
         }
     }

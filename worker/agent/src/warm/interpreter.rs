@@ -83,7 +83,7 @@ unsafe fn replace<'a>(
         sys::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         let failed = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc")))
+            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), None))
             .and_then(|()| rootfs::setup_zygote(program, &contents))
             .map_err(failed)?;
         // Where programs start too: interpreters look for the program's file here.

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     container::scratch::WORKING_DIRECTORY,
     init::program::limit,
-    launcher::container::Start,
+    launcher::container::{Program, Start},
+    pending_output::Area,
     protocol::{
         frame::{self, Kind},
         message::ProcessLimits,
@@ -30,6 +31,7 @@ pub(super) struct Streams {
     pub(super) stdin: File,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    pub(super) pending_output: OwnedFd,
 }
 
 /// What the agent sends to the waiting program.
@@ -47,9 +49,9 @@ pub(super) fn become_program(
     streams: Streams,
     zygote: &Start,
     effects: &SignalEffects,
-) -> Start {
+) -> Program {
     match take_command(link, streams, zygote, effects) {
-        Ok(Some(start)) => start,
+        Ok(Some(program)) => program,
         // The container was ended before it had a job.
         Ok(None) => sys::exit(0),
         Err(error) => {
@@ -65,13 +67,14 @@ fn take_command(
     streams: Streams,
     zygote: &Start,
     effects: &SignalEffects,
-) -> io::Result<Option<Start>> {
+) -> io::Result<Option<Program>> {
     let payload = match frame::read(&mut link)? {
         Some((Kind::RunRequest, payload)) => payload,
         Some((kind, _)) => return Err(io::Error::other(format!("{kind:?} instead of a command"))),
         None => return Ok(None),
     };
     let StartCommand { has_stdin, start, bounds } = serde_json::from_slice(&payload)?;
+    let pending_output = Area::whole(&streams.pending_output)?;
     // As after an exec: three descriptors, no blocked signal, a process that its own user may read.
     dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
     dup2_stdout(streams.stdout)?;
@@ -88,5 +91,5 @@ fn take_command(
     // SAFETY: this is a copy of the interpreter that they were taken from, which has unloaded nothing.
     unsafe { effects.restore() }?;
     limit(&bounds)?;
-    Ok(Some(start))
+    Ok(Some(Program { start, pending_output }))
 }

@@ -23,7 +23,11 @@ use super::{
 };
 use crate::{
     container::barrier::short,
-    launcher::{self, Channel, container::Start},
+    launcher::{
+        self, Channel,
+        container::{Program, Start},
+    },
+    pending_output::Area,
     protocol::zygote::{Command, Report},
     sys::{self, SignalEffects},
 };
@@ -35,6 +39,8 @@ pub struct Changes {
     pub command: Option<Vec<String>>,
     /// Its whole environment, if that differs.
     pub environment: Option<Vec<(String, String)>>,
+    /// Where it keeps what it has printed and not written.
+    pub pending_output: Area,
 }
 
 /// What this process was started with, its environment as it is now.
@@ -47,10 +53,12 @@ fn own_start() -> io::Result<Start> {
     })
 }
 
-fn changes(from: &Start, to: Start) -> Changes {
+fn changes(from: &Start, to: Program) -> Changes {
+    let Program { start: to, pending_output } = to;
     Changes {
         command: Some(to.command).filter(|command| *command != from.command),
         environment: Some(to.environment).filter(|all| *all != from.environment),
+        pending_output,
     }
 }
 
@@ -148,7 +156,7 @@ fn try_a_copy(forking: Forking) -> io::Result<()> {
 
 /// The copy: serves its slot as a launcher; returns in each program.
 #[expect(unsafe_code, reason = "closes what the zygote has")]
-fn serve_slot(socket: OwnedFd, copies: &mut WarmContainers, vfork: bool) -> io::Result<Start> {
+fn serve_slot(socket: OwnedFd, copies: &mut WarmContainers, vfork: bool) -> io::Result<Program> {
     rustix::process::setsid()?;
     copies.kept = kept_files(&[CHANNEL, socket.as_raw_fd(), copies.agent.as_raw_fd()])?;
     // SAFETY: the interpreter's own are used in programs only, which open them anew. The zygote's socket is used no
@@ -159,7 +167,7 @@ fn serve_slot(socket: OwnedFd, copies: &mut WarmContainers, vfork: bool) -> io::
     }
     // SAFETY: a copy of the interpreter's only thread.
     match unsafe { launcher::serve_slot(Channel::new(socket), copies) } {
-        Ok(Some(start)) => Ok(*start),
+        Ok(Some(program)) => Ok(*program),
         Ok(None) => sys::exit(0),
         Err(error) => {
             eprintln!("sandfleet-agent: {error}");

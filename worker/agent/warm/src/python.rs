@@ -201,6 +201,8 @@ unsafe extern "C" fn run_with(_: *mut PyObject, arguments: *mut PyObject) -> *mu
             Py_IncRef(callable);
             place.store(callable, Ordering::Relaxed);
         }
+        // Before the copies, which only give it an area each.
+        sandfleet_stdout::install();
         if PySys_AddAuditHook(on_event, ptr::null_mut()) != 0 {
             return ptr::null_mut();
         }
@@ -233,7 +235,11 @@ unsafe extern "C" fn on_event(
             return -1;
         }
         let changes = match serve() {
-            Ok(changes) => given(&changes),
+            Ok(changes) => {
+                let started = given(&changes);
+                sandfleet_stdout::attach(changes.pending_output);
+                started
+            }
             Err(error) => {
                 let text = std::ffi::CString::new(error.to_string()).unwrap_or_default();
                 PyErr_SetString(PyExc_OSError, text.as_ptr());

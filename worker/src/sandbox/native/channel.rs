@@ -13,7 +13,7 @@ use rustix::{
         SocketFlags, SocketType, recv, sendmsg, socketpair,
     },
 };
-use sandfleet_agent::{launcher::MAX_REPORT, protocol::launcher::COUNTER_FILES};
+use sandfleet_agent::{launcher::MAX_REPORT, protocol::launcher::PREPARE_FILES};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
 
@@ -47,7 +47,7 @@ impl Channel {
         self.0
             .async_io(Interest::WRITABLE, || {
                 let mut space =
-                    [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNTER_FILES))];
+                    [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PREPARE_FILES))];
                 let mut ancillary = SendAncillaryBuffer::new(&mut space);
                 if !descriptors.is_empty() {
                     ancillary.push(SendAncillaryMessage::ScmRights(descriptors));

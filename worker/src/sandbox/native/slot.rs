@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     host::processes,
-    sandbox::{SandboxError, policy::Policy, uid_pool::ReservedUser},
+    sandbox::{SandboxError, agent_binary, policy::Policy, uid_pool::ReservedUser},
 };
 
 /// How long a launcher may take to get ready, and a killed container to be gone.
@@ -102,7 +102,9 @@ impl Slot {
         group.add(process)?;
         let counters =
             group.counters().map_err(|error| SandboxError::failed("opening counters", error))?;
-        let descriptors: Vec<_> = counters.iter().map(OwnedFd::as_fd).collect();
+        let module = agent_binary::file("python", agent_binary::PYTHON_MODULE)
+            .map_err(|error| SandboxError::failed("preparing a slot", error))?;
+        let descriptors: Vec<_> = counters.iter().chain([&module]).map(OwnedFd::as_fd).collect();
         let prepare = Command::Prepare { user: user_id, filter: filter.to_vec(), settings };
         let mut slot = Self {
             launcher,

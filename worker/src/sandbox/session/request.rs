@@ -53,6 +53,7 @@ fn encode_request(plan: &Plan, key: Key, bounds: ProcessLimits) -> Result<Vec<u8
         key,
         command: plan.command.clone(),
         environment: plan.environment.clone(),
+        pending_output: plan.pending_output,
         artifacts: plan.artifacts.clone(),
         bounds,
     };

@@ -51,12 +51,20 @@ pub(crate) async fn warm_up(sandbox: &dyn Sandbox, job: &Job) {
 }
 
 pub(crate) async fn natively(warm: Vec<WarmStart>, claim: impl AsyncFnOnce(&dyn Sandbox)) {
+    natively_on(CPUS, warm, claim).await;
+}
+
+pub(crate) async fn natively_on(
+    cpus: f64,
+    warm: Vec<WarmStart>,
+    claim: impl AsyncFnOnce(&dyn Sandbox),
+) {
     let test_cgroup = TestCgroup::fresh();
     let leak_check = LeakCheck::before(&test_cgroup, "none").await;
     let config = NativeConfig {
         cgroup_parent: test_cgroup.path(),
         user_base: 300_000,
-        cpus: CPUS,
+        cpus,
         warm,
         slots: 64,
     };

@@ -257,7 +257,7 @@ pub(crate) async fn no_secret_of_the_host_can_be_read(sandbox: &dyn Sandbox) {
                     print(path, 'says', content)
             except OSError:
                 pass
-        if os.path.exists('/proc/kallsyms'):
+        if os.access('/proc/kallsyms', os.R_OK):
             if any(line.split()[0].strip('0') for line in open('/proc/kallsyms')):
                 print('the kernel says where it is')
         expected = {'bin', 'box', 'dev', 'etc', 'lib', 'lib32', 'lib64', 'libx32', 'proc', 'root',

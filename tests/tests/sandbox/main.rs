@@ -10,6 +10,7 @@ mod isolation;
 mod late;
 mod lifetime;
 mod limits;
+mod machine;
 mod memory;
 mod output;
 mod pool;
@@ -116,6 +117,10 @@ suite! {
         printing:
             a_line_is_passed_on_within_100_ms
             stdout_is_the_one_that_an_interpreter_has_by_itself;
+        machine:
+            every_count_of_processors_agrees
+            a_terminal_can_be_opened
+            links_below_usr_lead_somewhere;
         limits:
             a_program_that_ignores_everything_ends_at_the_wall_limit
             processes_beyond_the_limit_are_refused_and_flagged

@@ -186,6 +186,8 @@ fn order() -> RunRequest {
         pending_output: true,
         artifacts: vec!["**".into()],
         bounds: bounds(),
+        memory_bytes: 1,
+        processors: vec![0],
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod fake;
 pub mod health;
 pub mod native;
 pub mod policy;
+mod processors;
 pub mod seccomp;
 mod session;
 mod uid_pool;

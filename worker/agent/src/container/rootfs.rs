@@ -5,6 +5,7 @@
 //! pays for three mounts, and the host's mount table is in no container.
 
 use std::{
+    ffi::CStr,
     fs::{self, File},
     io,
     os::unix::fs::symlink,
@@ -23,6 +24,9 @@ use rustix::{
 
 use super::{
     barrier::{Barrier, Failed},
+    etc,
+    machine::{self, Processors, VariableFiles},
+    proc::mount_proc,
     scratch::{ScratchSpace, WORKING_DIRECTORY},
 };
 use crate::{
@@ -35,67 +39,37 @@ use crate::{
 const PROGRAM_DIRECTORIES: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
-/// What programs need of /etc and what says nothing about the host: which alternative is chosen,
-/// where libraries, fonts and interpreters find their settings. Copied, so that a later change
-/// on the host doesn't reach running containers and no mount points at the host's /etc.
-const SETTINGS: &[&str] = &[
-    "alternatives",
-    "fonts",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "magic",
-    "matplotlibrc",
-    "mime.types",
-    "protocols",
-    "python3",
-    "python3.11",
-    "python3.13",
-    "R",
-    "services",
-    "ssl/openssl.cnf",
-    "java-17-openjdk",
-    "java-21-openjdk",
+/// Devices with their numbers: those that are memory or nothing, and the one that is each session's own terminal.
+const DEVICES: &[(&str, (u32, u32))] = &[
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
 ];
-
-/// Files that name the only user there is.
-const ACCOUNTS: &[(&str, &str)] = &[
-    (
-        "passwd",
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nsandbox:x:1000:1000::/box:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
-    ),
-    ("group", "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n"),
-    ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
-    ("hostname", "sandbox\n"),
-    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
-];
-
-/// Devices of the kind [`MEMORY_DEVICES`], with their numbers.
-const DEVICES: &[(&str, u32)] =
-    &[("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
-
-/// The number of the kernel's devices that are memory or nothing.
-const MEMORY_DEVICES: u32 = 1;
 
 /// Where the tree is put together: any directory that every Linux has. The mount is in a
 /// namespace of the launcher's own and is seen nowhere else.
 const ASSEMBLY: &str = "/tmp";
 
+/// Terminals of a container: an instance of its own, with few, since the kernel keeps what is written to one
+/// in memory that no control group counts.
+const TERMINALS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,max=16";
+
 /// A directory of the tree that stays empty.
 const NOTHING: &str = "root";
 
-/// Where the host's /proc stays for launchers that aren't root, see [`enter_container`].
-pub(crate) const KEPT_PROC: &str = "/.proc";
-
-/// Builds the tree and makes it this process's root; the host's files are gone from its sight, but for
-/// its /proc if that is to be kept somewhere. `python_module` is what interpreters import at their start.
+/// Builds the tree of a machine with these processors and makes it this process's root. The host's files are
+/// out of its sight then, except for its /proc if that is to be kept somewhere. `python_module` is what
+/// interpreters import at their start.
 pub(crate) fn build(
     is_root: bool,
     show_programs: fn(&Path, &Path) -> io::Result<()>,
     kept_proc: Option<&str>,
+    processors: Processors,
     python_module: Option<File>,
-) -> Result<(), Failed> {
+) -> Result<VariableFiles, Failed> {
     let broken = |what: &'static str| {
         move |error: io::Error| Barrier::RootTree.failed(format!("{what} can't be set up: {error}"))
     };
@@ -106,8 +80,9 @@ pub(crate) fn build(
     let root = Path::new(ASSEMBLY);
     add_programs(root, show_programs).map_err(broken("the programs (/usr)"))?;
     make_devices(root, is_root).map_err(broken("/dev"))?;
-    copy_settings(root).map_err(broken("/etc"))?;
-    for directory in ["proc", "tmp", "old", "var", &WORKING_DIRECTORY[1..]] {
+    etc::write(root).map_err(broken("/etc"))?;
+    let variable_files = machine::write(root, processors).map_err(broken("/sys and /proc"))?;
+    for directory in ["proc", "tmp", "old", &WORKING_DIRECTORY[1..]] {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
     }
     symlink("/tmp", root.join("var/tmp")).map_err(broken("/var/tmp"))?;
@@ -119,7 +94,8 @@ pub(crate) fn build(
     if let Some(module) = python_module {
         add_module(root, module).map_err(broken(MODULE_DIRECTORY))?;
     }
-    enter(root).map_err(|error| Barrier::RootTree.failed(format!("pivot_root: {error}")))
+    enter(root).map_err(|error| Barrier::RootTree.failed(format!("pivot_root: {error}")))?;
+    Ok(variable_files)
 }
 
 fn add_module(root: &Path, mut module: File) -> io::Result<()> {
@@ -191,10 +167,10 @@ fn add_programs(root: &Path, show: fn(&Path, &Path) -> io::Result<()>) -> io::Re
 fn make_devices(root: &Path, is_root: bool) -> io::Result<()> {
     let directory = root.join("dev");
     fs::create_dir(&directory)?;
-    for (name, minor) in DEVICES {
+    for (name, (major, minor)) in DEVICES {
         if is_root {
             let node = directory.join(name);
-            let device = makedev(MEMORY_DEVICES, *minor);
+            let device = makedev(*major, *minor);
             mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
             // The mode above is less the umask.
             chmod(&node, Mode::from_raw_mode(0o666))?;
@@ -212,53 +188,14 @@ fn make_devices(root: &Path, is_root: bool) -> io::Result<()> {
         // Borrowed from the host, since only the host's root may make one.
         bind(&source, &target, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)?;
     }
+    fs::create_dir(directory.join("pts"))?;
+    symlink("pts/ptmx", directory.join("ptmx"))?;
     symlink("/proc/self/fd", directory.join("fd"))?;
     for (number, name) in ["stdin", "stdout", "stderr"].iter().enumerate() {
         symlink(format!("/proc/self/fd/{number}"), directory.join(name))?;
     }
     // Shared memory is scratch space like any other and is bounded with it.
     symlink("/tmp", directory.join("shm"))
-}
-
-fn copy_settings(root: &Path) -> io::Result<()> {
-    let directory = root.join("etc");
-    fs::create_dir(&directory)?;
-    for name in SETTINGS {
-        copy(&Path::new("/etc").join(name), &directory.join(name))?;
-    }
-    for (name, text) in ACCOUNTS {
-        fs::write(directory.join(name), text)?;
-    }
-    Ok(())
-}
-
-/// Copies files, links and directories; what isn't there or can't be read isn't needed. A file keeps the
-/// time of its last change: by that interpreters know whether what they once compiled of it still holds.
-fn copy(source: &Path, target: &Path) -> io::Result<()> {
-    let facts = match fs::symlink_metadata(source) {
-        Ok(facts) => facts,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    if facts.is_symlink() {
-        return symlink(fs::read_link(source)?, target);
-    }
-    if facts.is_dir() {
-        fs::create_dir_all(target)?;
-        for entry in fs::read_dir(source)? {
-            let name = entry?.file_name();
-            copy(&source.join(&name), &target.join(&name))?;
-        }
-        return Ok(());
-    }
-    match fs::copy(source, target) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => File::open(target)?.set_modified(facts.modified()?),
-    }
 }
 
 /// What a zygote has in the tree beside what its containers find there: the host's /proc, a directory for
@@ -284,20 +221,9 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
         move |error: Errno| barrier.failed(format!("{what} can't be mounted: {error}"))
     };
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    // Only processes: no kernel settings, no counters of the host, and of what is undumpable (the agent) nothing but
-    // the number. With `invisible` PID 1 would not see which processes of the program hide from it.
-    mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"subset=pid,hidepid=noaccess")
-        .map_err(failed(Barrier::Proc, "/proc"))?;
-    // If memory runs out, it runs out for the program and not for the launcher, which is in the same
-    // control group. Everybody may make himself the likelier victim. While this process is in the
-    // launcher's memory (`warm_container.rs`) both would go, and with them the slot, which is made anew.
-    fs::write("/proc/self/oom_score_adj", "1000")
-        .map_err(|error| Barrier::Proc.failed(format!("oom_score_adj: {error}")))?;
-    if kept_proc {
-        // A user namespace may only mount /proc while it sees one whole; this one was kept for
-        // that and goes now.
-        unmount(KEPT_PROC, UnmountFlags::DETACH).map_err(failed(Barrier::Proc, KEPT_PROC))?;
-    }
+    mount_proc(kept_proc)?;
+    mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, TERMINALS)
+        .map_err(failed(Barrier::RootTree, "/dev/pts"))?;
     // Zero would mean no limit.
     let (bytes, inodes) = (scratch.bytes.max(4096), scratch.inodes.max(16));
     let options = format!("size={bytes},nr_inodes={inodes},mode=0700");

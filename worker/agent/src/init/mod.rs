@@ -5,6 +5,7 @@ mod barrier_check;
 mod cold_python;
 pub mod counters;
 mod gvisor;
+pub(crate) mod job_files;
 mod locks;
 mod mappings;
 mod output;

@@ -38,7 +38,7 @@ use crate::{
         message::{Cause, ExitReport, ProcessLimits, RunRequest},
         sender::Sender,
     },
-    sys,
+    sys::{self, Affinity},
 };
 
 /// How long after a kill it is tried again on what lives on.
@@ -105,10 +105,17 @@ impl Spawner for Exec {
             pending_output = cold_python::prepare(environment.to_mut())?;
         }
         streams.extend(pending_output.as_ref().map(OwnedFd::as_fd));
-        let pid = sys::spawn(name, &request.command, &environment, WORKING_DIRECTORY, &streams)
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-            })?;
+        let pid = sys::spawn(
+            name,
+            &request.command,
+            &environment,
+            WORKING_DIRECTORY,
+            &streams,
+            Affinity::choose(&request.processors),
+        )
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
+        })?;
         Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into(), pending_output })
     }
 }

@@ -14,6 +14,7 @@ use super::{
     artifacts::{self, Inputs},
     barrier_check,
     counters::Counters,
+    job_files::JobFiles,
     program::{self, Exec, Spawner},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub fn serve_standard_streams() -> io::Result<()> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     let landlock = landlock::restrict_self();
-    serve(File::from(input), File::from(output), &counters, landlock, &mut Exec)
+    serve(File::from(input), File::from(output), &counters, None, landlock, &mut Exec)
 }
 
 /// Serves one job, behind the `landlock` that was put up.
@@ -45,11 +46,12 @@ pub(crate) fn serve(
     mut input: impl Read + AsFd,
     output: impl Write,
     counters: &Counters,
+    job_files: Option<&JobFiles>,
     landlock: io::Result<Option<u32>>,
     spawner: &mut dyn Spawner,
 ) -> io::Result<()> {
     let mut output = Sender::new(output);
-    let served = converse(&mut input, &mut output, counters, landlock, spawner);
+    let served = converse(&mut input, &mut output, counters, job_files, landlock, spawner);
     if let Err(error) = &served {
         // If the worker is gone there is nobody to tell; the error goes to the exit status.
         let _ = output.send(Kind::Failed, error.to_string().as_bytes());
@@ -61,6 +63,7 @@ fn converse(
     input: &mut (impl Read + AsFd),
     output: &mut Sender<impl Write>,
     counters: &Counters,
+    job_files: Option<&JobFiles>,
     landlock: io::Result<Option<u32>>,
     spawner: &mut dyn Spawner,
 ) -> io::Result<()> {
@@ -72,6 +75,9 @@ fn converse(
     let Some(Received { request, stdin, inputs }) = receive(input, output, spawner)? else {
         return Ok(());
     };
+    if let Some(files) = job_files {
+        files.write(&request)?;
+    }
     let bounds = request.bounds;
     let program = program::start(&request, stdin, counters, spawner)?;
     output.send(Kind::Started, &[])?;

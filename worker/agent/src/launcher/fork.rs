@@ -45,11 +45,13 @@ fn become_agent(slot: &Slot, scratch: &ScratchSpace, stream: UnixStream) -> ! {
 #[expect(unsafe_code, reason = "closes what the launcher has")]
 fn serve_container(slot: &Slot, stream: UnixStream) -> io::Result<()> {
     let mut keep = slot.counters.descriptors();
+    keep.extend(slot.job_files.descriptors());
     keep.push(stream.as_raw_fd());
     null_standard_streams()?;
     // SAFETY: this is a copy of the launcher in which only the code below runs; what owns the other
     // descriptors is on the stack of a function that never returns (`become_agent`).
     unsafe { sys::close_others(&mut keep) }?;
     let landlock = landlock::restrict_self();
-    session::serve(&stream, &stream, &slot.counters, landlock, &mut Exec)
+    let files = Some(&slot.job_files);
+    session::serve(&stream, &stream, &slot.counters, files, landlock, &mut Exec)
 }

@@ -10,6 +10,7 @@
 //! of the interpreter, and a container's agent is started by an exec (`warm/container.rs`).
 
 mod channel;
+mod clock;
 pub(crate) mod container;
 mod fork;
 pub(crate) mod slot;
@@ -31,7 +32,7 @@ use self::{
     fork::ForkLauncher,
 };
 use crate::{
-    container::scratch::ScratchSpace,
+    container::{machine::Processors, scratch::ScratchSpace},
     protocol::launcher::{Command, Report},
     sys,
 };
@@ -72,9 +73,10 @@ pub(crate) unsafe fn serve_slot(
     let mut slot = None;
     while let Some((command, descriptors)) = worker.receive()? {
         match command {
-            Command::Prepare { user, filter, settings } => {
+            Command::Prepare { user, filter, settings, processors, cpu_quota_us } => {
+                let processors = Processors { count: processors, quota_us: cpu_quota_us };
                 // SAFETY: as the caller promises.
-                match unsafe { slot::prepare(user, filter, &settings, descriptors) } {
+                match unsafe { slot::prepare(user, filter, &settings, processors, descriptors) } {
                     Ok(prepared) => {
                         slot = Some(prepared);
                         worker.report(&Report::Prepared)?;
@@ -83,7 +85,7 @@ pub(crate) unsafe fn serve_slot(
                 }
             }
             Command::Launch { scratch_bytes, scratch_inodes } => {
-                let prepared = slot.as_ref().ok_or_else(|| io::Error::other("not prepared"))?;
+                let prepared = slot.as_mut().ok_or_else(|| io::Error::other("not prepared"))?;
                 let stream = descriptors.into_iter().next();
                 let stream =
                     stream.ok_or_else(|| io::Error::other("launch without a descriptor"))?;
@@ -92,6 +94,7 @@ pub(crate) unsafe fn serve_slot(
                     inodes: scratch_inodes,
                     owner: prepared.owner,
                 };
+                prepared.begin_container()?;
                 // SAFETY: as the caller promises.
                 match unsafe { launcher.start(prepared, &scratch, stream.into()) }? {
                     Launched::Container(container) => {

@@ -26,6 +26,10 @@ pub enum Command {
         /// What the kernel is set to in each container's network namespace: names as sysctl(8) has
         /// them, and values.
         settings: Vec<(String, String)>,
+        /// How many processors a container sees.
+        processors: u32,
+        /// CPU time that they give together in 100 ms, in microseconds.
+        cpu_quota_us: u64,
     },
     /// Start a container. Comes with the descriptor over which the agent speaks.
     Launch {

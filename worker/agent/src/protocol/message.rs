@@ -32,6 +32,11 @@ pub struct RunRequest {
     pub artifacts: Vec<String>,
     /// The bounds.
     pub bounds: ProcessLimits,
+    /// The memory that the program sees, in bytes.
+    pub memory_bytes: u64,
+    /// Which processors the program is started on, as places in the list of those that the agent may use, counted
+    /// around if that is shorter. Empty: all of them.
+    pub processors: Vec<u32>,
 }
 
 /// The bounds that the agent itself holds the program to. Memory, processes and scratch space

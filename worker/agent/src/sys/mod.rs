@@ -2,6 +2,7 @@
 //! `unsafe` and say under "Safety" which; the callers say how they keep it.
 #![allow(unsafe_code)]
 
+mod affinity;
 mod cmdline;
 mod huge_pages;
 mod signals;
@@ -10,6 +11,7 @@ mod stack;
 mod vfork_clone;
 
 pub(crate) use self::{
+    affinity::Affinity,
     cmdline::{cut_environment, set_cmdline},
     huge_pages::collapse_memory,
     signals::{SignalEffects, block_stop_signals, child_signals, reset_signal_dispositions},

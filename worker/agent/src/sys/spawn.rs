@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::{check, exit, signals::block_no_signal, stack::Stack};
+use super::{Affinity, check, exit, signals::block_no_signal, stack::Stack};
 
 struct Exec<'a> {
     file: &'a CStr,
@@ -19,6 +19,7 @@ struct Exec<'a> {
     environment: &'a [*const c_char],
     directory: &'a CStr,
     streams: &'a [RawFd],
+    processors: Affinity,
     /// The number of the error that kept it from happening.
     error: c_int,
 }
@@ -35,6 +36,7 @@ pub(crate) fn spawn(
     environment: &[(String, String)],
     directory: &str,
     streams: &[BorrowedFd<'_>],
+    processors: Affinity,
 ) -> io::Result<Pid> {
     let (file, directory) = (CString::new(file)?, CString::new(directory)?);
     let arguments = texts(arguments.iter().map(String::as_str))?;
@@ -46,6 +48,7 @@ pub(crate) fn spawn(
         environment: &pointers(&environment),
         directory: &directory,
         streams: &streams,
+        processors,
         error: 0,
     };
     let stack = Stack::new()?;
@@ -97,6 +100,7 @@ unsafe fn become_program(exec: &Exec<'_>) -> io::Result<()> {
             check(libc::dup2(stream, number).into())?;
         }
         check(libc::chdir(exec.directory.as_ptr()).into())?;
+        exec.processors.apply()?;
         // The one that this program ignores; what is ignored stays ignored over exec.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         block_no_signal()?;
@@ -121,7 +125,8 @@ mod tests {
         let streams = [null.as_fd(), end.as_fd(), null.as_fd()];
         let arguments = ["named", "-c", script].map(str::to_owned);
         let environment = [("GIVEN".to_owned(), "this=that".to_owned())];
-        let pid = spawn("/bin/sh", &arguments, &environment, directory, &streams)?;
+        let everywhere = Affinity::choose(&[]);
+        let pid = spawn("/bin/sh", &arguments, &environment, directory, &streams, everywhere)?;
         drop(end);
         let mut text = String::new();
         output.read_to_string(&mut text)?;

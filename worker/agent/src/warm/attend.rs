@@ -17,6 +17,7 @@ use super::program::StartCommand;
 use crate::{
     init::{
         counters::Counters,
+        job_files::{JOB_FILES, JobFiles},
         program::{Spawner, Started},
         session,
     },
@@ -38,6 +39,9 @@ pub(super) struct InheritedFds {
     pub(super) pending_output: RawFd,
     /// The slot's [`Counters`].
     pub(super) counters: Vec<RawFd>,
+    /// The slot's [`JobFiles`], and since when its container is up.
+    pub(super) job_files: [RawFd; JOB_FILES],
+    pub(super) container_started: u64,
     /// The program's PID.
     pub(super) program: i32,
     /// The version of Landlock that both are under.
@@ -46,7 +50,8 @@ pub(super) struct InheritedFds {
 
 impl InheritedFds {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.counters.iter().copied().chain(self.streams).chain([
+        let counters = self.counters.iter().copied();
+        counters.chain(self.job_files).chain(self.streams).chain([
             self.stream,
             self.link,
             self.pending_output,
@@ -84,6 +89,8 @@ pub unsafe fn attend(text: &str) -> io::Result<()> {
         fds.counters.iter().copied().map(inherited).collect::<io::Result<_>>()?;
     let program = Pid::from_raw(fds.program).ok_or(io::ErrorKind::InvalidInput)?;
     let counters = Counters::from_descriptors(counters);
+    let [meminfo, memory_max, pids_max, uptime] = fds.job_files.map(inherited);
+    let files = JobFiles::new([meminfo?, memory_max?, pids_max?, uptime?], fds.container_started);
     let [stdin, stdout, stderr] = fds.streams;
     let file = |number| inherited(number).map(File::from);
     let mut waiting = Waiting {
@@ -94,7 +101,7 @@ pub unsafe fn attend(text: &str) -> io::Result<()> {
     };
     // An exec makes a process readable for its own user again. The session's first step undoes that, before
     // the program, which is that user, has its command.
-    session::serve(&stream, &stream, &counters, Ok(fds.landlock), &mut waiting)
+    session::serve(&stream, &stream, &counters, Some(&files), Ok(fds.landlock), &mut waiting)
 }
 
 /// A program that exists and waits for its command.
@@ -120,6 +127,7 @@ impl Spawner for Waiting {
                 environment: request.environment.clone(),
             },
             bounds: request.bounds,
+            processors: request.processors.clone(),
         };
         let sent = Sender::new(&self.link).send(Kind::RunRequest, &serde_json::to_vec(&command)?);
         if let Err(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =

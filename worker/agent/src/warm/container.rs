@@ -91,6 +91,8 @@ impl ContainerLauncher for WarmContainers {
             streams: [streams.stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
             pending_output: streams.pending_output.as_raw_fd(),
             counters: slot.counters.descriptors(),
+            job_files: slot.job_files.descriptors(),
+            container_started: slot.job_files.started,
             program: 0,
             landlock: None,
         };
@@ -161,7 +163,7 @@ fn fail(stream: &UnixStream, error: &io::Error) -> ! {
 /// Becomes the agent, with `fds`; returns only if that fails.
 fn become_agent(agent: BorrowedFd<'_>, fds: &InheritedFds) -> io::Error {
     // On the stack: what is allocated in the launcher's memory here would never be freed.
-    let mut text = [0; 256];
+    let mut text = [0; 512];
     let last = text.len() - 1;
     let written =
         serde_json::to_writer(&mut text[..last], fds).map_err(io::Error::from).and_then(|()| {

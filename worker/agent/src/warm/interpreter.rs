@@ -16,6 +16,7 @@ use rustix::{io::fcntl_dupfd_cloexec, process::chdir, stdio::dup2_stdin};
 use crate::{
     container::{
         barrier::{Failed, short},
+        machine::Processors,
         namespace, rootfs,
         scratch::WORKING_DIRECTORY,
     },
@@ -81,10 +82,12 @@ unsafe fn replace<'a>(
         let channel = fcntl_dupfd_cloexec(worker, AGENT + 1)?;
         // The interpreter needs no network and no IPC either.
         sys::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
+        // Its containers have trees of their own, with what they see of processors.
+        let processors = Processors { count: 1, quota_us: 100_000 };
         let failed = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), None))
-            .and_then(|()| rootfs::setup_zygote(program, &contents))
+            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), processors, None))
+            .and_then(|_| rootfs::setup_zygote(program, &contents))
             .map_err(failed)?;
         // Where programs start too: interpreters look for the program's file here.
         chdir(WORKING_DIRECTORY)?;

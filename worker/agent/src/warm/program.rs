@@ -22,7 +22,7 @@ use crate::{
         frame::{self, Kind},
         message::ProcessLimits,
     },
-    sys::{self, SignalEffects},
+    sys::{self, Affinity, SignalEffects},
 };
 
 /// The program's ends of its streams. They are made before the program: a descriptor that is sent over a
@@ -40,6 +40,7 @@ pub(super) struct StartCommand {
     pub(super) has_stdin: bool,
     pub(super) start: Start,
     pub(super) bounds: ProcessLimits,
+    pub(super) processors: Vec<u32>,
 }
 
 /// Waits for the command and becomes the program that it asks for, except for what the interpreter itself
@@ -73,7 +74,7 @@ fn take_command(
         Some((kind, _)) => return Err(io::Error::other(format!("{kind:?} instead of a command"))),
         None => return Ok(None),
     };
-    let StartCommand { has_stdin, start, bounds } = serde_json::from_slice(&payload)?;
+    let StartCommand { has_stdin, start, bounds, processors } = serde_json::from_slice(&payload)?;
     let pending_output = Area::whole(&streams.pending_output)?;
     // As after an exec: three descriptors, no blocked signal, a process that its own user may read.
     dup2_stdin(if has_stdin { streams.stdin } else { File::open("/dev/null")? })?;
@@ -91,5 +92,6 @@ fn take_command(
     // SAFETY: this is a copy of the interpreter that they were taken from, which has unloaded nothing.
     unsafe { effects.restore() }?;
     limit(&bounds)?;
+    Affinity::choose(&processors).apply()?;
     Ok(Some(Program { start, pending_output }))
 }

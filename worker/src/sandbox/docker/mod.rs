@@ -35,6 +35,7 @@ use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
+    processors::ProcessorPool,
     session::{self, Ending, Loss, SessionContext, SessionError, Transcript},
     wait_for_cleanups,
 };
@@ -43,6 +44,7 @@ use super::{
 pub struct DockerSandbox {
     engine: Arc<Engine>,
     pool: Pool,
+    processors: Arc<ProcessorPool>,
     description: Description,
 }
 
@@ -79,7 +81,8 @@ impl DockerSandbox {
         let pool_size = config.pool_size;
         let engine = Arc::new(Engine::new(docker, config, policy));
         let pool = Pool::new(Arc::clone(&engine), pool_size);
-        Ok(Self { engine, pool, description })
+        let processors = ProcessorPool::new(engine.config.cpus);
+        Ok(Self { engine, pool, processors, description })
     }
 
     /// Runs a program in a container that was started ahead, or in a new one.
@@ -108,8 +111,16 @@ impl DockerSandbox {
             let isolation = self.description.isolation;
             let policy = &self.engine.policy;
             let cpus = self.engine.config.cpus;
-            let context =
-                SessionContext { plan, policy, isolation, cpus, watcher, transport: &*self.engine };
+            let processors = self.processors.take();
+            let context = SessionContext {
+                plan,
+                policy,
+                isolation,
+                cpus,
+                processors: processors.places(),
+                watcher,
+                transport: &*self.engine,
+            };
             let held = session::run(from, to, &context, &mut transcript).await;
             let Running { container, from, to } = running;
             // An agent whose connection is closed exits.

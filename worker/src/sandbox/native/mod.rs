@@ -151,8 +151,16 @@ impl Sandbox for NativeSandbox {
             let (from, to) = running.stream.split();
             let isolation = self.description.isolation;
             let cpus = slots.config.cpus;
-            let context =
-                SessionContext { plan, policy, isolation, cpus, watcher, transport: &Kernel };
+            let processors = slots.processors.take();
+            let context = SessionContext {
+                plan,
+                policy,
+                isolation,
+                cpus,
+                processors: processors.places(),
+                watcher,
+                transport: &Kernel,
+            };
             let held = session::run(from, to, &context, &mut transcript).await;
             drop(running.stream);
             let mut loss = Loss::Unexplained;

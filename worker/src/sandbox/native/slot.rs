@@ -70,6 +70,14 @@ impl Waiting {
     }
 }
 
+/// What a container's program is to see of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    pub(crate) processors: u32,
+    /// How much of them it may use.
+    pub(crate) cpus: f64,
+}
+
 /// A container that runs in a slot.
 pub(crate) struct Running {
     /// The stream to its agent.
@@ -91,6 +99,7 @@ impl Slot {
         user: ReservedUser,
         filter: &[u8],
         settings: Vec<(String, String)>,
+        machine: Machine,
         disposal: Disposal,
     ) -> Result<Self, SandboxError> {
         let user_id = user.id;
@@ -105,7 +114,13 @@ impl Slot {
         let module = agent_binary::file("python", agent_binary::PYTHON_MODULE)
             .map_err(|error| SandboxError::failed("preparing a slot", error))?;
         let descriptors: Vec<_> = counters.iter().chain([&module]).map(OwnedFd::as_fd).collect();
-        let prepare = Command::Prepare { user: user_id, filter: filter.to_vec(), settings };
+        let prepare = Command::Prepare {
+            user: user_id,
+            filter: filter.to_vec(),
+            settings,
+            processors: machine.processors,
+            cpu_quota_us: (machine.cpus * 100_000.0).ceil() as u64,
+        };
         let mut slot = Self {
             launcher,
             group,

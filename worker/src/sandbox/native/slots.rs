@@ -14,13 +14,16 @@ use super::{
     config::NativeConfig,
     disposal::Disposal,
     launcher::Launcher,
-    slot::Slot,
+    slot::{Machine, Slot},
     warm::ZygotePool,
     zygote::Zygote,
 };
 use crate::{
     host::limits::Need,
-    sandbox::{Plan, SandboxError, capacity::Capacity, policy::Policy, uid_pool::ReservedUser},
+    sandbox::{
+        Plan, SandboxError, capacity::Capacity, policy::Policy, processors::ProcessorPool,
+        uid_pool::ReservedUser,
+    },
 };
 
 /// The slots of a native sandbox, and what they are made with.
@@ -40,6 +43,7 @@ pub(super) struct SlotPool {
     pub(super) cleanups: TaskTracker,
     /// The slots that can be used, and those lost to what can't be ended.
     pub(super) capacity: Arc<Capacity>,
+    pub(super) processors: Arc<ProcessorPool>,
     /// Slots that have a job.
     pub(super) leased: AtomicUsize,
     made: AtomicUsize,
@@ -61,6 +65,7 @@ impl SlotPool {
         let (slots, turns) = if is_root { (config.slots, Semaphore::MAX_PERMITS) } else { (1, 1) };
         Self {
             capacity: Capacity::new(slots),
+            processors: ProcessorPool::new(config.cpus),
             config,
             zygote_pool: ZygotePool::new(warm),
             policy,
@@ -93,7 +98,8 @@ impl SlotPool {
         let settings = self.policy.network_settings();
         let disposal =
             Disposal { capacity: Arc::clone(&self.capacity), cleanups: self.cleanups.clone() };
-        Slot::make(launcher, zygote, group, user, &self.filter, settings, disposal).await
+        let machine = Machine { processors: self.processors.count(), cpus: self.config.cpus };
+        Slot::make(launcher, zygote, group, user, &self.filter, settings, machine, disposal).await
     }
 
     /// A slot for the program of `plan`.

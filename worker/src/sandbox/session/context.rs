@@ -13,6 +13,8 @@ pub(crate) struct SessionContext<'a> {
     pub(crate) isolation: Isolation,
     /// How many processors the container is granted.
     pub(crate) cpus: f64,
+    /// Which ones the program is started on; see `processors.rs`.
+    pub(crate) processors: &'a [u32],
     pub(crate) watcher: &'a Watcher<'a>,
     pub(crate) transport: &'a dyn Transport,
 }

@@ -194,6 +194,7 @@ fn held(said: &[Said]) -> (Result<(), SessionError>, Transcript, Shown) {
             policy: &POLICY,
             isolation,
             cpus: 1.0,
+            processors: &[],
             watcher: &watcher,
             transport: &Reliable,
         };

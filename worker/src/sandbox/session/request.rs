@@ -23,7 +23,7 @@ pub(super) async fn hand_over(
     let key = generate_key()?;
     let SessionContext { plan, policy, isolation, cpus, .. } = *context;
     let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation, cpus);
-    let request = encode_request(plan, key.clone(), bounds)?;
+    let request = encode_request(plan, key.clone(), bounds, context.processors)?;
     let send = async {
         to.write_all(&request).await?;
         to.flush().await
@@ -48,7 +48,12 @@ fn generate_key() -> Result<Key, SessionError> {
     }
 }
 
-fn encode_request(plan: &Plan, key: Key, bounds: ProcessLimits) -> Result<Vec<u8>, SessionError> {
+fn encode_request(
+    plan: &Plan,
+    key: Key,
+    bounds: ProcessLimits,
+    processors: &[u32],
+) -> Result<Vec<u8>, SessionError> {
     let request = RunRequest {
         key,
         command: plan.command.clone(),
@@ -56,6 +61,8 @@ fn encode_request(plan: &Plan, key: Key, bounds: ProcessLimits) -> Result<Vec<u8
         pending_output: plan.pending_output,
         artifacts: plan.artifacts.clone(),
         bounds,
+        memory_bytes: plan.limits.memory_bytes,
+        processors: processors.to_vec(),
     };
     let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);

@@ -69,6 +69,7 @@ fn context<'a>(plan: &'a Plan, policy: &'a Policy, transport: &'a Road) -> Sessi
         policy,
         isolation: Isolation::Container,
         cpus: 1.0,
+        processors: &[],
         watcher: &|_, _| {},
         transport,
     }

@@ -1,4 +1,4 @@
-//! What nobody in his right mind sends or leaves behind.
+//! Hostile input: any bytes in place of frames, any tree in place of artifacts.
 //!
 //! `PROPTEST_CASES` says how many cases each property is tried on.
 
@@ -203,7 +203,7 @@ fn says(glob: &[u8], path: &[u8]) -> bool {
     }
 }
 
-/// Whatever is missing in an order is asked for, by name.
+/// A request that lacks a field is refused with the field's name.
 #[test]
 fn an_order_without_one_of_its_fields_is_refused() {
     let whole = serde_json::to_value(order()).expect("serialises");

@@ -1,6 +1,6 @@
-//! Landlock, the second wall behind the mount table: what the namespaces and mounts already
-//! forbid is forbidden again by another part of the kernel, and a few things besides (writing to
-//! one's own /proc, changing any mount, signals and sockets that leave the container).
+//! Landlock, a second barrier behind the mount table: another part of the kernel forbids again what namespaces
+//! and mounts forbid, and also writing to one's own /proc, changing any mount, and signals and abstract sockets
+//! that leave the container.
 
 use std::{
     io,

@@ -69,7 +69,7 @@ fn no_namespaces(error: io::Error) -> Failed {
     Barrier::Namespaces.failed(format!("pid, mount, net, ipc, uts and cgroup: {error}"))
 }
 
-/// A user namespace in which [`INNER_ID`] is `outer` and nobody else exists, as a descriptor.
+/// A user namespace in which [`INNER_ID`] is `outer` and no other user exists, as a descriptor.
 ///
 /// # Safety
 /// The caller is its process's only thread.
@@ -80,7 +80,7 @@ pub(crate) unsafe fn make_user_namespace(outer: u32) -> Result<OwnedFd, Failed> 
     // SAFETY: as the caller promises.
     let child = owned_by(outer, || match unsafe { sys::fork_into(libc::CLONE_NEWUSER) }? {
         Some(child) => Ok(child),
-        // Only there to be looked at; the launcher ends it. It must not go on from here: nobody is
+        // It only holds the namespace until the launcher kills it. It must not go on from here: no user is
         // root in its namespace yet, and its failure would be reported as the launcher's.
         None => loop {
             rustix::event::pause();
@@ -153,7 +153,7 @@ pub(crate) fn setup_uts_and_loopback() -> Result<(), Failed> {
         .map_err(|error| Barrier::Network.failed(format!("loopback: {error}")))
 }
 
-/// Becomes a user who may do nothing, and stays it: user namespace, ids, capabilities,
+/// Gives up all privileges for good: user namespace, ids, capabilities,
 /// no_new_privs, system call filter, in the order in which each is still allowed.
 pub(crate) fn drop_privileges(
     user_namespace: &OwnedFd,
@@ -184,7 +184,7 @@ pub(crate) fn drop_privileges(
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .map_err(failed("capabilities"))?;
-    // Changing the user clears this, so it is asked for afterwards.
+    // Changing the user clears this, so it is set afterwards.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("death signal"))?;
     set_no_new_privs(true).map_err(failed("no_new_privs"))?;
     sys::install_filter(filter).map_err(|error| Barrier::Seccomp.failed(error.to_string()))

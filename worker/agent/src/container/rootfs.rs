@@ -1,8 +1,8 @@
 //! The root tree of native containers: the host's programs, read-only, and nothing else of it.
 //!
 //! It is built once, by the launcher, in a mount namespace of its own. Every container gets a
-//! copy of that namespace and adds what has to be its own: /proc and its scratch space. So a job
-//! pays for three mounts, and the host's mount table is in no container.
+//! copy of that namespace and adds what has to be its own: /proc, terminals and its scratch space. The host's
+//! mount table is in no container.
 
 use std::{
     ffi::CStr,
@@ -127,9 +127,9 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows a directory of the host's programs through an overlay. Its files are not the host's own,
-/// though their content is: so a watch (inotify) on them tells nothing of what the host and
-/// neighbours open, and a lock on them holds nobody up.
+/// Shows a directory of the host's programs through an overlay. Its inodes are not the host's, though the
+/// content is: so a watch (inotify) on them shows nothing of what the host and other containers open, and a
+/// lock on them blocks no process outside.
 pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
     // An overlay without an upper directory wants two lower ones.
     let nothing = Path::new(ASSEMBLY).join(NOTHING);

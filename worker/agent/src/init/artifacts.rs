@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 32;
 /// Entries looked at before the search ends: a program can make more files than is worth waiting
 /// for.
 const MAX_ENTRIES: usize = 100_000;
-/// SoftLimits that are reported one by one; the rest is a number.
+/// Refusals that are reported one by one; the rest is a number.
 const MAX_REFUSALS: usize = 64;
 /// Why a file is refused when there were enough before it.
 const TOO_MANY: &str = "more artifacts than may be brought back";
@@ -98,7 +98,7 @@ pub(crate) fn collect(
     if globs.is_empty() {
         return Ok(());
     }
-    // It is the program's directory, too, which may have locked it; nobody else can be meant.
+    // The program may have removed its own access. An error shows when the directory is opened.
     let _ = chmod(directory, Mode::RWXU);
     let root = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut collection = Collection {

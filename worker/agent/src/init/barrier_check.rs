@@ -1,4 +1,4 @@
-//! The agent's own look at its barriers, before it takes a job.
+//! The agent checks its barriers before it takes a job.
 
 use rustix::{
     process::{DumpableBehavior, set_dumpable_behavior},
@@ -8,7 +8,7 @@ use rustix::{
 };
 
 /// Makes this process unreadable for the program, which runs as the same user, and checks that
-/// whoever made the container put up the barriers that can be seen from inside.
+/// the barriers that can be seen from inside are installed.
 ///
 /// # Errors
 /// Names the barrier that is missing.

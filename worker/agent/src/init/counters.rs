@@ -49,7 +49,7 @@ pub(crate) struct Reading {
 }
 
 impl Counters {
-    /// Takes the files over from whoever opened them outside: CPU time, peak memory, memory in
+    /// Takes over files that the worker opened: CPU time, peak memory, memory in
     /// use, memory events, limit of memory, peak of memory and swap, process events.
     pub(crate) fn from_descriptors(descriptors: Vec<OwnedFd>) -> Self {
         let mut files = descriptors.into_iter().map(File::from);

@@ -1,6 +1,5 @@
-//! The container's own kernel as a witness, where no control group can be read: gVisor's knows
-//! nothing but this container, so that what it says of all memory and all processes is said of
-//! the program. On a shared kernel the same files would tell of the host.
+//! Limits under gVisor, where no control group can be read: its kernel serves only this container, so its totals
+//! of memory and processes are the program's. On a shared kernel the same files would tell of the host.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -23,8 +22,8 @@ pub(crate) fn is_witness(bounds: &ProcessLimits, counted: &Reading) -> bool {
 /// Which bound the program is beyond now that it runs for `wall_time`. Such a kernel refuses neither memory nor processes on its
 /// own, so it is ended.
 pub(crate) fn exceeded(bounds: &ProcessLimits, wall_time: Duration) -> Option<Cause> {
-    // One system call for both. Whoever forks without end makes every call of PID 1 wait for its
-    // turn, so that a look into each process would come too late.
+    // One system call for both. A fork bomb delays every system call of PID 1, so that reading a file for
+    // each process would come too late.
     let now = sysinfo();
     if memory_in_use(&now) > bounds.memory_bytes {
         return Some(Cause::Memory);

@@ -8,8 +8,8 @@ use std::{
 
 use crate::protocol::{frame::Kind, sender::Sender};
 
-/// What is read at a time. Most programs print a line or two, and every page of a buffer costs its
-/// first use something: only who prints much gets the large one.
+/// What is read at a time. Most programs print a line or two, and the first use of each page of a buffer
+/// costs a page fault: so the buffer grows only for programs that print much.
 const SMALL_READ: usize = 4 << 10;
 const LARGE_READ: usize = 64 << 10;
 
@@ -18,7 +18,7 @@ pub(crate) fn buffer() -> Vec<u8> {
     vec![0; SMALL_READ]
 }
 
-/// A stream that is read until its last writer is gone.
+/// A stream that is read until its last writer has closed it.
 pub(crate) struct Output<R> {
     source: R,
     kind: Kind,
@@ -45,7 +45,7 @@ impl<R: Read + AsFd> Output<R> {
         self.open.then(|| self.source.as_fd())
     }
 
-    /// Reads and passes on all that is there, once nobody writes any more.
+    /// Reads and passes on everything that is left, after the last writer has exited.
     pub(crate) fn drain(
         &mut self,
         worker: &mut Sender<impl Write>,

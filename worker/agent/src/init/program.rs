@@ -1,4 +1,4 @@
-//! The program itself: started within its bounds, watched to its end, and nothing of it left.
+//! The program: started within its bounds, watched to its end, and every process of it ended.
 
 use std::{
     borrow::Cow,
@@ -69,7 +69,7 @@ pub(crate) struct Started {
     pub(crate) pending_output: Option<OwnedFd>,
 }
 
-/// How a program comes into being.
+/// How a program is started.
 pub(crate) trait Spawner {
     /// A file for what the program is to read on stdin; it is empty.
     ///
@@ -77,14 +77,14 @@ pub(crate) trait Spawner {
     /// If there is none.
     fn stdin(&mut self) -> io::Result<File>;
 
-    /// Has the program start, a child of this process. Without `stdin` it reads nothing there.
+    /// Starts the program as a child of this process. Without `stdin` it reads nothing there.
     ///
     /// # Errors
     /// If it can't be started.
     fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started>;
 }
 
-/// By executing the order's command.
+/// By executing the request's command.
 pub(crate) struct Exec;
 
 impl Spawner for Exec {
@@ -148,7 +148,7 @@ pub(crate) fn start(
 /// Sets the bounds that are this process's own, and its children's.
 pub(crate) fn limit(bounds: &ProcessLimits) -> io::Result<()> {
     let limits = [
-        // A dump would fill the scratch space with what nobody reads.
+        // A dump would only fill the scratch space.
         (Resource::Core, 0),
         (Resource::Fsize, bounds.file_size_bytes),
         (Resource::Nofile, bounds.open_files),
@@ -167,7 +167,7 @@ pub(crate) fn limit(bounds: &ProcessLimits) -> io::Result<()> {
     ];
     for (resource, value) in quotas {
         match lower(resource, value) {
-            // Linux lets everybody lower every limit. gVisor's kernel has none of these four
+            // Linux lets every process lower every limit. gVisor's kernel has none of these four
             // things, and says so.
             Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => {}
             lowered => lowered?,
@@ -185,7 +185,7 @@ pub(crate) fn limit(bounds: &ProcessLimits) -> io::Result<()> {
 }
 
 fn lower(resource: Resource, value: u64) -> rustix::io::Result<()> {
-    // The container may have less than the order allows; raising it isn't ours to do.
+    // The container may have less than the request allows, and then keeps it.
     let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
     setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
 }
@@ -247,8 +247,8 @@ impl Program {
                     // The worker said all it has to say before the start.
                     break Cause::Tampering;
                 }
-                // Without a worker nobody wants the answer; this process is the namespace's init,
-                // so its end is the end of all.
+                // Without a worker there is no reader for the result. This process is the namespace's init:
+                // its exit ends all others.
                 return Err(io::Error::other("the worker is gone"));
             }
             let now = Instant::now();
@@ -301,7 +301,7 @@ impl Program {
 
         let wall_time = self.started.elapsed();
         end_all(self.pid, &mut status, signals)?;
-        // Nobody writes any more, so what is in the pipes now is all there is. Their end is not
+        // No process is left to write, so what is in the pipes now is all there is. Their end is not
         // waited for: a descriptor that was sent over a socket and never received keeps a pipe open
         // until the kernel gets round to collecting it.
         stdout.drain(worker, &mut buffer)?;
@@ -323,7 +323,7 @@ impl Program {
                     counted => counted,
                 }
             }),
-            // gVisor counts for nobody, so there it is that of the largest process.
+            // Under gVisor there is no counter, so it is that of the largest process.
             memory_peak_bytes: counters
                 .memory_peak_bytes(largest_process)
                 .or(bounds.is_gvisor.then_some(largest_process)),
@@ -404,7 +404,7 @@ fn end_all(main: Pid, status: &mut Option<WaitStatus>, signals: &OwnedFd) -> io:
 }
 
 fn kill_all() -> io::Result<()> {
-    // "Process group 1" is -1 for kill(2): everybody.
+    // "Process group 1" is -1 for kill(2): every process but this one.
     match kill_process_group(Pid::INIT, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
@@ -418,7 +418,7 @@ enum Children {
     None,
 }
 
-/// Collects children that ended, ours and orphans, and keeps the status of `main`.
+/// Collects children that ended, orphans included, and keeps the status of `main`.
 fn reap(main: Pid, status: &mut Option<WaitStatus>) -> io::Result<Children> {
     loop {
         match wait(WaitOptions::NOHANG) {

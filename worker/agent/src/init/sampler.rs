@@ -1,5 +1,5 @@
-//! When a running program is looked at: what only a look can tell is noticed late, and every look
-//! takes processor time that no program gets.
+//! When the counters of a running program are read. What exceeds a limit between two readings is noticed late,
+//! and every reading takes processor time from programs.
 
 use std::time::{Duration, Instant};
 
@@ -8,29 +8,28 @@ use rustix::thread::sched_getaffinity;
 /// The shortest pause. A limit of CPU time is noticed at most this late, and most programs end before
 /// the first look.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// The longest pause: that late at most is anything else noticed of a program that runs.
+/// The longest pause: anything else about a running program is noticed at most this late.
 const LONGEST: Duration = Duration::from_millis(100);
-/// With less CPU time than this a program hardly does what would have to be looked at; more than it takes
-/// to tell ours from it.
+/// A program that used less CPU time than this since the last reading can't have changed much. It is more than
+/// the error of subtracting this process's own time.
 const QUIET: Duration = Duration::from_micros(50);
-/// And whatever it does with less, it is looked at after this long.
+/// After this long the counters are read in any case.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The looks at one program.
+/// The readings of one program.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     started: Instant,
     next: Instant,
     processors: u32,
-    /// When something was looked at, and what others than this process had used by then.
+    /// The last reading, and the CPU time that other processes than this one had used by then.
     seen: Option<(Instant, Duration)>,
-    /// Whether nobody but us holds the program to its bounds, so that no pause may be longer than it has
-    /// to be.
+    /// Whether only these readings hold the program to its bounds (gVisor): then every pause is the shortest.
     alone: bool,
 }
 
 impl Sampler {
-    /// Looks at a program that has `started` and may run on so many `processors` at a time.
+    /// For a program that has `started` and may run on so many `processors` at a time.
     pub(crate) fn since(started: Instant, processors: u32, alone: bool) -> Self {
         Self { started, next: started + SHORTEST, processors, seen: None, alone }
     }
@@ -39,8 +38,8 @@ impl Sampler {
         self.next
     }
 
-    /// Whether there is anything to look at: whether others than this process have run since there last
-    /// was, if they have used `cpu_time_us`, or that is long ago.
+    /// Whether to read the other counters: whether other processes than this one, which have used `cpu_time_us`,
+    /// have run since the last reading, or that is long ago.
     pub(crate) fn are_worth_it(&mut self, now: Instant, cpu_time_us: Option<u64>) -> bool {
         let seen = cpu_time_us.map(|others| (now, Duration::from_micros(others)));
         let quiet = !self.alone && is_quiet(self.seen, seen);
@@ -50,11 +49,11 @@ impl Sampler {
         !quiet
     }
 
-    /// Says when the next is due, after one at `now` that found `cpu_left` of the program's CPU time:
-    /// the longer it runs, the longer it is left alone, but not beyond the moment at which it may have
-    /// used up what is left on all processors that there are.
+    /// Sets the time of the next reading, after one at `now` that found `cpu_left` of the program's CPU time:
+    /// the longer it runs, the longer the pause, but not beyond the moment at which it may have
+    /// used up what is left on all processors.
     ///
-    /// What is filling up `quickly` is not left alone at all.
+    /// If a resource is filling up `quickly` the pause is the shortest.
     pub(crate) fn plan(&mut self, now: Instant, cpu_left: Option<Duration>, quickly: bool) {
         let pause = match self.alone || quickly {
             true => SHORTEST,
@@ -90,7 +89,7 @@ mod tests {
         let start = Instant::now();
         let used = |ms, us| Some((start + Duration::from_millis(ms), Duration::from_micros(us)));
         assert!(!is_quiet(None, used(0, 0)), "the first look");
-        assert!(!is_quiet(used(0, 1000), None), "nobody counts");
+        assert!(!is_quiet(used(0, 1000), None), "no counter");
         assert!(is_quiet(used(0, 1000), used(900, 1049)));
         assert!(is_quiet(used(0, 1000), used(900, 980)), "counted a little apart");
         assert!(!is_quiet(used(0, 1000), used(20, 1050)), "it has run");

@@ -1,5 +1,5 @@
-//! One job from the agent's side: take the order and the files, run the program within its
-//! bounds, end everything it started, bring the artifacts back.
+//! One job from the agent's side: receive the request and the files, run the program within its
+//! bounds, end everything it started, send the artifacts.
 
 use std::{
     fs::{self, File},
@@ -27,11 +27,11 @@ use crate::{
     sys,
 };
 
-/// Serves one job over standard input and output: the agent of a container that somebody else's
+/// Serves one job over standard input and output: the agent of a container that an engine's
 /// runtime made.
 ///
 /// # Errors
-/// What kept the agent from doing its part; the worker was told, if it could be.
+/// What kept the agent from serving; it was reported to the worker if the stream allowed that.
 pub fn serve_standard_streams() -> io::Result<()> {
     sys::reset_signal_dispositions();
     let counters = Counters::open_mounted();
@@ -41,7 +41,7 @@ pub fn serve_standard_streams() -> io::Result<()> {
     serve(File::from(input), File::from(output), &counters, None, landlock, &mut Exec)
 }
 
-/// Serves one job, behind the `landlock` that was put up.
+/// Serves one job, restricted by `landlock`.
 pub(crate) fn serve(
     mut input: impl Read + AsFd,
     output: impl Write,
@@ -53,7 +53,7 @@ pub(crate) fn serve(
     let mut output = Sender::new(output);
     let served = converse(&mut input, &mut output, counters, job_files, landlock, spawner);
     if let Err(error) = &served {
-        // If the worker is gone there is nobody to tell; the error goes to the exit status.
+        // If the worker has closed the stream the error shows in the exit status only.
         let _ = output.send(Kind::Failed, error.to_string().as_bytes());
     }
     served
@@ -99,15 +99,15 @@ fn unexpected(kind: Kind) -> io::Error {
     io::Error::other(format!("the worker sent {kind:?} where it makes no sense"))
 }
 
-/// Everything that the worker sent before the start.
+/// What the worker sent before the start.
 struct Received {
     request: RunRequest,
     stdin: Option<File>,
     inputs: Inputs,
 }
 
-/// Takes the order and puts the files into the working directory, which is empty and ours alone
-/// until the program starts. `None` if the worker went away before it asked for anything.
+/// Receives the request and writes the files into the working directory, which is empty and used by no other
+/// process until the program starts. `None` if the worker closed the stream before the start.
 fn receive(
     input: &mut impl Read,
     output: &mut Sender<impl Write>,

@@ -1,6 +1,5 @@
-//! Limits that refuse something and leave the program running: whether they were reached, as far
-//! as it can be seen from outside of the program. The kernel counts neither, so they are looked
-//! at from time to time; what comes and goes between two looks is not seen.
+//! Limits that refuse a request and leave the program running: whether they were reached. The kernel counts no
+//! refusals of these, so the use is sampled; what rises and falls between two samples is missed.
 
 use std::{fs, io, path::Path};
 
@@ -15,13 +14,13 @@ pub(crate) struct SoftLimits {
 }
 
 impl SoftLimits {
-    /// Looks once; what was seen stays seen.
+    /// Samples once; a limit that was seen reached stays so.
     pub(crate) fn look(&mut self, bounds: &ProcessLimits) {
         self.look_at_files();
         self.open_files_used_up = self.open_files_used_up || most_open_files() >= bounds.open_files;
     }
 
-    /// Looks only at what outlasts the program.
+    /// Samples only what outlasts the program.
     pub(crate) fn look_at_files(&mut self) {
         self.scratch_full =
             self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);
@@ -29,7 +28,7 @@ impl SoftLimits {
 }
 
 fn is_full(directory: &str) -> bool {
-    // Every tmpfs of ours has a size and a number of files; elsewhere zero means unlimited.
+    // The scratch space has a size and a number of files; on other file systems zero means unlimited.
     statvfs(directory).is_ok_and(|facts| {
         (facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0)
     })

@@ -1,7 +1,7 @@
-//! Seals on what PID 1 tells the worker: nobody but the two can make them.
+//! MACs on PID 1's frames to the worker, with a key that only these two have.
 //!
-//! On Linux a program can't reach the stream between them. A kernel with another idea of
-//! `/proc/1/fd` may let it write there, or take something away; the seal makes the worker notice.
+//! On Linux a program can't reach the stream between them. gVisor lets it open `/proc/1/fd`, and so write there
+//! or take bytes away; then the next MAC doesn't match and the worker ends the job.
 
 use std::fmt;
 
@@ -11,11 +11,10 @@ use sha2::Sha256;
 
 use super::frame::{self, Kind};
 
-/// The bytes of a seal.
+/// The bytes of a MAC.
 pub const TAG: usize = 16;
 
-/// What both need to know. It is in PID 1's memory only, which the program can't read, and is good
-/// for one job.
+/// The key of one job. In the container it is in PID 1's memory only, which the program can't read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key(pub [u8; 32]);
 
@@ -25,7 +24,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// One end of a sealed direction: both ends count the frames, so that none can be left out, sent
+/// One end of the stream: both ends count the frames, so that none can be left out, sent
 /// twice or moved.
 pub struct FrameMac {
     keyed: Hmac<Sha256>,
@@ -40,7 +39,7 @@ impl FrameMac {
         Self { keyed, frames: 0 }
     }
 
-    /// The seal of the next frame.
+    /// The MAC of the next frame.
     pub fn tag(&mut self, kind: Kind, payload: &[u8]) -> [u8; TAG] {
         let whole = self.next(kind, payload).finalize().into_bytes();
         let mut tag = [0; TAG];
@@ -48,7 +47,7 @@ impl FrameMac {
         tag
     }
 
-    /// Whether `tag` is the seal of the next frame.
+    /// Whether `tag` is the MAC of the next frame.
     pub fn is_genuine(&mut self, kind: Kind, payload: &[u8], tag: &[u8; TAG]) -> bool {
         self.next(kind, payload).verify_truncated_left(tag).is_ok()
     }

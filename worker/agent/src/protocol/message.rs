@@ -1,13 +1,13 @@
-//! What frames mean: the JSON of those that carry more than bytes.
+//! The JSON of frames that carry more than bytes.
 
 use serde::{Deserialize, Serialize};
 
 use super::mac::Key;
 
-/// Grows with every change of these messages, so that an image with an old agent is recognised.
+/// Increased with every change of these messages, so that the worker recognises an image with an old agent.
 pub const AGENT_PROTOCOL: u32 = 5;
 
-/// What the agent says first.
+/// The agent's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`AGENT_PROTOCOL`] of the agent.
@@ -20,7 +20,7 @@ pub struct Hello {
 /// What to run and within which bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
-    /// For the seals on everything that the agent says once it has this.
+    /// For the MACs on all frames that the agent sends from here on.
     pub key: Key,
     /// The command; the first element is an absolute path.
     pub command: Vec<String>,
@@ -111,14 +111,14 @@ pub enum Cause {
     Mappings,
     /// Its processes together had more than `record_locks` record locks, or hid how many.
     Locks,
-    /// It wrote into the stream from the worker, which ends with the order.
+    /// It wrote into the stream from the worker, which is silent after the start.
     Tampering,
 }
 
-/// How the program ended: facts it can't forge, read when every process of it was gone.
+/// How the program ended: facts that it can't forge, read after its last process had exited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitReport {
-    /// The first cause; what struck later doesn't count.
+    /// The first cause.
     pub cause: Cause,
     /// The exit code, if the program exited.
     pub exit_code: Option<i32>,

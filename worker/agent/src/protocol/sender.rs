@@ -19,7 +19,7 @@ impl<W: Write> Sender<W> {
         Self { output, mac: None }
     }
 
-    /// Seals every frame from here on.
+    /// Puts a MAC behind every frame from here on.
     pub fn seal_with(&mut self, key: &Key) {
         self.mac = Some(FrameMac::new(key));
     }

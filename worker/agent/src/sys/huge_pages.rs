@@ -19,8 +19,8 @@ pub(crate) fn collapse_memory() -> io::Result<()> {
         let Some((start, end)) = own_range(line) else { continue };
         let start = start.next_multiple_of(LARGE_PAGE);
         for page in (start..end).step_by(LARGE_PAGE).filter(|page| page + LARGE_PAGE <= end) {
-            // SAFETY: the range is mapped, nobody unmaps it meanwhile (there is one thread), and its
-            // content stays what it is. It is only about speed, so nothing depends on the answer.
+            // SAFETY: the range is mapped and stays so (there is one thread), and its content doesn't change.
+            // A refusal costs speed only, so the result is not looked at.
             unsafe { libc::madvise(page as *mut libc::c_void, LARGE_PAGE, COLLAPSE) };
         }
     }

@@ -61,7 +61,7 @@ pub(crate) unsafe fn fork() -> io::Result<Option<Pid>> {
     Ok(Pid::from_raw(pid as i32))
 }
 
-/// Becomes the program in `file`, with `arguments` and an empty environment; comes back only if that
+/// Becomes the program in `file`, with `arguments` and an empty environment; returns only if that
 /// fails. Descriptors that are to be open there must be marked so.
 pub(crate) fn become_file(file: BorrowedFd<'_>, arguments: [&CStr; 3]) -> io::Error {
     let [name, first, second] = arguments.map(CStr::as_ptr);
@@ -82,8 +82,8 @@ pub(crate) fn become_file(file: BorrowedFd<'_>, arguments: [&CStr; 3]) -> io::Er
     io::Error::last_os_error()
 }
 
-/// Ends this process without a word to the code that it may be a copy of: nothing of that is
-/// flushed or run here.
+/// Ends this process without flushing buffers or running exit handlers: they belong to the process that it may
+/// be a copy of.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: takes no pointer and doesn't return.
     unsafe { libc::_exit(code) }
@@ -187,7 +187,7 @@ pub(crate) unsafe fn move_descriptor(descriptor: BorrowedFd<'_>, number: RawFd) 
 /// Those of dup3(2).
 ///
 /// # Safety
-/// As for [`move_descriptor`]. Nothing in this process owns the number afterwards but whoever had it before.
+/// As for [`move_descriptor`]. Only what owned the number before owns it afterwards.
 pub(crate) unsafe fn place_descriptor(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
     if descriptor.as_raw_fd() == number {
         // It stays there.
@@ -305,7 +305,7 @@ pub(crate) fn make_landlock_ruleset(rights: u64, scopes: u64) -> io::Result<Owne
         LandlockRuleset { handled_access_fs: rights, handled_access_net: 0, scoped: scopes };
     // SAFETY: the attributes are read for exactly the size that is passed and outlive the call;
     // an older kernel accepts a longer structure whose unknown part is zero. The descriptor that
-    // comes back is new and nobody else's.
+    // comes back is new and has no other owner.
     unsafe {
         let fd = check(libc::syscall(
             libc::SYS_landlock_create_ruleset,

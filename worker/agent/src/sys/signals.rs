@@ -117,7 +117,7 @@ pub(crate) fn block_stop_signals() -> io::Result<()> {
 /// Those of sigprocmask(2) and signalfd(2).
 pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     // SAFETY: `set` is a plain bit set that sigemptyset initialises before it is read, and it
-    // lives through the calls; signalfd gives a new descriptor that nobody else owns.
+    // lives through the calls; signalfd gives a new descriptor without another owner.
     unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);

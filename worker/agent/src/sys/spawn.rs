@@ -54,11 +54,11 @@ pub(crate) fn spawn(
     let stack = Stack::new()?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the child has a stack of its own, and until it is another program or gone this process doesn't
-    // go on, as CLONE_VFORK says: so the stack and `exec` outlive it, and nobody else uses them.
+    // go on, as CLONE_VFORK says: so the stack and `exec` outlive it, and nothing else uses them.
     let (child, error) = unsafe {
         let exec = &raw mut exec;
         let child = libc::clone(begin, stack.top(), flags, exec.cast());
-        // Written behind the compiler's back.
+        // Written by the child, which the compiler doesn't see.
         (check(child.into())?, ptr::read_volatile(&raw const (*exec).error))
     };
     let child = Pid::from_raw(child as i32).ok_or(io::ErrorKind::InvalidData)?;
@@ -88,7 +88,7 @@ extern "C" fn begin(exec: *mut c_void) -> c_int {
     exit(126)
 }
 
-/// Comes back only if it fails. Allocates nothing: nobody would ever give it back.
+/// Returns only if it fails. Allocates nothing: it would never be freed in the parent's memory.
 ///
 /// # Safety
 /// The lists end with null pointers.

@@ -11,7 +11,7 @@ pub(super) struct Stack(*mut c_void);
 impl Stack {
     /// What a child does before it is another program needs some pages.
     pub(super) const BYTES: usize = 256 << 10;
-    /// Below them, where nobody may touch anything: a stack that is too small ends its process.
+    /// Below them, without access: a stack that overflows ends its process.
     const GUARD_BYTES: usize = 64 << 10;
 
     pub(super) fn new() -> io::Result<Self> {
@@ -42,7 +42,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this one's own, and nobody stands on it who still has it.
+        // SAFETY: the mapping is this value's own, and no process that shares the memory runs on it any more.
         unsafe { libc::munmap(self.0, Self::GUARD_BYTES + Self::BYTES) };
     }
 }

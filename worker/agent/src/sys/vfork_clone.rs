@@ -28,7 +28,7 @@ impl Stacks {
     }
 }
 
-/// As whom [`branch`] and [`fork_twice`] come back.
+/// In which process [`vfork_clone`] and [`fork_twice`] return.
 #[derive(Debug)]
 pub(crate) enum VforkClone {
     /// As the caller, whose child this is. It is another program by now, or gone.
@@ -91,10 +91,10 @@ pub(crate) unsafe fn vfork_clone(
         // Arguments are words of C's `int`: a pointer takes two.
         libc::makecontext(&mut waiting, function, 2, (address >> 32) as c_uint, address as c_uint);
         check(libc::swapcontext(&raw mut branching.caller, &waiting).into())?;
-        // Written behind the compiler's back.
+        // Written by the child, which the compiler doesn't see.
         let result = ptr::read_volatile(&raw const branching.result);
         mem::forget(branching.result.take());
-        result.unwrap_or_else(|| Err(io::Error::other("nobody has come back")))
+        result.unwrap_or_else(|| Err(io::Error::other("neither process returned")))
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) unsafe fn vfork_clone(
 extern "C" fn wait(high: c_uint, low: c_uint) {
     let address = u64::from(high) << 32 | u64::from(low);
     let branching = ptr::with_exposed_provenance_mut::<Branching<'_>>(address as usize);
-    // SAFETY: the address is that of `branch`'s own, which waits for us. The child has a stack of its
+    // SAFETY: the address is that of `vfork_clone`'s local variable, which lives until this returns. The child has a stack of its
     // own, and all of it is free: until it is another program or gone, this process doesn't go on, as
     // CLONE_VFORK says.
     unsafe {
@@ -178,7 +178,7 @@ impl Rseq {
         }
     }
 
-    /// Has the kernel write there again. If it does so already, it says so and that's that.
+    /// Registers the place again. If it is registered already the kernel refuses, which changes nothing.
     fn keep(self) {
         // SAFETY: the place is this thread's own, as `find` says.
         unsafe { libc::syscall(libc::SYS_rseq, self.0, Self::PLACE_BYTES, 0, Self::SIGNATURE) };
@@ -243,8 +243,8 @@ mod tests {
             let mut said = [0; 3];
             ours.read_exact(&mut said).expect("three bytes");
             assert_eq!(said, [100 + round, 1, 1]);
-            // Written behind the compiler's back.
-            // SAFETY: a reference's own number.
+            // Written by the child, which the compiler doesn't see.
+            // SAFETY: the address is a reference's.
             unsafe { ptr::read_volatile(&raw const number) != round }
         })
     }

@@ -302,7 +302,7 @@ unsafe fn leave(done: bool) -> ! {
     }
 }
 
-/// Calls what was given; the process ends if that fails, which is a fault of ours and no program's.
+/// Calls what was given; if that fails the process ends, since it is a fault of the loader and not the program's.
 ///
 /// # Safety
 /// The lock is held.

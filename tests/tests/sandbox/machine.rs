@@ -1,9 +1,9 @@
 //! The machine that a program sees.
 
 use sandfleet_common::Job;
-use sandfleet_worker::{catalogue::Catalogue, sandbox::Sandbox};
+use sandfleet_worker::{admission::catalogue::Catalogue, sandbox::Sandbox};
 
-use crate::bench::{CPUS, natively_on, python, stdout_of, warm_up};
+use crate::bench::{CPUS, natively_on, python, run, stdout_of, warm_up};
 
 /// What programs ask how many threads to start.
 pub(crate) async fn every_count_of_processors_agrees(sandbox: &dyn Sandbox) {
@@ -175,4 +175,24 @@ async fn terminals_are_few_and_a_containers_own() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_link_below_usr_dangles_that_leads_somewhere_on_the_host() {
+    natively_on(1.0, Vec::new(), async |sandbox| {
+        let mut job = Job::new("bash", "find -L /usr -xdev -type l 2>/dev/null");
+        job.limits.wall_time_ms = Some(60_000);
+        let said = stdout_of_any_exit(sandbox, &job).await;
+        let dangling: Vec<&str> =
+            said.lines().filter(|link| std::path::Path::new(link).exists()).collect();
+        assert_eq!(dangling, [""; 0]);
+    })
+    .await;
+}
+
+/// What a job printed that may have failed: find(1) does where it meets loops.
+async fn stdout_of_any_exit(sandbox: &dyn Sandbox, job: &Job) -> String {
+    let run = run(sandbox, job).await.run.expect("it ran");
+    assert!(!run.stdout_truncated);
+    run.stdout
 }

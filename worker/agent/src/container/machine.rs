@@ -51,7 +51,7 @@ pub(crate) struct VariableFiles {
 pub(super) fn write(root: &Path, processors: Processors) -> io::Result<VariableFiles> {
     let proc = root.join(&DIRECTORY[1..]);
     fs::create_dir_all(proc.join(NO_DIRECTORY))?;
-    File::options().write(true).create_new(true).mode(0).open(proc.join(NO_FILE))?;
+    File::options().write(true).create_new(true).mode(0o000).open(proc.join(NO_FILE))?;
     let host = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let count = processors.count.max(1);
     for (name, text) in [

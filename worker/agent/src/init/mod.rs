@@ -2,6 +2,7 @@
 
 pub(crate) mod artifacts;
 mod barrier_check;
+mod children;
 mod cold_python;
 pub mod counters;
 mod gvisor;
@@ -11,8 +12,10 @@ mod mappings;
 mod output;
 pub(crate) mod pending_output;
 pub(crate) mod program;
+pub(crate) mod rlimits;
 mod sampler;
 pub mod session;
 pub mod sockets;
 mod soft_limits;
+pub(crate) mod spawner;
 mod standstill;

@@ -1,51 +1,40 @@
 //! The program: started within its bounds, watched to its end, and every process of it ended.
 
 use std::{
-    borrow::Cow,
     fs::File,
     io::{self, Read, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create},
-    pipe::{PipeFlags, pipe_with},
-    process::{
-        Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process_group,
-        setrlimit, wait,
-    },
+    fs::{OFlags, fcntl_setfl},
+    process::Pid,
 };
 
 use super::{
-    cold_python,
+    children::{await_events, drain, end_all, reap},
     counters::{Counters, Reading},
     gvisor,
     locks::Locks,
     mappings::Mappings,
     output::{self, Output},
     pending_output::PendingOutput,
+    rlimits,
     sampler::{self, Sampler},
     sockets::Sockets,
     soft_limits::SoftLimits,
+    spawner::{Spawner, Started},
     standstill::Standstill,
 };
 use crate::{
-    container::scratch::WORKING_DIRECTORY,
     protocol::{
         frame::Kind,
         message::{Cause, ExitReport, ProcessLimits, RunRequest},
         sender::Sender,
     },
-    sys::{self, Affinity},
+    sys,
 };
-
-/// How long after a kill it is tried again on what lives on.
-const KILL_AGAIN: Duration = Duration::from_millis(20);
-
-/// CPU time for the agent's own work, in seconds: more than the worker waits for it.
-const OWN_CPU_SECONDS: u64 = 60;
 
 /// A program that runs, and what it writes.
 pub(crate) struct Program {
@@ -60,71 +49,6 @@ pub(crate) struct Program {
     pending_output: Option<PendingOutput>,
 }
 
-/// A program that has been started, and what it writes to.
-pub(crate) struct Started {
-    pub(crate) pid: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
-    /// The memory with what it has printed and not written, if it uses one.
-    pub(crate) pending_output: Option<OwnedFd>,
-}
-
-/// How a program is started.
-pub(crate) trait Spawner {
-    /// A file for what the program is to read on stdin; it is empty.
-    ///
-    /// # Errors
-    /// If there is none.
-    fn stdin(&mut self) -> io::Result<File>;
-
-    /// Starts the program as a child of this process. Without `stdin` it reads nothing there.
-    ///
-    /// # Errors
-    /// If it can't be started.
-    fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started>;
-}
-
-/// By executing the request's command.
-pub(crate) struct Exec;
-
-impl Spawner for Exec {
-    fn stdin(&mut self) -> io::Result<File> {
-        stdin_file()
-    }
-
-    fn start(&mut self, request: &RunRequest, stdin: Option<File>) -> io::Result<Started> {
-        let Some(name) = request.command.first() else {
-            return Err(io::Error::other("the request names no command"));
-        };
-        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let stdin = stdin.map_or_else(|| File::open("/dev/null"), Ok)?;
-        let mut streams = vec![stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
-        let (mut environment, mut pending_output) = (Cow::Borrowed(&request.environment), None);
-        if request.pending_output {
-            pending_output = cold_python::prepare(environment.to_mut())?;
-        }
-        streams.extend(pending_output.as_ref().map(OwnedFd::as_fd));
-        let pid = sys::spawn(
-            name,
-            &request.command,
-            &environment,
-            WORKING_DIRECTORY,
-            &streams,
-            Affinity::choose(&request.processors),
-        )
-        .map_err(|error| {
-            io::Error::new(error.kind(), format!("{name} can't be started: {error}"))
-        })?;
-        Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into(), pending_output })
-    }
-}
-
-/// Stdin is a file without a name in any directory: no pipe has to be fed while the program runs.
-pub(crate) fn stdin_file() -> io::Result<File> {
-    Ok(memfd_create("stdin", MemfdFlags::CLOEXEC)?.into())
-}
-
 /// Starts the program; it is within its bounds from its first instruction on.
 pub(crate) fn start(
     request: &RunRequest,
@@ -134,7 +58,7 @@ pub(crate) fn start(
 ) -> io::Result<Program> {
     // The limits are the agent's own from here on, and its children have no others. Only so are
     // they in force before the program's first instruction without more code between its process and its exec.
-    limit(&request.bounds)?;
+    rlimits::set(&request.bounds)?;
     let (before, processors) = (counters.read(), sampler::processors());
     let started = Instant::now();
     let Started { pid, stdout, stderr, pending_output } = spawner.start(request, stdin)?;
@@ -143,51 +67,6 @@ pub(crate) fn start(
         None => None,
     };
     Ok(Program { pid, started, processors, before, stdout, stderr, pending_output })
-}
-
-/// Sets the bounds that are this process's own, and its children's.
-pub(crate) fn limit(bounds: &ProcessLimits) -> io::Result<()> {
-    let limits = [
-        // A dump would only fill the scratch space.
-        (Resource::Core, 0),
-        (Resource::Fsize, bounds.file_size_bytes),
-        (Resource::Nofile, bounds.open_files),
-        (Resource::Stack, bounds.stack_bytes),
-        (Resource::Memlock, 64 << 10),
-    ];
-    for (resource, value) in limits {
-        lower(resource, value)?;
-    }
-    // POSIX message queues, queued signals, priorities: kernel memory that is counted per user.
-    let quotas = [
-        (Resource::Msgqueue, 64 << 10),
-        (Resource::Sigpending, 1024),
-        (Resource::Nice, 0),
-        (Resource::Rtprio, 0),
-    ];
-    for (resource, value) in quotas {
-        match lower(resource, value) {
-            // Linux lets every process lower every limit. gVisor's kernel has none of these four
-            // things, and says so.
-            Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => {}
-            lowered => lowered?,
-        }
-    }
-    // The second line behind the counters: whole seconds, and per process only. At the soft limit a
-    // signal ends the program, and PID 1 goes on; the hard one would end PID 1 as well, which still
-    // has to give its account.
-    let value = bounds.cpu_time_ms / 1000 + 2;
-    let maximum = value.saturating_add(OWN_CPU_SECONDS);
-    let maximum = getrlimit(Resource::Cpu).maximum.map_or(maximum, |most| most.min(maximum));
-    let current = Some(value.min(maximum));
-    setrlimit(Resource::Cpu, Rlimit { current, maximum: Some(maximum) })?;
-    Ok(())
-}
-
-fn lower(resource: Resource, value: u64) -> rustix::io::Result<()> {
-    // The container may have less than the request allows, and then keeps it.
-    let value = getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
-    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
 }
 
 impl Program {
@@ -361,73 +240,4 @@ fn cpu_left(before: &Reading, now: &Reading, bounds: &ProcessLimits) -> Option<D
 
 fn since(before: Option<u64>, after: Option<u64>) -> Option<u64> {
     Some(after?.saturating_sub(before?))
-}
-
-/// Waits until one of the descriptors has something or `until` has come; says which have.
-fn await_events<const N: usize>(
-    descriptors: [Option<BorrowedFd<'_>>; N],
-    until: Instant,
-) -> io::Result<[bool; N]> {
-    let mut waiting: Vec<PollFd<'_>> = Vec::with_capacity(N);
-    for descriptor in descriptors.iter().flatten() {
-        waiting.push(PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
-    }
-    let left = until.saturating_duration_since(Instant::now());
-    let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-    match poll(&mut waiting, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut events = waiting.iter().map(|waited| !waited.revents().is_empty());
-    Ok(descriptors.map(|descriptor| descriptor.is_some() && events.next().unwrap_or(false)))
-}
-
-fn drain(signals: &OwnedFd) {
-    // Only says that something ended; which, wait says. The descriptor doesn't block.
-    let mut buffer = [0u8; 128];
-    while rustix::io::read(signals, &mut buffer).is_ok_and(|length| length > 0) {}
-}
-
-/// Ends every process of the namespace but this one, and collects them all.
-fn end_all(main: Pid, status: &mut Option<WaitStatus>, signals: &OwnedFd) -> io::Result<()> {
-    loop {
-        kill_all()?;
-        if reap(main, status)? == Children::None {
-            return Ok(());
-        }
-        // Linux kills them in one step: a process that forks meanwhile is either seen or sees the
-        // signal before its child exists. In gVisor the child of such a process lives on, and has
-        // children of its own: once isn't enough there.
-        await_events([Some(signals.as_fd())], Instant::now() + KILL_AGAIN)?;
-        drain(signals);
-    }
-}
-
-fn kill_all() -> io::Result<()> {
-    // "Process group 1" is -1 for kill(2): every process but this one.
-    match kill_process_group(Pid::INIT, Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether there are any that have not been collected.
-#[derive(Debug, PartialEq, Eq)]
-enum Children {
-    Some,
-    None,
-}
-
-/// Collects children that ended, orphans included, and keeps the status of `main`.
-fn reap(main: Pid, status: &mut Option<WaitStatus>) -> io::Result<Children> {
-    loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, ended))) if pid == main => *status = Some(ended),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(Children::Some),
-            Err(rustix::io::Errno::CHILD) => return Ok(Children::None),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

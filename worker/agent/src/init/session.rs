@@ -15,7 +15,8 @@ use super::{
     barrier_check,
     counters::Counters,
     job_files::JobFiles,
-    program::{self, Exec, Spawner},
+    program,
+    spawner::{Exec, Spawner},
 };
 use crate::{
     container::{landlock, scratch::WORKING_DIRECTORY},

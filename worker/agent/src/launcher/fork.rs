@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     container::{landlock, namespace, scratch::ScratchSpace},
-    init::{program::Exec, session},
+    init::{session, spawner::Exec},
     sys,
 };
 

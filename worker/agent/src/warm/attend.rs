@@ -18,8 +18,8 @@ use crate::{
     init::{
         counters::Counters,
         job_files::{JOB_FILES, JobFiles},
-        program::{Spawner, Started},
         session,
+        spawner::{Spawner, Started},
     },
     launcher::container::Start,
     protocol::{frame::Kind, message::RunRequest, sender::Sender},

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     container::{landlock, namespace, scratch::ScratchSpace},
-    init::program::stdin_file,
+    init::spawner::stdin_file,
     launcher::{
         container::{
             ContainerLauncher, Launched, Start, build, null_standard_streams, report_failed_barrier,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     container::scratch::WORKING_DIRECTORY,
-    init::program::limit,
+    init::rlimits,
     launcher::container::{Program, Start},
     pending_output::Area,
     protocol::{
@@ -91,7 +91,7 @@ fn take_command(
     }
     // SAFETY: this is a copy of the interpreter that they were taken from, which has unloaded nothing.
     unsafe { effects.restore() }?;
-    limit(&bounds)?;
+    rlimits::set(&bounds)?;
     Affinity::choose(&processors).apply()?;
     Ok(Some(Program { start, pending_output }))
 }

@@ -5,9 +5,12 @@
 //! each of its programs attaches an area of its own.
 #![allow(unsafe_code)]
 
+mod binary;
 mod buffer;
+mod method;
 mod start;
 mod stream;
+mod text;
 
 use std::sync::atomic::Ordering;
 

@@ -319,7 +319,7 @@ unsafe fn call(callable: &AtomicPtr<PyObject>, argument: *mut PyObject) -> *mut 
     }
 }
 
-/// Becomes a zygote; comes back in its programs.
+/// Becomes a zygote; returns in its programs.
 ///
 /// # Safety
 /// Called once, by the interpreter's only thread, with its lock held.

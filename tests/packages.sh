@@ -9,12 +9,14 @@ packages=(
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
     python3-pandas: python3-matplotlib: # what most programs start warm for
     apparmor:apparmor_parser            # its language has no other parser
+    # What asks how many processors there are, and uses terminals.
+    procps:ps bsdutils:script python3-psutil: python3-pexpect: openjdk-17-jdk-headless:javac
 )
 
 # The ordinary programs of the suite `hostile`.
 # shellcheck disable=SC2154 # suite is set by tests/run
 if [ "$suite" = hostile ] || [ "$suite" = all ]; then
-    packages+=(libpython3.11-testsuite: "g++:g++" openjdk-17-jdk-headless:javac sqlite3:sqlite3)
+    packages+=(libpython3.11-testsuite: "g++:g++" sqlite3:sqlite3)
 fi
 
 # Another sandbox to compare with.

@@ -14,8 +14,9 @@ def done(): print("BREACHED" if bad else "CONTAINED", flush=True); sys.exit(42 i
 for r in ("/", "/opt", "/srv", "/etc", "/run", "/var/lib", "/mnt", "/host"):
     try:
         for x in os.listdir(r):
-            # An image holds the public agent, and nothing else under this name.
-            if os.path.join(r, x) == "/sandfleet" and os.listdir("/sandfleet") == ["agent"]: continue
+            # The public agent (in an image) and the module that Python imports, and nothing else under this name.
+            there = lambda: {n for d, _, names in os.walk("/sandfleet") for n in (d, *names)}
+            if os.path.join(r, x) == "/sandfleet" and there() <= {"/sandfleet", "agent", "/sandfleet/python", "sitecustomize.abi3.so"}: continue
             if any(k in x.lower() for k in ("sandfleet", "worker.toml", "amqp", "rabbitmq")): breach(os.path.join(r, x))
     except OSError: pass
 done()

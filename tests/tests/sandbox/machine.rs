@@ -110,7 +110,8 @@ async fn proc_says_what_the_job_has_and_nothing_of_the_host() {
             memory = dict(line.split(':') for line in open('/proc/meminfo'))
             print(memory['MemTotal'].strip(), memory['SwapTotal'].strip())
             stat = dict(line.split(' ', 1) for line in open('/proc/stat'))
-            print({line for name, line in stat.items() if name.startswith('cpu')})
+            times = [line for name, line in stat.items() if name.startswith('cpu')]
+            print(len(times), sorted(set(times)))
             print(abs(int(stat['btime']) - time.time()) < 30)
             print(all(0 <= float(value) < 30 for value in open('/proc/uptime').read().split()))
             print(0 <= int(open('/proc/self/stat').read().rsplit(')')[1].split()[19]) < 3000)
@@ -121,12 +122,10 @@ async fn proc_says_what_the_job_has_and_nothing_of_the_host() {
         );
         job.limits.memory_bytes = Some(200 << 20);
         job.limits.processes = Some(33);
-        let expected = "set()\n204800 kB 0 kB\n{' 0 0 0 0 0 0 0 0 0 0\\n', '0 0 0 0 0 0 0 0 0 0\\n'}\n\
+        let expected = "set()\n204800 kB 0 kB\n2 [' 0 0 0 0 0 0 0 0 0 0\\n', '0 0 0 0 0 0 0 0 0 0\\n']\n\
                         True\nTrue\nTrue\n['0.00', '0.00', '0.00']\n209715200\n33\n";
         for _ in 0..4 {
-            let said = stdout_of(sandbox, &job).await;
-            let sorted = said.replace("{'0 0 0 0 0 0 0 0 0 0\\n', ' 0 0 0 0 0 0 0 0 0 0\\n'}", "{' 0 0 0 0 0 0 0 0 0 0\\n', '0 0 0 0 0 0 0 0 0 0\\n'}");
-            assert_eq!(sorted, expected);
+            assert_eq!(stdout_of(sandbox, &job).await, expected);
         }
     })
     .await;
@@ -151,6 +150,59 @@ async fn tools_that_look_at_the_machine_find_the_job() {
             said, "262144 0\nup 0 minutes\n0\nPID 1 is hidden\nnew\n1\na terminal\n",
             "{said}"
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn libraries_that_look_at_the_machine_find_the_job() {
+    on_both(1.0, async |sandbox| {
+        let mut job = python(
+            "
+            import psutil, time
+            print(psutil.cpu_count(), psutil.cpu_count(logical=False), psutil.cpu_percent(0.1))
+            print(psutil.virtual_memory().total >> 20, psutil.swap_memory().total)
+            now = time.time()
+            print(abs(psutil.boot_time() - now) < 30, abs(psutil.Process().create_time() - now) < 30)
+            print(psutil.Process().pid in psutil.pids(), psutil.Process().memory_info().rss > 0)
+            print([process.name() for process in psutil.process_iter() if process.pid != 1])
+            ",
+        );
+        job.limits.memory_bytes = Some(200 << 20);
+        let expected = "1 1 0.0\n200 0\nTrue True\nTrue True\n['python3']\n";
+        assert_eq!(stdout_of(sandbox, &job).await, expected);
+
+        let job = python(
+            "
+            import pexpect
+            child = pexpect.spawn('/usr/bin/python3', ['-q'], encoding='utf-8', timeout=20)
+            child.expect_exact('>>> ')
+            child.sendline('6 * 7')
+            child.expect(r'\\b42\\b')
+            child.sendeof()
+            child.expect(pexpect.EOF)
+            child.close()
+            print(child.exitstatus, pexpect.run('/bin/sh -c \"test -t 0 && echo yes\"'))
+            ",
+        );
+        assert_eq!(stdout_of(sandbox, &job).await, "0 b'yes\\r\\n'\n");
+
+        let mut job = Job::new(
+            "bash",
+            "cat >Count.java <<'JAVA'
+            public class Count {
+                public static void main(String[] arguments) {
+                    System.out.println(Runtime.getRuntime().availableProcessors());
+                }
+            }
+JAVA
+            java -Xmx64m Count.java",
+        );
+        job.limits.wall_time_ms = Some(60_000);
+        job.limits.cpu_time_ms = Some(60_000);
+        job.limits.memory_bytes = Some(512 << 20);
+        job.limits.processes = Some(64);
+        assert_eq!(stdout_of(sandbox, &job).await, "1\n");
     })
     .await;
 }

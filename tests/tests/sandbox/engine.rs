@@ -6,16 +6,20 @@ use bollard::{
     Docker,
     models::ContainerCreateBody,
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, ListContainersOptions,
-        RemoveContainerOptions,
+        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions,
+        ListContainersOptions, RemoveContainerOptions,
     },
 };
 use jiff::Timestamp;
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, Verdict};
 use sandfleet_tests::eventually;
-use sandfleet_worker::sandbox::{Sandbox, docker::DockerConfig};
+use sandfleet_worker::{
+    hooks::Stream,
+    sandbox::{Sandbox, docker::DockerConfig},
+};
+use tokio::{io::AsyncWriteExt, sync::Notify};
 
-use crate::bench::{admitted, docker_config, open, python, stdout_of};
+use crate::bench::{admitted, docker_config, open, python, stdout_of, watch};
 
 fn worker() -> String {
     format!("engine-{}", JobId::generate())
@@ -40,14 +44,16 @@ async fn left_behind(docker: &Docker, config: &DockerConfig, deadline: i64) -> S
     made.expect("the engine has the image").id
 }
 
-pub(crate) async fn containers_of(docker: &Docker, config: &DockerConfig) -> usize {
+/// The ids of the containers that the worker of `config` has made.
+pub(crate) async fn containers_of(docker: &Docker, config: &DockerConfig) -> Vec<String> {
     let label = format!("sandfleet.worker={}", config.worker_id);
     let options = ListContainersOptions {
         all: true,
         filters: Some([("label".to_owned(), vec![label])].into()),
         ..ListContainersOptions::default()
     };
-    docker.list_containers(Some(options)).await.expect("the engine answers").len()
+    let listed = docker.list_containers(Some(options)).await.expect("the engine answers");
+    listed.into_iter().filter_map(|container| container.id).collect()
 }
 
 async fn is_there(docker: &Docker, id: &str) -> bool {
@@ -86,7 +92,33 @@ async fn a_runtime_that_never_comes_back_is_named_and_holds_nobody_up() {
     sound.close().await;
     stuck.close().await;
     eventually("the end of the container that never started", || async {
-        (containers_of(&docker, &config).await == 0).then_some(())
+        containers_of(&docker, &config).await.is_empty().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_agent_is_told_after_the_start_ends_the_job() {
+    let config = docker_config(worker(), "runc");
+    let docker = connect(&config).await;
+    let sandbox = open(config.clone()).await;
+    let job = python("import time\nprint('started', flush=True)\ntime.sleep(5)\nprint('went on')");
+    let started = Notify::new();
+    let watcher = |_: Stream, _: &[u8]| started.notify_one();
+    let another_client = async {
+        started.notified().await;
+        let options = AttachContainerOptions { stream: true, stdin: true, ..Default::default() };
+        let [container] = &containers_of(&docker, &config).await[..] else { panic!("one runs") };
+        let attached = docker.attach_container(container, Some(options)).await;
+        let mut input = attached.expect("it runs").input;
+        // A start without anything to start: kind 5, no payload.
+        input.write_all(&[5, 0, 0, 0, 0]).await.expect("the engine takes it");
+        input.flush().await.expect("the engine takes it");
+        // What is dropped is detached: kept until the job ends.
+        input
+    };
+    let (result, _) = tokio::join!(watch(&sandbox, &job, &watcher), another_client);
+    sandbox.close().await;
+    assert_eq!(result.verdict, Some(Verdict::SecurityViolation), "{result:#?}");
+    assert_eq!(result.run.expect("it ran").stdout, "started\n");
 }

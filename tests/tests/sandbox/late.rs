@@ -116,7 +116,7 @@ async fn a_container_that_is_made_when_nobody_waits_for_it_any_more_is_removed()
     let error = error.expect_err("it can't start").to_string();
     assert!(error.contains("creating a container") && error.contains("15 s"), "{error}");
     assert_eq!(*keeper.kept.borrow(), 1);
-    assert_eq!(containers_of(&docker, &config).await, 0, "there is nothing to remove yet");
+    assert!(containers_of(&docker, &config).await.is_empty(), "there is nothing to remove yet");
 
     keeper.released.send_replace(true);
     eventually("the container that comes late", || async {
@@ -124,7 +124,7 @@ async fn a_container_that_is_made_when_nobody_waits_for_it_any_more_is_removed()
     })
     .await;
     eventually("its removal", || async {
-        (containers_of(&docker, &config).await == 0).then_some(())
+        containers_of(&docker, &config).await.is_empty().then_some(())
     })
     .await;
     sandbox.close().await;

@@ -38,7 +38,8 @@ pub use needs::{Needs, Outline};
 pub use owner::Owner;
 pub use printable::{PrintableText, is_printable, printable_line, write_printable};
 pub use result::{
-    Artifact, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing, Usage,
+    Artifact, CompileReport, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing,
+    Usage,
 };
 pub use state::{JobState, QueuedJob, RunningJob};
 pub use validate::validate_file_name;
@@ -48,7 +49,7 @@ pub use worker::WorkerInfo;
 
 strict::strict!(
     Job, InputFile, OutputOverflow, NetworkPolicy, NetworkKind, Isolation, Priority, Encoding, Limits,
-    LimitsRequest, LimitName, JobResult, RunOutput, Artifact, LimitHit, Usage, Timing, SandboxReport,
+    LimitsRequest, LimitName, JobResult, CompileReport, RunOutput, Artifact, LimitHit, Usage, Timing, SandboxReport,
     SecurityEvent, Status, Verdict, WorkerInfo;
     reads header::Header, needs::Fields
 );

@@ -27,6 +27,9 @@ pub struct JobResult {
     /// The signal that ended the program, such as `SIGSEGV`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// How the program was compiled, if its language is compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile: Option<CompileReport>,
     /// What the program printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunOutput>,
@@ -83,6 +86,22 @@ pub struct RunOutput {
     pub stderr_truncated: bool,
 }
 
+/// How a program was compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+pub struct CompileReport {
+    /// What the compiler printed: the first `limits.compile.output_bytes` of each stream.
+    pub output: RunOutput,
+    /// The compiler's exit code, if it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the compiler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// What the compiler used.
+    pub usage: Usage,
+}
+
 /// A file brought back from the working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -130,8 +149,11 @@ pub struct Usage {
 pub struct Timing {
     /// Waiting in the queue.
     pub queue_ms: u64,
-    /// From the worker taking the job to the program's start.
+    /// From the worker taking the job, or from the compiler's end, to the program's start.
     pub setup_ms: u64,
+    /// Compiling, with the making and the removal of its container; 0 if nothing was compiled.
+    #[serde(default)]
+    pub compile_ms: u64,
     /// The program.
     pub run_ms: u64,
     /// From the program's end to the last artifact.

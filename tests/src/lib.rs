@@ -88,6 +88,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         message: message.into(),
         exit_code: None,
         signal: None,
+        compile: None,
         run: None,
         artifacts: Vec::new(),
         artifacts_skipped: Vec::new(),

@@ -79,7 +79,7 @@ fn reserve_memory(backend: Backend, settings: &Settings) -> Result<(), WorkError
     if !is_here(backend, settings) {
         return Ok(());
     }
-    match memory::reserve(Path::new("/proc"), settings, &settings.limits.max) {
+    match memory::reserve(Path::new("/proc"), settings, &settings.limits.largest()) {
         Ok(_) => {}
         Err(reason) if settings.worker.require_memory => return Err(WorkError::Memory(reason)),
         Err(reason) => warn!(reason, "this host may run out of memory"),
@@ -134,6 +134,7 @@ pub fn admission(settings: &Settings, isolation: Isolation) -> Admission {
         max_job_bytes: settings.jobs.max_bytes,
         default_limits: settings.limits.default.clone(),
         max_limits: settings.limits.max.clone(),
+        compile_limits: settings.limits.compile.clone(),
         catalogue: Catalogue::embedded(),
         isolation,
     }

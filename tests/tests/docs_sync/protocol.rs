@@ -4,8 +4,8 @@ use std::fs;
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Artifact, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName, Limits,
-    LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict,
+    Artifact, CompileReport, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
+    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict,
 };
 use serde_json::Value;
 
@@ -52,6 +52,11 @@ pub(super) fn full_result() -> JobResult {
         message: Default::default(),
         exit_code: Some(0),
         signal: Some(String::new()),
+        compile: Some(CompileReport {
+            exit_code: Some(0),
+            signal: Some(String::new()),
+            ..CompileReport::default()
+        }),
         run: Some(RunOutput::default()),
         artifacts: vec![Artifact {
             name: String::new(),

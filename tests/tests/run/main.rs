@@ -1,6 +1,7 @@
 //! `sandfleet run`: one program on this machine, as people start it.
 
 mod batch;
+mod compile;
 mod doctor;
 mod interrupts;
 mod mistakes;

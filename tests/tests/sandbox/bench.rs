@@ -141,6 +141,7 @@ pub(crate) fn admitted(job: &Job) -> Admitted {
         max_job_bytes: 8 << 20,
         default_limits: Limits::default(),
         max_limits: Limits { wall_time_ms: 60_000, scratch_bytes: 1 << 30, ..Limits::default() },
+        compile_limits: Limits::default(),
         catalogue: Catalogue::embedded(),
         isolation: Isolation::Container,
     };
@@ -149,7 +150,7 @@ pub(crate) fn admitted(job: &Job) -> Admitted {
 
 /// As [`run`], and tells `watcher` what is printed.
 pub(crate) async fn watch(sandbox: &dyn Sandbox, job: &Job, watcher: &Watcher<'_>) -> JobResult {
-    let Admitted { job, plan } = admitted(job);
+    let Admitted { job, plan, .. } = admitted(job);
     let result_builder = ResultBuilder::of("test", &job, Timestamp::now());
     let outcome = sandbox.run(&plan, watcher).await.expect("the sandbox works");
     conclude(result_builder, &plan, outcome, sandbox.description(), &Policy::strict())

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use sandfleet_common::LimitsRequest;
 use serde::Deserialize;
 
 /// What every program finds in its environment.
@@ -30,6 +31,8 @@ pub struct Language {
     pub file: String,
     /// How it is started; `{file}` and `{args}` are replaced.
     command: Vec<String>,
+    /// How it is compiled before, if it is.
+    pub compile: Option<Compile>,
     /// Environment variables that it needs.
     #[serde(default)]
     environment: BTreeMap<String, String>,
@@ -39,6 +42,26 @@ pub struct Language {
     /// Interpreters that may be started ahead; the first that fits a program is its own.
     #[serde(default)]
     warm: Vec<Warm>,
+}
+
+/// How a language is compiled.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compile {
+    /// The compiler's command; `{file}` is replaced.
+    command: Vec<String>,
+    /// Globs of the files that it makes.
+    pub made: Vec<String>,
+    /// Limits that differ from those of all compilers.
+    #[serde(default)]
+    pub limits: LimitsRequest,
+}
+
+impl Compile {
+    /// The command that compiles `file`.
+    pub fn command(&self, file: &str) -> Vec<String> {
+        replaced(&self.command, file, &[])
+    }
 }
 
 /// An interpreter to be started ahead.
@@ -179,17 +202,7 @@ impl Catalogue {
 impl Language {
     /// The command that runs `file` with `arguments`.
     pub fn command(&self, file: &str, arguments: &[String]) -> Vec<String> {
-        let mut command = Vec::with_capacity(self.command.len() + arguments.len());
-        for part in &self.command {
-            match part.as_str() {
-                // With a directory before it, a name like `-c` is no option.
-                "{file}" if file.starts_with('-') => command.push(format!("./{file}")),
-                "{file}" => command.push(file.to_owned()),
-                "{args}" => command.extend_from_slice(arguments),
-                _ => command.push(part.clone()),
-            }
-        }
-        command
+        replaced(&self.command, file, arguments)
     }
 
     /// The whole environment of a program whose job adds `added`.
@@ -199,6 +212,21 @@ impl Language {
         all.extend(added.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
+}
+
+/// `command` with the file and the arguments in it.
+fn replaced(command: &[String], file: &str, arguments: &[String]) -> Vec<String> {
+    let mut replaced = Vec::with_capacity(command.len() + arguments.len());
+    for part in command {
+        match part.as_str() {
+            // With a directory before it, a name like `-c` is no option.
+            "{file}" if file.starts_with('-') => replaced.push(format!("./{file}")),
+            "{file}" => replaced.push(file.to_owned()),
+            "{args}" => replaced.extend_from_slice(arguments),
+            _ => replaced.push(part.clone()),
+        }
+    }
+    replaced
 }
 
 impl Language {
@@ -270,7 +298,10 @@ mod tests {
             let command = language.command("-c", &["x y".into()]);
             assert!(command[0].starts_with('/'), "{command:?}");
             assert_eq!(command.last().map(String::as_str), Some("x y"));
-            assert!(command.contains(&"./-c".into()));
+            let compile = language.compile.as_ref();
+            let reads_file = compile.map_or(command, |compile| compile.command("-c"));
+            assert!(reads_file[0].starts_with('/') && reads_file.contains(&"./-c".into()));
+            assert!(compile.is_none_or(|compile| !compile.made.is_empty()));
         }
         assert!(catalogue.find("Python\0").expect_err("unknown").contains("python"));
     }

@@ -3,9 +3,11 @@
 pub mod catalogue;
 pub mod peers;
 
+use std::collections::BTreeMap;
+
 use sandfleet_common::{
     DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline,
-    decode_job, payload_digest,
+    OutputOverflow, decode_job, payload_digest,
 };
 
 use self::catalogue::Catalogue;
@@ -20,6 +22,8 @@ pub struct Admission {
     pub default_limits: Limits,
     /// The most that any job gets.
     pub max_limits: Limits,
+    /// What a compiler gets, whatever its job asks for.
+    pub compile_limits: Limits,
     /// The languages.
     pub catalogue: Catalogue,
     /// How strong the sandbox is.
@@ -31,7 +35,9 @@ pub struct Admission {
 pub struct Admitted {
     /// The job.
     pub job: Job,
-    /// What the sandbox is asked to do.
+    /// How the program is compiled first, if its language is compiled.
+    pub compile: Option<Plan>,
+    /// How the program is run.
     pub plan: Plan,
 }
 
@@ -43,7 +49,7 @@ impl Admission {
     pub fn admit(&self, body: &[u8]) -> Result<Admitted, DecodeError> {
         let job = decode_job(body, self.max_job_bytes)?;
         match self.plan(&job) {
-            Ok(plan) => Ok(Admitted { job, plan }),
+            Ok((compile, plan)) => Ok(Admitted { job, compile, plan }),
             Err(Refused { message, elsewhere }) => Err(DecodeError {
                 job_id: Some(job.job_id),
                 message: message.into(),
@@ -53,7 +59,7 @@ impl Admission {
         }
     }
 
-    fn plan(&self, job: &Job) -> Result<Plan, Refused> {
+    fn plan(&self, job: &Job) -> Result<(Option<Plan>, Plan), Refused> {
         let elsewhere = |message| Refused { message, elsewhere: true };
         let language = self.catalogue.find(&job.language).map_err(elsewhere)?;
         if job.network_policy.kind != NetworkKind::Disabled {
@@ -84,20 +90,47 @@ impl Admission {
             files.push((input.name.clone(), content));
         }
         let limits = clamp(&job.limits, &self.default_limits, &self.max_limits);
-        check_room(&files, job.stdin.as_deref(), &limits)?;
+        check_room(&files, job.stdin.as_deref(), &limits, "limits")?;
         let warm = language.warm_start(&job.language, file, &files, &job.env);
-        Ok(Plan {
+        let compile = language.compile.as_ref().map(|compile| Plan {
+            job_id: job.job_id.clone(),
+            command: compile.command(file),
+            // Neither the job's variables nor its limits: they are its program's.
+            environment: language.environment(&BTreeMap::new()),
+            files: files.clone(),
+            compiled: Vec::new(),
+            stdin: None,
+            warm: None,
+            pending_output: false,
+            artifacts: compile.made.clone(),
+            limits: self.compile_limits(&compile.limits),
+            output_overflow: OutputOverflow::Discard,
+        });
+        if let Some(compile) = &compile {
+            check_room(&compile.files, None, &compile.limits, "limits.compile")?;
+        }
+        let plan = Plan {
             job_id: job.job_id.clone(),
             command: language.command(file, &job.args),
             environment: language.environment(&job.env),
             files,
+            compiled: Vec::new(),
             stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
             warm,
             pending_output: language.pending_output,
             artifacts: job.artifacts.clone(),
             limits,
             output_overflow: job.output_overflow,
-        })
+        };
+        Ok((compile, plan))
+    }
+
+    fn compile_limits(&self, of_language: &LimitsRequest) -> Limits {
+        let mut limits = self.compile_limits.clone();
+        for name in LimitName::ALL {
+            limits.set(*name, of_language.get(*name).unwrap_or(limits.get(*name)));
+        }
+        limits
     }
 }
 
@@ -120,18 +153,19 @@ fn check_room(
     files: &[(String, Vec<u8>)],
     stdin: Option<&str>,
     limits: &Limits,
+    area: &str,
 ) -> Result<(), String> {
     let files: u64 = files.iter().map(|(_, content)| content.len() as u64).sum();
     if files > limits.scratch_bytes {
         return Err(format!(
-            "files: {files} bytes together; limits.scratch_bytes is {}; raise it",
+            "files: {files} bytes together; {area}.scratch_bytes is {}; raise it",
             limits.scratch_bytes
         ));
     }
     let all = files + stdin.map_or(0, |text| text.len() as u64);
     if all > limits.memory_bytes {
         return Err(format!(
-            "files, stdin: {all} bytes together; limits.memory_bytes is {}; raise it",
+            "files, stdin: {all} bytes together; {area}.memory_bytes is {}; raise it",
             limits.memory_bytes
         ));
     }
@@ -158,6 +192,7 @@ mod tests {
             max_job_bytes: 1 << 20,
             default_limits: Limits::default(),
             max_limits: Limits { wall_time_ms: 20_000, ..Limits::default() },
+            compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
             isolation: Isolation::Container,
         }

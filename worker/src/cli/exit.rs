@@ -116,6 +116,8 @@ pub(crate) fn code_of(result: &JobResult) -> ExitCode {
         (_, Some(Verdict::OutputLimitExceeded)) => Exit::OutputLimit,
         (_, Some(Verdict::SecurityViolation)) => Exit::Security,
         (_, Some(Verdict::Accepted)) => Exit::Success,
+        // As a compiler's.
+        (_, Some(Verdict::CompilationError)) => return ExitCode::from(1),
         (_, Some(Verdict::RuntimeError)) => {
             let signal = result.signal.as_deref().and_then(classify::signal_number);
             let code = result.exit_code.or(signal.map(|number| 128 + number)).unwrap_or(1);

@@ -227,10 +227,8 @@ fn own_name() -> String {
 }
 
 fn show(result: &JobResult, arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    if let Some(run) = &result.run
-        && !arguments.json
-    {
-        print::output(run, &ProgramOutput::new(arguments.raw))
+    if !arguments.json {
+        print::output(result, &ProgramOutput::new(arguments.raw))
             .map_err(|error| Exit::Internal.because(error))?;
     }
     print::end(result, arguments.artifacts.as_deref(), arguments.json)

@@ -16,11 +16,18 @@ const MAX_NAMES: usize = 20;
 /// The most notes before the closing line.
 const MAX_NOTES: usize = 100;
 
-/// Prints what the program printed, each stream to its own.
-pub(super) fn output(run: &RunOutput, to: &ProgramOutput) -> std::io::Result<()> {
-    let bytes = |text: &str| run.encoding.decode(text).unwrap_or_default();
-    to.write(Stream::Stdout, &bytes(&run.stdout))?;
-    to.write(Stream::Stderr, &bytes(&run.stderr))?;
+/// Prints what the program printed, each stream to its own, and before it to stderr what its compiler did.
+pub(super) fn output(result: &JobResult, to: &ProgramOutput) -> std::io::Result<()> {
+    let bytes = |output: &RunOutput, text: &str| output.encoding.decode(text).unwrap_or_default();
+    if let Some(compile) = &result.compile {
+        for text in [&compile.output.stdout, &compile.output.stderr] {
+            to.write(Stream::Stderr, &bytes(&compile.output, text))?;
+        }
+    }
+    if let Some(run) = &result.run {
+        to.write(Stream::Stdout, &bytes(run, &run.stdout))?;
+        to.write(Stream::Stderr, &bytes(run, &run.stderr))?;
+    }
     to.finish()
 }
 

@@ -33,9 +33,22 @@ pub use table::{
     Settings, StoreSettings, WorkerSettings,
 };
 
+use sandfleet_common::{LimitName, Limits};
+
 use mistake::Mistake;
 use table::TABLE;
 use values::Values;
+
+impl LimitSettings {
+    /// The most that a slot gets of each: for a program or for a compiler.
+    pub fn largest(&self) -> Limits {
+        let mut largest = self.max.clone();
+        for name in LimitName::ALL {
+            largest.set(*name, largest.get(*name).max(self.compile.get(*name)));
+        }
+        largest
+    }
+}
 
 impl Settings {
     /// The settings from the file at `path` (or the one `SANDFLEET_CONFIG` names, or

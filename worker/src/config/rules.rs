@@ -6,7 +6,7 @@ use sandfleet_common::LimitName;
 
 use super::{
     mistake::Mistake,
-    table::{LIMITS_DEFAULT, LIMITS_MAX},
+    table::{LIMITS_COMPILE, LIMITS_DEFAULT, LIMITS_MAX},
     values::Values,
 };
 
@@ -38,18 +38,21 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
             "use 127.0.0.1, or name a file with a token in admin.token_file",
         ));
     }
-    if let (Some(wall), Some(timeout)) = (
-        values.typed::<u64>(LIMITS_MAX, "wall_time_ms"),
-        values.typed::<u64>("queue", "consumer_timeout_ms"),
-    ) && wall > timeout / 3
-    {
-        mistakes.push(values.mistake(
-            LIMITS_MAX,
-            "wall_time_ms",
-            &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
-            "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
-             queue.consumer_timeout_ms",
-        ));
+    // A third for each: both happen within one delivery.
+    for area in [LIMITS_MAX, LIMITS_COMPILE] {
+        if let (Some(wall), Some(timeout)) = (
+            values.typed::<u64>(area, "wall_time_ms"),
+            values.typed::<u64>("queue", "consumer_timeout_ms"),
+        ) && wall > timeout / 3
+        {
+            mistakes.push(values.mistake(
+                area,
+                "wall_time_ms",
+                &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
+                "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
+                 queue.consumer_timeout_ms",
+            ));
+        }
     }
     if let (Some(wait), Some(dedup)) =
         (values.typed::<u64>("queue", "max_wait_ms"), values.typed::<u64>("store", "dedup_ttl_ms"))

@@ -40,6 +40,8 @@ macro_rules! settings {
             pub default: Limits,
             /// The most that a job gets, whatever it asks for.
             pub max: Limits,
+            /// What compiling gets, whatever its job asks for.
+            pub compile: Limits,
         }
 
         /// The settings that `values` hold.
@@ -62,6 +64,7 @@ macro_rules! settings {
                 limits: LimitSettings {
                     default: limits(LIMITS_DEFAULT),
                     max: limits(LIMITS_MAX),
+                    compile: limits(LIMITS_COMPILE),
                 },
                 values,
             }
@@ -230,13 +233,17 @@ settings! {
     }
 }
 
-/// The areas of the limits: what a job gets that asks for nothing, and the most that any job gets.
+/// The areas of the limits: what a job gets that asks for nothing, the most that any job gets, and what compiling
+/// gets.
 pub(super) const LIMITS_DEFAULT: &str = "limits.default";
 pub(super) const LIMITS_MAX: &str = "limits.max";
+pub(super) const LIMITS_COMPILE: &str = "limits.compile";
 
-/// What the table says about a limit, which has a setting in either area.
+/// What the table says about a limit, which has a setting in each area.
 struct LimitRow {
     cap: u64,
+    /// What a compiler gets.
+    compile: u64,
     /// The largest cap.
     max: u64,
     /// What it limits.
@@ -249,9 +256,10 @@ fn limit_row(name: LimitName) -> LimitRow {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
     const ONE_VALUE: &str = "A result is one Redis value, and these hold 512 MB.";
-    let (cap, max, doc, because) = match name {
+    let (cap, compile, max, doc, because) = match name {
         LimitName::WallTimeMs => (
             60_000,
+            30_000,
             86_400_000,
             "Real time from the program's start, in milliseconds",
             "At most a third of queue.consumer_timeout_ms: RabbitMQ takes a job away from a \
@@ -259,32 +267,37 @@ fn limit_row(name: LimitName) -> LimitRow {
         ),
         LimitName::CpuTimeMs => (
             60_000,
+            30_000,
             86_400_000,
             "CPU time of all the job's processes together, in milliseconds",
             "",
         ),
         LimitName::MemoryBytes => (
             2 * GIB,
+            512 * MIB,
             1024 * GIB,
             "Memory of all the job's processes and of its scratch space, in bytes",
             "",
         ),
-        LimitName::Processes => (256, 32_768, "Processes and threads alive at a time", ""),
+        LimitName::Processes => (256, 64, 32_768, "Processes and threads alive at a time", ""),
         LimitName::OutputBytes => {
-            (16 * MIB, 64 * MIB, "Bytes kept of stdout, and as many of stderr", ONE_VALUE)
+            (16 * MIB, 64 << 10, 64 * MIB, "Bytes kept of stdout, and as many of stderr", ONE_VALUE)
         }
         LimitName::ScratchBytes => (
             GIB,
+            256 * MIB,
             1024 * GIB,
             "Bytes that fit into the working directory, and as many into /tmp",
             "",
         ),
-        LimitName::OpenFiles => (1024, 1_048_576, "Files a process may have open at a time", ""),
+        LimitName::OpenFiles => {
+            (1024, 256, 1_048_576, "Files a process may have open at a time", "")
+        }
         LimitName::ArtifactBytes => {
-            (64 * MIB, 128 * MIB, "Bytes of all artifacts together", ONE_VALUE)
+            (64 * MIB, 64 * MIB, 128 * MIB, "Bytes of all artifacts together", ONE_VALUE)
         }
     };
-    LimitRow { cap, max, doc, because }
+    LimitRow { cap, compile, max, doc, because }
 }
 
 fn limit_settings(
@@ -313,6 +326,10 @@ pub(super) static AREAS: LazyLock<Vec<Area>> = LazyLock::new(|| {
         name: LIMITS_MAX,
         doc: " The most that a job gets, whatever it asks for; no default may be above it.",
     });
+    areas.push(Area {
+        name: LIMITS_COMPILE,
+        doc: " What compiling a program gets, in a container of its own, whatever its job asks for.",
+    });
     areas
 });
 
@@ -321,6 +338,7 @@ pub(super) static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let mut settings = declared_settings();
     settings.extend(limit_settings(LIMITS_DEFAULT, |name, _| (Limits::default().get(name), "")));
     settings.extend(limit_settings(LIMITS_MAX, |_, row| (row.cap, row.because)));
+    settings.extend(limit_settings(LIMITS_COMPILE, |_, row| (row.compile, "")));
     settings
 });
 

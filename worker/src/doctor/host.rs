@@ -41,7 +41,7 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
     let before = processes::uninterruptible(proc);
     sleep(hangs_for).await;
     let mut findings = vec![hanging(&before, processes::uninterruptible(proc))];
-    findings.push(match memory::reserve(proc, settings, &settings.limits.max) {
+    findings.push(match memory::reserve(proc, settings, &settings.limits.largest()) {
         Ok(figures) => Finding::ok(HOST, "memory", figures),
         Err(reason) => bad(reason, "memory", "lower worker.slots or limits.max.memory_bytes"),
     });
@@ -59,7 +59,7 @@ async fn examine(proc: &Path, settings: &Settings, hangs_for: Duration) -> Vec<F
 
 /// Files are the host's: what one job may hold, others can't open.
 fn files(proc: &Path, settings: &Settings) -> Option<Finding> {
-    let (slots, caps) = (settings.worker.slots, &settings.limits.max);
+    let (slots, caps) = (settings.worker.slots, settings.limits.largest());
     let wanted = caps.processes.saturating_mul(caps.open_files).saturating_mul(slots as u64);
     let limit = few_files(proc, wanted)?;
     let detail = format!("fs.file-max is {limit}; {slots} slots may hold {wanted} open files");

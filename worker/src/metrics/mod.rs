@@ -101,6 +101,9 @@ impl Metrics {
     fn observe_run(&self, result: &JobResult) {
         let timing = &result.timing;
         self.observe_stage("setup", timing.setup_ms);
+        if result.compile.is_some() {
+            self.observe_stage("compile", timing.compile_ms);
+        }
         self.observe_stage("run", timing.run_ms);
         self.observe_stage("collect", timing.collect_ms);
         if let Some(peak) = result.usage.and_then(|usage| usage.memory_peak_bytes) {
@@ -209,7 +212,7 @@ A worker shows them to Prometheus at `http://<admin.address>/metrics`.
         ("status", code_list(statuses)),
         ("verdict", code_list(Verdict::ALL.iter().map(|v| v.as_str()).chain([NONE]))),
         ("language", format!("the catalogue's languages, `{OTHER}`")),
-        ("stage", code_list(["queue", "setup", "run", "collect"].into_iter())),
+        ("stage", code_list(["queue", "compile", "setup", "run", "collect"].into_iter())),
         ("stream", code_list(["stdout", "stderr"].into_iter())),
         ("component", code_list(["broker", "store", "sandbox", "memory"].into_iter())),
     ] {

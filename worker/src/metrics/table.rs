@@ -126,8 +126,8 @@ metrics! {
     job_retries: IntCounter = "sandfleet_job_retries_total";
     /// Deliveries of jobs that had their result already.
     job_duplicates: IntCounter = "sandfleet_job_duplicates_total";
-    /// Time that jobs with a result spent in each stage: waiting in the queue, being set up,
-    /// running, having their output collected. Measured in whole milliseconds.
+    /// Time that jobs with a result spent in each stage: waiting in the queue, being compiled, being
+    /// set up, running, having their output collected. Measured in whole milliseconds.
     stage_seconds: HistogramVec = "sandfleet_job_stage_duration_seconds", labels ["stage"], buckets SECONDS;
     /// The most memory that a job had in use at a time.
     memory_peak_bytes: Histogram = "sandfleet_job_memory_peak_bytes", buckets BYTES;

@@ -1,6 +1,7 @@
 //! From what is known about a job to its one result.
 
 pub mod classify;
+pub mod compile;
 pub mod terminal_results;
 pub(crate) mod unreadable;
 
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Artifact, Content, Encoding, Job, JobId, JobResult, PrintableText, RunOutput, SandboxReport,
-    Status, Timing, Usage, Verdict,
+    Artifact, Content, Encoding, Job, JobId, JobResult, Limits, PrintableText, RunOutput,
+    SandboxReport, Status, Timing, Usage, Verdict,
 };
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,7 @@ impl ResultBuilder {
             message: PrintableText::default(),
             exit_code: None,
             signal: None,
+            compile: None,
             run: None,
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),
@@ -116,18 +118,28 @@ pub fn conclude(
     result.artifacts = outcome.artifacts.into_iter().map(artifact).collect();
     result.artifacts_skipped =
         outcome.artifacts_skipped.into_iter().map(PrintableText::from).collect();
-    result.sandbox = Some(SandboxReport {
+    result.sandbox =
+        Some(sandbox_report(description, &plan.limits, outcome.landlock, outcome.warm));
+    result
+}
+
+fn sandbox_report(
+    description: &Description,
+    limits: &Limits,
+    landlock: Option<u32>,
+    warm: bool,
+) -> SandboxReport {
+    SandboxReport {
         backend: description.backend.to_owned(),
         runtime: description.runtime.clone(),
         isolation: description.isolation,
         image: description.image.clone(),
         image_digest: description.image_digest.clone(),
-        landlock_abi: outcome.landlock,
-        warm: outcome.warm,
-        limits: plan.limits.clone(),
+        landlock_abi: landlock,
+        warm,
+        limits: limits.clone(),
         policy_hash: description.policy_hash.clone(),
-    });
-    result
+    }
 }
 
 fn usage(end: &End) -> Usage {

@@ -32,6 +32,8 @@ pub(super) enum Answer<'a> {
 pub(super) struct Attempt<'a> {
     pub(super) job_id: JobId,
     pub(super) language: String,
+    /// How its program is compiled first, if it is.
+    pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
     /// Which start of the job this is, from 1.
     pub(super) number: u32,
@@ -76,7 +78,7 @@ impl Pipeline {
     /// meanwhile: every return to the broker counts against what it grants a message.
     pub(super) async fn claim(
         &self,
-        Admitted { job, plan }: Admitted,
+        Admitted { job, compile, plan }: Admitted,
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
@@ -109,6 +111,7 @@ impl Pipeline {
                     let attempt = Attempt {
                         job_id: job.job_id,
                         language: job.language,
+                        compile,
                         plan,
                         number: attempt,
                         owner: claim.owner,

@@ -1,6 +1,7 @@
 //! The path of a job: from a delivery to its settlement. One loop, and one function.
 
 mod claim;
+mod compile;
 pub mod exclusive_gate;
 mod parts;
 mod retry;
@@ -73,8 +74,8 @@ impl Pipeline {
             Answer::Settle(settlement) => return settlement,
         };
         let result = match self.run(&mut attempt).await {
-            // However the program fared, that is its result.
-            RunEnd::Ran(outcome) => self.conclude(&attempt, *outcome),
+            // However the program fared, or its compiler, that is its result.
+            RunEnd::Ran(ran) => self.conclude(&attempt, *ran),
             RunEnd::Cancelled { by } => terminal_results::cancelled(attempt.result(), &by),
             // The sandbox failed, and not the program: another attempt, if one is left.
             RunEnd::Failed(error) if attempt.number < self.config.max_attempts => {

@@ -10,18 +10,18 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{claim::Attempt, parts::Pipeline};
+use super::{claim::Attempt, compile::Ran, parts::Pipeline};
 use crate::{
-    outcome::{conclude, terminal_results},
+    outcome::{compile::not_compiled, conclude, terminal_results},
     queue::settle::Settlement,
-    sandbox::{Outcome, SandboxError},
+    sandbox::SandboxError,
     services::output_stream::OutputStream,
 };
 
 /// How a run ended.
 pub(super) enum RunEnd {
-    /// The program ended.
-    Ran(Box<Outcome>),
+    /// The program ended, or did not compile.
+    Ran(Box<Ran>),
     /// The sandbox failed.
     Failed(SandboxError),
     /// The job was cancelled.
@@ -34,9 +34,9 @@ pub(super) enum RunEnd {
 }
 
 impl Pipeline {
-    /// Runs the program, renewing the lease meanwhile.
+    /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
-        let Attempt { job_id, plan, owner, number, cancellations, .. } = attempt;
+        let Attempt { job_id, compile, plan, owner, number, cancellations, .. } = attempt;
         self.hooks.started(job_id, &attempt.language);
         let begun = Instant::now();
         let output_stream = attempt
@@ -50,8 +50,8 @@ impl Pipeline {
         };
         let end = tokio::select! {
             biased;
-            ran = self.sandbox.run(plan, &watcher) => match ran {
-                Ok(outcome) => RunEnd::Ran(Box::new(outcome)),
+            ran = self.compile_and_run(compile.as_ref(), plan, &watcher) => match ran {
+                Ok(ran) => RunEnd::Ran(Box::new(ran)),
                 Err(error) => RunEnd::Failed(error),
             },
             () = self.shutdown.aborted() => RunEnd::Stopped,
@@ -89,10 +89,21 @@ impl Pipeline {
         }
     }
 
-    /// The result of a program that ended.
-    pub(super) fn conclude(&self, attempt: &Attempt<'_>, outcome: Outcome) -> JobResult {
+    /// The result of a program that ended or did not compile.
+    pub(super) fn conclude(&self, attempt: &Attempt<'_>, ran: Ran) -> JobResult {
         let description = self.sandbox.description();
-        let result = conclude(attempt.result(), &attempt.plan, outcome, description, &self.policy);
+        let result = match ran {
+            Ran::Program(compiled, outcome) => {
+                let result_builder = match compiled {
+                    Some(compiled) => attempt.result().has_compiled(compiled),
+                    None => attempt.result(),
+                };
+                conclude(result_builder, &attempt.plan, outcome, description, &self.policy)
+            }
+            Ran::NotCompiled(compiled, failure) => {
+                not_compiled(attempt.result().has_compiled(compiled), failure, description)
+            }
+        };
         if result.verdict == Some(Verdict::InternalError) {
             warn!(job = %attempt.job_id, message = %result.message, "no verdict");
         }

@@ -95,6 +95,8 @@ pub struct Plan {
     pub environment: Vec<(String, String)>,
     /// Files for the working directory, as names and bytes.
     pub files: Vec<(String, Vec<u8>)>,
+    /// What a compiler made of them, for the same place: read-only and executable.
+    pub compiled: Vec<(String, Vec<u8>)>,
     /// What the program reads on stdin.
     pub stdin: Option<Vec<u8>>,
     /// The warm interpreter that it may start from, by name.
@@ -107,6 +109,15 @@ pub struct Plan {
     pub limits: Limits,
     /// What happens to too much output.
     pub output_overflow: OutputOverflow,
+}
+
+impl Plan {
+    /// Brings the files along that a compiler made. What the job brought under the same name was for the
+    /// compiler.
+    pub fn add_compiled(&mut self, made: Vec<(String, Vec<u8>)>) {
+        self.files.retain(|(name, _)| made.iter().all(|(made, _)| made != name));
+        self.compiled = made;
+    }
 }
 
 /// Gets a program's output as it is printed.
@@ -193,6 +204,7 @@ pub(crate) fn smallest_plan() -> Plan {
         command: vec!["/usr/bin/true".into()],
         environment: Vec::new(),
         files: Vec::new(),
+        compiled: Vec::new(),
         stdin: None,
         warm: None,
         pending_output: false,

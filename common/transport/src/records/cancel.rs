@@ -121,6 +121,7 @@ impl Record {
             message: format!("cancelled by {by} before it was started").into(),
             exit_code: None,
             signal: None,
+            compile: None,
             run: None,
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),

@@ -74,7 +74,7 @@ impl Sandboxed {
     /// What comes of its job.
     pub(crate) async fn result(&self) -> Result<JobResult> {
         let admitted = self.admission.admit(&self.body);
-        let Admitted { job, plan } =
+        let Admitted { job, plan, .. } =
             admitted.map_err(|error| anyhow::anyhow!("not admitted: {}", error.message))?;
         let result_builder = ResultBuilder::of("bench", &job, Timestamp::now());
         let outcome = self.sandbox.run(&plan, &|_, _| ()).await?;

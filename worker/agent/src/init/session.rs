@@ -124,7 +124,10 @@ fn receive(
                 output.seal_with(&received.key);
                 request = Some(received);
             }
-            Kind::File => write_file(serde_json::from_slice(&payload)?, input, &mut inputs)?,
+            Kind::File | Kind::Program => {
+                let mode = if kind == Kind::Program { 0o555 } else { 0o644 };
+                write_file(serde_json::from_slice(&payload)?, mode, input, &mut inputs)?;
+            }
             Kind::Stdin => {
                 stdin = Some(fill(spawner.stdin()?, serde_json::from_slice(&payload)?, input)?)
             }
@@ -138,13 +141,18 @@ fn receive(
     Ok(None)
 }
 
-fn write_file(header: FileHeader, input: &mut impl Read, inputs: &mut Inputs) -> io::Result<()> {
+fn write_file(
+    header: FileHeader,
+    mode: u32,
+    input: &mut impl Read,
+    inputs: &mut Inputs,
+) -> io::Result<()> {
     let path = Path::new(WORKING_DIRECTORY).join(&header.name);
     let create = || {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        File::options().write(true).create_new(true).mode(0o644).open(&path)
+        File::options().write(true).create_new(true).mode(mode).open(&path)
     };
     create()
         .and_then(|mut file| {

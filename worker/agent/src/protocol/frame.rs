@@ -40,6 +40,8 @@ kinds! {
     Stdin = 4,
     /// Worker: everything was sent, start.
     Start = 5,
+    /// Worker: as a file, for one that a compiler made: it is read-only and executable.
+    Program = 6,
     /// Agent: it is there and its barriers stand, as [`Hello`](crate::protocol::message::Hello).
     Hello = 16,
     /// Agent: the program starts now.

@@ -64,7 +64,8 @@ fn encode_request(
         memory_bytes: plan.limits.memory_bytes,
         processors: processors.to_vec(),
     };
-    let size: usize = plan.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
+    let all = plan.files.iter().chain(&plan.compiled);
+    let size: usize = all.map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
     let mut bytes = Vec::with_capacity(size + plan.stdin.as_ref().map_or(0, Vec::len) + 1024);
     let request = sandfleet_common::encode(&request);
     if request.len() > MAX_PAYLOAD {
@@ -76,6 +77,9 @@ fn encode_request(
     push(&mut bytes, Kind::RunRequest, &request);
     for (name, content) in &plan.files {
         push_content(&mut bytes, Kind::File, name, content);
+    }
+    for (name, content) in &plan.compiled {
+        push_content(&mut bytes, Kind::Program, name, content);
     }
     if let Some(content) = &plan.stdin {
         push_content(&mut bytes, Kind::Stdin, "", content);

@@ -101,6 +101,7 @@ proptest! {
             max_job_bytes: 1 << 20,
             default_limits: defaults,
             max_limits: caps.clone(),
+            compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
             isolation: Isolation::Container,
         };

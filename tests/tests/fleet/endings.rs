@@ -1,7 +1,7 @@
 //! Jobs whose end no worker sees: each has a result all the same.
 
 use rustix::process::Signal;
-use sandfleet_common::{Job, JobState, Priority, Status, Verdict, encode};
+use sandfleet_common::{Job, JobResult, JobState, Priority, Status, Verdict, encode};
 use sandfleet_sdk::{Client, ClientConfig};
 use sandfleet_tests::{Clock, Installation, PrivateRedis, Services, eventually};
 
@@ -37,6 +37,39 @@ async fn a_job_that_kills_its_worker_each_time_ends_with_an_error() {
     let neighbour = result_of(&client, &neighbour.job_id).await;
     assert_eq!((stdout(&neighbour), neighbour.attempt), ("unharmed\n", 1));
     assert_eq!(services.dead_letter().await, None);
+}
+
+#[tokio::test]
+async fn the_last_of_several_attempts_runs_alone() {
+    let services = Services::fresh();
+    let installation =
+        Installation::fresh().on(&services).set("WORKER_LEASE_MS", "1000").set("WORKER_SLOTS", "2");
+    let client = services.client().await;
+    let slow = Job::new("python", "import time; time.sleep(4); print(time.time())");
+    client.submit(&slow).await.expect("the broker takes it");
+    let mut last = None;
+    for number in 1..=3 {
+        let mut worker = installation.worker(&format!("worker-{number}"));
+        eventually("its start", || async {
+            match client.get(&slow.job_id).await.expect("the store runs") {
+                JobState::Running(running) => (running.attempt == number).then_some(()),
+                _ => None,
+            }
+        })
+        .await;
+        if number < 3 {
+            worker.signal(Signal::KILL);
+            assert_eq!(worker.ended().await, 1009);
+        }
+        last = Some(worker);
+    }
+    let neighbour = Job::new("python", "import time; print(time.time())");
+    client.submit(&neighbour).await.expect("the broker takes it");
+    let time = |result: &JobResult| stdout(result).trim().parse::<f64>().expect("a time");
+    let ended = time(&result_of(&client, &slow.job_id).await);
+    let began = time(&result_of(&client, &neighbour.job_id).await);
+    assert!(began >= ended, "{} s before its end", ended - began);
+    drop(last);
 }
 
 #[tokio::test]

@@ -42,9 +42,9 @@ pub use result::{
     Usage,
 };
 pub use state::{JobState, QueuedJob, RunningJob};
-pub use validate::validate_file_name;
+pub use validate::{MAX_FILES, validate_file_name};
 pub use verdict::{Status, Verdict};
-pub use wire::{DecodeError, decode_job, encode};
+pub use wire::{DecodeError, decode_job, encode, json_fault};
 pub use worker::WorkerInfo;
 
 strict::strict!(

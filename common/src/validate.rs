@@ -6,7 +6,8 @@ use crate::{
     Job, LimitName, PROTOCOL_VERSION, PrintableText, header::unsupported_version, metadata,
 };
 
-const MAX_FILES: usize = 256;
+/// How many input files a job may have.
+pub const MAX_FILES: usize = 256;
 const MAX_ARGS: usize = 256;
 const MAX_ENV: usize = 256;
 /// Arguments and environment together: the kernel's limit for one of them, and small enough for

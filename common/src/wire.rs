@@ -1,6 +1,7 @@
 //! Decoding a job, and encoding jobs and results.
 
 use serde::Serialize;
+use serde_json::error::Category;
 
 use crate::{
     Job, JobId, Needs, Outline, PROTOCOL_VERSION, PrintableText,
@@ -67,7 +68,7 @@ fn read_job(bytes: &[u8], max_bytes: usize) -> Result<Job, Fault> {
         if let Some(message) = other_version(bytes) {
             return refuse(message, of_a_later_version());
         }
-        let why = error.inner().to_string();
+        let why = json_fault(error.inner());
         let is_unknown = UNKNOWN.iter().any(|unknown| why.starts_with(unknown));
         let newer = || Outline::of(bytes).needs().map(Needs::of_a_newer_protocol);
         let message = match error.path().to_string() {
@@ -79,6 +80,28 @@ fn read_job(bytes: &[u8], max_bytes: usize) -> Result<Job, Fault> {
     json.end().map_err(|error| refuse(format!("after the job: {error}"), None))?;
     job.validate().map_err(|message| Fault { message, elsewhere: of_a_later_version() })?;
     Ok(job)
+}
+
+/// What is wrong with a text that should be JSON, or the value that it is, in one clause.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let place = match line {
+        0 | 1 => format!("column {column}"),
+        line => format!("line {line}, column {column}"),
+    };
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax => {
+            match text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what) {
+                "expected ident" => "a word that is none of true, false and null",
+                "expected value" => "no value begins so",
+                other => other,
+            }
+        }
+        Category::Data | Category::Io => return text,
+    };
+    format!("no JSON at {place}: {what}")
 }
 
 /// The JSON of a job or a result.

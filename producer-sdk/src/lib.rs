@@ -48,6 +48,6 @@ pub use sandfleet_common::{
     Priority, QueuedJob, RunOutput, RunningJob, Status, Verdict, WorkerInfo,
 };
 pub use sandfleet_transport::{
-    Error, QueueLimits, Tls,
+    Error, OpenState, QueueLimits, StoreError, Tls,
     records::{Cancellation, OutputKind},
 };

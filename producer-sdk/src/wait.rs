@@ -8,7 +8,7 @@ use std::{
 use sandfleet_common::{JobId, JobResult, JobState, names};
 use tokio::time::{self, Instant};
 
-use crate::{Client, Error};
+use crate::{Client, Error, OpenState};
 
 /// How often the store is read although nothing was announced: an announcement reaches only those
 /// subscribed at that moment, and only the key decides.
@@ -40,7 +40,11 @@ impl Client {
                 Ok(state) => Error::NoResult {
                     job_id: id.clone(),
                     after: timeout,
-                    running: state.is_running(),
+                    state: match state {
+                        JobState::Running(_) => OpenState::Running,
+                        JobState::Queued(_) => OpenState::Queued,
+                        _ => OpenState::Unknown,
+                    },
                 },
                 Err(Error::Store(error)) if error.is_passing => Error::Store(error),
                 Err(error) => return Err(error),

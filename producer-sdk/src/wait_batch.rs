@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnorde
 use sandfleet_common::{JobId, JobResult, names};
 use tokio::time::{self, Instant};
 
-use crate::{Client, Error, subscriber::Notifications, wait::announced_result};
+use crate::{Client, Error, OpenState, subscriber::Notifications, wait::announced_result};
 
 /// How often the store is read although nothing was announced, for all open jobs together.
 const REREAD: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Client {
         let none = |index: usize| Error::NoResult {
             job_id: ids[index].clone(),
             after: timeout,
-            running: false,
+            state: OpenState::Open,
         };
         let last = |index| Err(failure.clone().unwrap_or_else(|| none(index)));
         let outcomes = outcomes.into_iter().enumerate();

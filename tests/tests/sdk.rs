@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sandfleet_common::{Isolation, Job, JobId, Priority, decode_job, names};
-use sandfleet_sdk::{Client, ClientConfig, Error};
+use sandfleet_sdk::{Client, ClientConfig, Error, OpenState};
 use sandfleet_tests::{DEADLINE, Services, claim, eventually, result, soon};
 use sandfleet_worker::{
     queue::Queue,
@@ -241,10 +241,10 @@ async fn wait_ends_in_time_and_tells_whether_the_job_runs() {
     let client = services.client().await;
     let (id, brief) = (JobId::generate(), Duration::from_millis(50));
     let error = client.wait(&id, brief).await.expect_err("there is none");
-    assert!(matches!(&error, Error::NoResult { running: false, .. }), "{error}");
+    assert!(matches!(&error, Error::NoResult { state: OpenState::Unknown, .. }), "{error}");
     services.store(&services.redis_url).claim(&id, &claim("a")).await.expect("claimed");
     let error = client.wait(&id, brief).await.expect_err("there is none");
-    assert!(matches!(&error, Error::NoResult { running: true, .. }), "{error}");
+    assert!(matches!(&error, Error::NoResult { state: OpenState::Running, .. }), "{error}");
     assert!(client.get(&id).await.expect("read").is_running());
 }
 

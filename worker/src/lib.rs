@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod app;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod doctor;

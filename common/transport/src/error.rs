@@ -164,10 +164,11 @@ pub enum Error {
     /// The job has no result yet; it is as it was, and can be waited for again.
     #[error(
         "no result of job {job_id} within {after:?}: {}",
-        if *.running {
-            "a worker runs it; wait longer"
-        } else {
-            "no worker has it; see whether workers run and whether it was submitted"
+        match .state {
+            OpenState::Running => "a worker runs it; wait longer",
+            OpenState::Queued => "it is queued; see whether live workers take it, or wait longer",
+            OpenState::Unknown => "it is unknown; check the id, queue_prefix and store_prefix",
+            OpenState::Open => "it has not ended; wait longer",
         }
     )]
     NoResult {
@@ -175,9 +176,22 @@ pub enum Error {
         job_id: JobId,
         /// How long was waited.
         after: Duration,
-        /// Whether a worker ran it at the end.
-        running: bool,
+        /// Where it was at the end.
+        state: OpenState,
     },
+}
+
+/// Where a job without a result is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenState {
+    /// There is no such job.
+    Unknown,
+    /// It waits for a worker.
+    Queued,
+    /// A worker runs it.
+    Running,
+    /// One of these: it was waited for together with others, and only results were read.
+    Open,
 }
 
 /// The store failed. Whether a write took effect is unknown; repeating it is safe.

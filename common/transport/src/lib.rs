@@ -13,7 +13,7 @@ mod tls;
 mod topology;
 
 pub use broker::{Broker, DEAD_LETTERING_FIX, MALFORMED_HEADER, Server};
-pub use error::{Error, StoreError};
+pub use error::{Error, OpenState, StoreError};
 pub use masked::masked;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;

@@ -77,7 +77,7 @@ async fn a_waiting_job_that_is_cancelled_never_starts() {
     }
     let [first, second] = jobs.each_ref().map(|job| job.job_id.as_str());
     let ran = installation.run(&["cancel", first, second, "never-submitted"]).await;
-    assert_eq!(ran.code, 75, "{ran:#?}");
+    assert_eq!(ran.code, 66, "{ran:#?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{ran:#?}");
     assert_eq!(lines[0], format!("{first}: cancelled before it was started"));

@@ -8,6 +8,7 @@ mod damaged;
 mod death;
 mod endings;
 mod following;
+mod jobs;
 mod malformed;
 mod mixed;
 mod refusals;

@@ -78,7 +78,7 @@ async fn a_message_without_a_readable_id_is_a_dead_letter_with_its_reason() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "EOF"),
         (b"{\"version\": 1, \"job_id\": \"half", "EOF"),
-        (b"\xff\xfe not text", "expected value"),
+        (b"\xff\xfe not text", "no JSON at column 1"),
         (b"[1, 2, 3]", "invalid"),
         (b"{\"version\":1,\"job_id\":\"a/b\",\"language\":\"python\",\"code\":\"\"}", "job_id"),
         (&[b'x'; 5000], "max_job_bytes"),

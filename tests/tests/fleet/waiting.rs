@@ -44,7 +44,7 @@ async fn who_waits_is_told_where_the_job_is_and_what_is_missing() {
     let installation = Installation::fresh().on(&services);
     let client = services.client().await;
     let unknown = installation.run(&["result", "never-submitted", "--wait"]).await;
-    assert_eq!(unknown.code, 75, "{unknown:#?}");
+    assert_eq!(unknown.code, 66, "{unknown:#?}");
     assert!(unknown.stderr.contains("is unknown"), "{}", unknown.stderr);
 
     let _worker = installation.worker("only");
@@ -61,7 +61,7 @@ async fn who_waits_is_told_where_the_job_is_and_what_is_missing() {
     // Written down and not published: a worker would only reject it.
     submitted(&services.store(&services.redis_url), &cobol).await;
     let shown = installation.run(&["result", cobol.job_id.as_str()]).await;
-    assert!(shown.stderr.contains("none of the 1 live workers takes language \"cobol\""));
+    assert!(shown.stderr.contains("the only live worker doesn't take language \"cobol\""));
 }
 
 #[tokio::test]
@@ -77,6 +77,12 @@ async fn a_submission_that_waits_warns_once_when_nobody_is_there() {
     let warnings = ran.stderr.lines().filter(|line| line.contains("warning")).count();
     assert_eq!((warnings, ran.stderr.lines().count()), (1, 2), "{}", ran.stderr);
     assert!(ran.stderr.contains("no live workers"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no result within 0 s: job ") && ran.stderr.contains("is queued"));
+    assert!(!ran.stderr.contains("whether it was submitted"), "{}", ran.stderr);
+    let id = sandfleet_common::JobId::of_key(None, "k");
+    let ran = installation.run(&["result", id.as_str(), "--wait", "--timeout", "0"]).await;
+    assert_eq!((ran.code, ran.stderr.lines().count()), (75, 2), "{ran:#?}");
+    assert!(ran.stderr.contains("warning: job ") && ran.stderr.contains("no live workers"));
 
     let mut worker = installation.worker("only");
     worker.ready().await;
@@ -85,7 +91,6 @@ async fn a_submission_that_waits_warns_once_when_nobody_is_there() {
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
     // The job of before, and no other one.
     let printed = installation.run(&["submit", &script, "--idempotency-key", "k"]).await;
-    let id = sandfleet_common::JobId::of_key(None, "k");
     assert_eq!((printed.code, printed.stdout), (0, format!("{id}\n")));
     let client = services.client().await;
     assert_eq!(stdout(&result_of(&client, &id).await), "printed\n");

@@ -136,7 +136,7 @@ async fn the_command_line_submits_waits_and_shows() {
         .expect("room for a file");
 
     let unknown = installation.run(&["result", "never-submitted"]).await;
-    assert_eq!((unknown.code, unknown.stdout.as_str()), (75, ""), "{unknown:#?}");
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (66, ""), "{unknown:#?}");
     assert_eq!(unknown.stderr.lines().count(), 1, "{}", unknown.stderr);
 
     let submitted = installation.run(&["submit", &script, "--artifact", "*.txt"]).await;
@@ -155,12 +155,23 @@ async fn the_command_line_submits_waits_and_shows() {
     assert!(shown.stderr.starts_with("sandfleet: runtime_error: exit code 3"), "{shown:#?}");
     assert_eq!(fs::read_to_string(format!("{out}/a.txt")).expect("saved"), "made");
 
-    let waited = installation.run(&["submit", &script, "--wait", "--json", "--batch"]).await;
+    let waited =
+        installation.run(&["submit", &script, "--wait", "--json", "--priority", "batch"]).await;
     assert_eq!((waited.code, waited.stderr.as_str()), (3, ""));
     let result = waited.result();
     assert_eq!((stdout(&result), result.exit_code), ("printed\n", Some(3)));
     let named = ["submit", &script, "--job-id", "named", "--wait", "--json"];
     assert_eq!(installation.run(&named).await.result().job_id.as_str(), "named");
+
+    // A job that asked for no files, two jobs at once, and one that is unknown.
+    let shown = installation.run(&["result", "named", "--artifacts", &path("none")]).await;
+    assert_eq!((shown.code, shown.stderr.lines().count()), (3, 2), "{shown:#?}");
+    assert!(shown.stderr.contains("the job asked for none (--artifact GLOB"), "{shown:#?}");
+    let many = installation.run(&["result", id, "named", "nothing", "--artifacts", &out]).await;
+    assert_eq!((many.code, many.stdout.as_str()), (3, "printed\nprinted\n"), "{many:#?}");
+    assert!(many.stderr.contains(&format!("sandfleet: job {id}: runtime_error: exit code 3")));
+    assert!(many.stderr.contains("job nothing is unknown"), "{}", many.stderr);
+    assert_eq!(fs::read_to_string(format!("{out}/{id}/a.txt")).expect("saved"), "made");
 }
 
 #[tokio::test]
@@ -178,5 +189,10 @@ async fn the_command_line_says_in_one_line_what_is_away() {
         assert_eq!(ran.stderr.lines().count(), 1, "{setting}: {}", ran.stderr);
         assert!(ran.stderr.contains(port), "{setting}: {}", ran.stderr);
         assert!(!ran.stderr.contains("topsecret"), "{setting}: {}", ran.stderr);
+        let mut clauses: Vec<&str> = ran.stderr.trim().split(": ").collect();
+        let count = clauses.len();
+        clauses.sort_unstable();
+        clauses.dedup();
+        assert_eq!(clauses.len(), count, "a cause is said once: {}", ran.stderr);
     }
 }

@@ -52,7 +52,8 @@ async fn a_bad_line_of_a_batch_is_named_and_the_others_run() {
     let complaints: Vec<&str> = ran.stderr.lines().collect();
     let numbers: Vec<&str> =
         complaints.iter().filter_map(|line| Some(line.split_once(':')?.0)).collect();
-    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5"], "{complaints:#?}");
+    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5", "sandfleet"], "{complaints:#?}");
+    assert_eq!(complaints[4], "sandfleet: 1 job was rejected; each result's message says why");
     let parts = [
         "\"not json\" begins no JSON object; write one job a line",
         "\"[1]\" begins no JSON object",
@@ -70,6 +71,67 @@ async fn a_bad_line_of_a_batch_is_named_and_the_others_run() {
     assert_eq!(of("last").run.as_ref().expect("it ran").stdout, "2\n");
     assert_eq!(of("odd").status, Status::Rejected);
     assert!(of("odd").message.contains("speed"), "{}", of("odd").message);
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_valid_job_is_rejected_and_the_exit_code_says_so() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    for line in [
+        r#"{"language":"python","code":"print(1)"}"#,
+        r#"{"version":2,"language":"python","code":"print(1)"}"#,
+        r#"{"version":1,"language":"cobol","code":"print(1)"}"#,
+    ] {
+        let jobs = programs.write("jobs.jsonl", &format!("{}\n{line}", batch_job("a", "print(1)")));
+        let ran = installation.run(&["run", "--batch", &jobs]).await;
+        assert_eq!((ran.code, ran.stdout.lines().count()), (65, 2), "{line}: {ran:#?}");
+        assert_eq!(ran.stderr, "sandfleet: 1 job was rejected; each result's message says why\n");
+    }
+}
+
+#[tokio::test]
+async fn flags_are_defaults_that_a_line_wins_over() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let code = "import os, sys, resource; print(sys.argv[1:], os.environ['A'], os.environ['B'], \
+                resource.getrlimit(resource.RLIMIT_NOFILE)[0], open('f').read(), sys.stdin.read())";
+    let line = serde_json::json!({
+        "version": 1, "job_id": "own", "code": code, "args": ["own"], "env": { "A": "own" },
+        "limits": { "processes": 9 }, "files": [{ "name": "f", "content": "own" }],
+    });
+    let bare = serde_json::json!({ "version": 1, "job_id": "bare", "code": code });
+    let jobs = programs.write("jobs.jsonl", &format!("{line}\n{bare}\n"));
+    let (file, stdin) = (programs.write("f", "flag"), programs.write("in", "stdin"));
+    let flags = [
+        "run",
+        "--batch",
+        &jobs,
+        "--json",
+        "--language",
+        "python",
+        "--env",
+        "A=flag",
+        "--env",
+        "B=flag",
+        "--limit",
+        "open_files=77",
+        "--file",
+        &file,
+        "--stdin",
+        &stdin,
+        "--",
+        "flag",
+    ];
+    let ran = installation.run(&flags).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+    let results: Vec<JobResult> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    for (id, printed, processes) in [
+        ("own", "['own'] own flag 77 own stdin\n", 9),
+        ("bare", "['flag'] flag flag 77 flag stdin\n", 64),
+    ] {
+        let result = results.iter().find(|result| result.job_id.as_str() == id).expect(id);
+        assert_eq!(result.run.as_ref().expect("it ran").stdout, printed);
+        assert_eq!(result.sandbox.as_ref().expect("it ran").limits.processes, processes);
+    }
 }
 
 #[tokio::test]
@@ -123,7 +185,7 @@ async fn a_bad_line_can_not_steer_a_terminal() {
     let jobs = programs.write("jobs.jsonl", &lines.join("\n"));
     let ran = installation.run(&["run", "--batch", &jobs]).await;
     assert_eq!(ran.code, 65, "{ran:#?}");
-    for (text, count) in [(&ran.stderr, 2), (&ran.stdout, 1)] {
+    for (text, count) in [(&ran.stderr, 3), (&ran.stdout, 1)] {
         assert_eq!(text.lines().count(), count, "{text:?}");
         assert!(text.lines().all(|line| line.chars().all(is_printable)), "{text:?}");
     }

@@ -3,6 +3,7 @@
 mod batch;
 mod compile;
 mod doctor;
+mod habits;
 mod interrupts;
 mod mistakes;
 mod terminal;

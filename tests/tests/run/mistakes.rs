@@ -9,14 +9,28 @@ async fn a_mistake_is_one_clear_line() {
     let (installation, programs) = (Installation::fresh(), Programs::new());
     let script = programs.write("it.py", "print('never')");
     let odd = programs.write("it.odd", "");
+    let binary = programs.path("it.bin.py");
+    std::fs::write(&binary, b"ab\xff").expect("room for a file");
     let directory = script.strip_suffix("/it.py").expect("a file in a directory");
     let is_directory = format!("{directory}: is a directory; name a file");
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["run", "/nowhere/it.py"], "/nowhere/it.py: No such file"),
         (&["run", &odd], "--language"),
         (&["run", &script, "--language", "cobol"], "--language: \"cobol\" is not offered"),
         (&["run", &script, "--limit", "speed=1"], "unknown limit \"speed\""),
-        (&["run", &script, "--limit", "wall_time_ms=soon"], "\"soon\" is no whole number"),
+        (&["run", &script, "--limit", "wall_time_ms=soon"], "\"soon\" is no duration; use"),
+        (&["run", &script, "--limit", "memory_bytes=512X"], "\"512X\" is no size; use"),
+        (&["run", &script, "--limit", "processes=-1"], "\"-1\" is no whole number; use"),
+        (&["run", &binary], "it.bin.py: a program has to be UTF-8, and byte 2 is not"),
+        (
+            &["run", &script, "--stdin", &binary],
+            "it.bin.py: stdin has to be UTF-8, and byte 2 is not",
+        ),
+        (&["run", "-"], "name it with --language (bash, "),
+        (
+            &["run", "-", "--language", "python", "--stdin", "-"],
+            "the program is read from stdin already",
+        ),
         (&["run", &script, "--limit", "wall_time_ms"], "use --limit NAME=NUMBER"),
         (&["run", &script, "--limit", "memory_bytes=1"], "limits.memory_bytes: 1 is too small"),
         (&["run", &script, "--file", "/nowhere/data"], "/nowhere/data: No such file"),
@@ -27,7 +41,7 @@ async fn a_mistake_is_one_clear_line() {
         (&["run", &script, "--stdin", "/nowhere/in"], "/nowhere/in: No such file"),
         (&["run", "--batch", "/nowhere/jobs"], "/nowhere/jobs: No such file"),
         (&["run", directory, "--language", "python"], &is_directory),
-        (&["run", &script, "--file", directory], &is_directory),
+        (&["run", "--batch", "-", "--stdin", "-"], "the batch is read from stdin already"),
         (&["run", &script, "--stdin", directory], &is_directory),
         (&["run", "--batch", directory], &is_directory),
     ];

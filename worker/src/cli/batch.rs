@@ -3,10 +3,9 @@
 use std::{collections::HashSet, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sandfleet_common::{JobId, JobResult, Status};
-use serde::{Deserialize, Deserializer};
+use sandfleet_common::{JobResult, Status};
 use tokio::{
-    io::{AsyncBufRead, BufReader},
+    io::AsyncBufRead,
     sync::{Semaphore, mpsc},
     time::sleep,
 };
@@ -14,6 +13,7 @@ use tokio::{
 use super::{
     exit::{Exit, Failure},
     input::{self, Line, next_line},
+    line::{Defaults, identify},
     terminal,
 };
 use crate::{
@@ -29,12 +29,14 @@ const AHEAD: usize = 4;
 /// How long running jobs may take to end when the batch is interrupted.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Runs the jobs of the file at `path`, with `defaults` for what a line doesn't set.
 pub(super) async fn run(
     path: &Path,
+    defaults: &Defaults,
     backend: Backend,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let input = open(path)?;
+    let input = input::open_lines(path)?;
     let slots = settings.worker.slots;
     let sandbox = app::open_sandbox(backend, settings).await?;
     let (ends, mut ended) = mpsc::unbounded_channel();
@@ -44,7 +46,8 @@ pub(super) async fn run(
     let progress = progress_bar();
 
     let read = async {
-        let read = feed(input, settings.jobs.max_bytes, &embedded, &room, &progress).await;
+        let max_bytes = settings.jobs.max_bytes;
+        let read = feed(input, max_bytes, defaults, &embedded, &room, &progress).await;
         embedded.close();
         read
     };
@@ -91,7 +94,14 @@ pub(super) async fn run(
             fed.submitted, count.results
         )));
     }
-    Ok(match (fed.refused + count.without_id, count.errors) {
+    if count.rejected > 0 {
+        let jobs = if count.rejected == 1 { "job was" } else { "jobs were" };
+        terminal::say(format_args!(
+            "sandfleet: {} {jobs} rejected; each result's message says why",
+            count.rejected
+        ));
+    }
+    Ok(match (fed.refused + count.without_id + count.rejected, count.errors) {
         (0, 0) => Exit::Success.into(),
         (0, _) => Exit::Internal.into(),
         _ => Exit::Rejected.into(),
@@ -103,6 +113,7 @@ pub(super) async fn run(
 struct Count {
     results: u64,
     errors: u64,
+    rejected: u64,
     without_id: u64,
 }
 
@@ -132,6 +143,7 @@ async fn write_results(
                 terminal::print(&(terminal::json(&*result) + "\n"))?;
                 count.results += 1;
                 count.errors += u64::from(result.status == Status::Error);
+                count.rejected += u64::from(result.status == Status::Rejected);
             }
             JobEnd::WithoutId(reason) => {
                 count.without_id += 1;
@@ -145,19 +157,11 @@ async fn write_results(
     Ok(count)
 }
 
-type Input = Box<dyn AsyncBufRead + Send + Unpin>;
-
-fn open(path: &Path) -> Result<Input, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(tokio::io::stdin())));
-    }
-    Ok(Box::new(BufReader::new(tokio::fs::File::from_std(input::open(path)?))))
-}
-
 /// Puts every line into the queue as there is room.
 async fn feed(
-    mut input: Input,
+    mut input: impl AsyncBufRead + Unpin,
     max_bytes: usize,
+    defaults: &Defaults,
     embedded: &Embedded,
     room: &Semaphore,
     progress: &ProgressBar,
@@ -173,7 +177,7 @@ async fn feed(
         number += 1;
         let identified = match line {
             Line::Whole(line) if line.trim_ascii().is_empty() => continue,
-            Line::Whole(line) => identify(line),
+            Line::Whole(line) => identify(line, defaults),
             Line::TooLong(length) => {
                 Err(format!("{length} bytes long; the limit is jobs.max_bytes = {max_bytes}"))
             }
@@ -203,45 +207,6 @@ async fn feed(
         }
     }
     Ok(fed)
-}
-
-/// The field that is looked for; a struct, so that a second one on the same line is a mistake.
-#[derive(Deserialize)]
-struct Identity {
-    #[serde(default, deserialize_with = "present")]
-    job_id: Option<String>,
-}
-
-/// `null` is no id, and no missing one either.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
-}
-
-/// What a line should look like.
-const EXAMPLE: &str =
-    r#"write one job a line, such as {"version":1,"language":"python","code":"print(1)"}"#;
-
-/// The id that a line names, and the job on it as bytes. A job without an id gets a new one.
-fn identify(mut line: Vec<u8>) -> Result<(Option<JobId>, Vec<u8>), String> {
-    let Some(brace) = line.iter().position(|byte| !byte.is_ascii_whitespace()) else {
-        return Err(format!("empty; {EXAMPLE}"));
-    };
-    if line[brace] != b'{' {
-        let text = String::from_utf8_lossy(&line[brace..]);
-        let begin: String = text.chars().take(20).collect();
-        return Err(format!("{begin:?} begins no JSON object; {EXAMPLE}"));
-    }
-    let Identity { job_id } = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
-    if let Some(text) = job_id {
-        let id = text.parse().map_err(|error| format!("job_id {text:?}: {error}"))?;
-        return Ok((Some(id), line));
-    }
-    // Into the text: a value takes many times the memory of the line that it is read from.
-    let id = JobId::generate();
-    let is_empty = line[brace + 1..].trim_ascii_start().starts_with(b"}");
-    let field = format!("\"job_id\":\"{id}\"{}", if is_empty { "" } else { "," });
-    line.splice(brace + 1..brace + 1, field.into_bytes());
-    Ok((None, line))
 }
 
 fn progress_bar() -> ProgressBar {

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use sandfleet_common::{Job, JobId, PrintableText, Priority};
+use sandfleet_common::{Job, JobId, PrintableText};
 use sandfleet_sdk::Client;
 use serde::Serialize;
 use tokio::{
@@ -20,6 +20,8 @@ use super::{
     exit::{Exit, Failure},
     fleet::connect,
     job::JobArguments,
+    quantity,
+    submit::PriorityChoice,
     terminal,
 };
 use crate::{admission::catalogue::Catalogue, cli::latency::Latencies, config::Settings};
@@ -31,7 +33,8 @@ const ERROR_KINDS: usize = 20;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The program that every job runs [default: print(1 + 1) in Python]
+    /// The program that every job runs, - for stdin [default: print(1 + 1) in Python]
+    #[arg(value_name = "SCRIPT|-")]
     script: Option<PathBuf>,
 
     #[command(flatten)]
@@ -51,13 +54,13 @@ pub(super) struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     concurrency: u32,
 
-    /// Submit to the low-priority batch queue
-    #[arg(long)]
-    batch: bool,
+    /// Which queue the jobs wait in
+    #[arg(long, value_name = "NAME", default_value = "interactive")]
+    priority: PriorityChoice,
 
-    /// How long a result is waited for, in seconds from its job's turn
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    timeout: u64,
+    /// How long a result is waited for from its job's turn, such as 90s; without a unit in seconds
+    #[arg(long, value_name = "DURATION", default_value = "600", value_parser = quantity::seconds)]
+    timeout: Duration,
 
     /// Print the figures as one JSON object
     #[arg(long)]
@@ -112,17 +115,15 @@ struct Percentiles {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    let max_bytes = settings.jobs.max_bytes;
     let mut job = match &arguments.script {
-        Some(script) => {
-            let max_bytes = settings.jobs.max_bytes;
-            arguments.job.build(script, false, &Catalogue::embedded(), max_bytes)?
+        Some(script) => arguments.job.build(script, false, &Catalogue::embedded(), max_bytes)?,
+        None => {
+            arguments.job.build_text("python", "print(1 + 1)", &Catalogue::embedded(), max_bytes)?
         }
-        None => Job::new("python", "print(1 + 1)"),
     };
     job.result_ttl_ms = Some(RESULT_TTL_MS);
-    if arguments.batch {
-        job.priority = Priority::Batch;
-    }
+    job.priority = arguments.priority.into();
     let client = connect(settings).await?;
     // The connections are there before the first turn.
     client.workers().await?;
@@ -137,7 +138,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
 
 async fn generate(client: Client, job: &Job, arguments: &Arguments) -> Figures {
     let room = Arc::new(Semaphore::new(arguments.concurrency as usize));
-    let timeout = Duration::from_secs(arguments.timeout);
+    let timeout = arguments.timeout;
     let mut open = JoinSet::new();
     let mut ended = Vec::with_capacity(arguments.jobs as usize);
     let began = Instant::now();

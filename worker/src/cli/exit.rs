@@ -27,6 +27,8 @@ exits! {
     Usage = 64,
     /// The job, or a line of a batch, is not valid.
     Rejected = 65,
+    /// No job is known under this id: it was never submitted to this fleet, or is long forgotten.
+    UnknownJob = 66,
     /// A broker, a store or a Docker engine can't be reached.
     Unavailable = 69,
     /// sandfleet itself failed.
@@ -37,7 +39,7 @@ exits! {
     Breach = 72,
     /// A worker drained and stopped because every slot holds something that can't be ended.
     Stuck = 74,
-    /// There is no result yet.
+    /// There is no result: the job waits or runs, or its result has expired.
     NotYet = 75,
     /// `security_violation`: the program tampered with the sandbox.
     Security = 122,
@@ -51,6 +53,8 @@ exits! {
     OutputLimit = 126,
     /// Interrupted.
     Interrupted = 130,
+    /// The reader of stdout was gone before everything was printed (`| head`).
+    ClosedPipe = 141,
 }
 
 impl Exit {
@@ -107,7 +111,7 @@ impl From<ClientError> for Failure {
 
 /// The exit code for a job's result: the program's own, if it came to its end; 128 and the
 /// signal, as shells do, if one ended it; else what stands in [`Exit`].
-pub(crate) fn code_of(result: &JobResult) -> ExitCode {
+pub(crate) fn code_of(result: &JobResult) -> u8 {
     let exit = match (result.status, result.verdict) {
         (Status::Rejected, _) => Exit::Rejected,
         (Status::Cancelled | Status::Expired, _) => Exit::NotRun,
@@ -117,13 +121,13 @@ pub(crate) fn code_of(result: &JobResult) -> ExitCode {
         (_, Some(Verdict::SecurityViolation)) => Exit::Security,
         (_, Some(Verdict::Accepted)) => Exit::Success,
         // As a compiler's.
-        (_, Some(Verdict::CompilationError)) => return ExitCode::from(1),
+        (_, Some(Verdict::CompilationError)) => return 1,
         (_, Some(Verdict::RuntimeError)) => {
             let signal = result.signal.as_deref().and_then(classify::signal_number);
             let code = result.exit_code.or(signal.map(|number| 128 + number)).unwrap_or(1);
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+            return u8::try_from(code).unwrap_or(1);
         }
         _ => Exit::Internal,
     };
-    exit.into()
+    exit as u8
 }

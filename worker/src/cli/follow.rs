@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     exit::{Exit, Failure},
+    show,
     terminal::{self, ProgramOutput},
 };
 use crate::hooks::Stream;
@@ -23,12 +24,9 @@ pub(super) async fn follow(
     let end = Instant::now() + timeout;
     let mut events = client.stream(id);
     loop {
-        let next = timeout_at(end, events.next()).await.map_err(|_| {
-            Exit::NotYet.with(format!(
-                "no result of job {id} within {} s; `sandfleet result {id} --wait` waits longer",
-                timeout.as_secs()
-            ))
-        })?;
+        let Ok(next) = timeout_at(end, events.next()).await else {
+            return Err(show::no_result(client, id, timeout).await);
+        };
         let Some(event) = next else {
             return Err(Exit::Internal.with(format!("the output of job {id} ended unasked")));
         };

@@ -96,7 +96,7 @@ proptest! {
     fn results_show_nothing_that_a_terminal_obeys(text in hostile()) {
         let result = result(&text);
         // Two streams that were cut, two artifacts that were refused, and the verdict.
-        check(&terminal::lines(&print::summary(&result, Some(text.as_ref()))), 5)?;
+        check(&terminal::lines(&print::summary(&result, Some(text.as_ref()), Some(&result.job_id))), 5)?;
         let json = terminal::json(&result);
         prop_assert!(json.chars().all(is_printable));
         prop_assert_eq!(serde_json::from_str::<JobResult>(&json).expect("a result"), result);

@@ -2,13 +2,30 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::exit::{Exit, Failure};
 
 /// The bytes of the file at `path`.
 pub(super) fn read_file(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Failure> {
     read(open(path)?, &path.display().to_string(), max_bytes)
+}
+
+/// Whether a person names this command's stdin.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The bytes of the file at `path`, or of this command's stdin, which is called `name`.
+pub(super) fn read_file_or_stdin(
+    path: &Path,
+    name: &str,
+    max_bytes: usize,
+) -> Result<Vec<u8>, Failure> {
+    match is_stdin(path) {
+        true => read(std::io::stdin(), name, max_bytes),
+        false => read_file(path, max_bytes),
+    }
 }
 
 /// Opens what a person names as a file.
@@ -33,6 +50,14 @@ pub(super) fn read(from: impl Read, name: &str, max_bytes: usize) -> Result<Vec<
         return Err(Exit::Usage.with(sentence));
     }
     Ok(bytes)
+}
+
+/// Opens what a person names as a file of lines, - for this command's stdin.
+pub(super) fn open_lines(path: &Path) -> Result<Box<dyn AsyncBufRead + Send + Unpin>, Failure> {
+    if is_stdin(path) {
+        return Ok(Box::new(BufReader::new(tokio::io::stdin())));
+    }
+    Ok(Box::new(BufReader::new(tokio::fs::File::from_std(open(path)?))))
 }
 
 /// A line of a batch.

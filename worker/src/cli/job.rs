@@ -1,13 +1,16 @@
 //! From a command line to a job.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
-use sandfleet_common::{Content, InputFile, Job, LimitName, validate_file_name};
+use sandfleet_common::{Job, LimitName, LimitsRequest};
+use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    input::{self, read_file},
+    files, input,
+    line::Defaults,
+    quantity,
 };
 use crate::admission::catalogue::Catalogue;
 
@@ -18,7 +21,8 @@ pub(super) struct JobArguments {
     #[arg(long, value_name = "NAME")]
     language: Option<String>,
 
-    /// Put a file into the program's working directory, under its own or another name; repeatable
+    /// Put a file, or a directory with all that is in it, into the program's working directory, under its
+    /// own or another name; repeatable
     #[arg(long = "file", value_name = "PATH[=NAME]")]
     files: Vec<String>,
 
@@ -30,11 +34,15 @@ pub(super) struct JobArguments {
     #[arg(long = "arg", value_name = "TEXT", allow_hyphen_values = true)]
     args: Vec<String>,
 
+    /// Arguments of the program, after those of --arg
+    #[arg(last = true, value_name = "ARGUMENT")]
+    trailing: Vec<String>,
+
     /// An environment variable of the program; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
 
-    /// A limit, such as wall_time_ms=2000; repeatable
+    /// A limit, such as wall_time_ms=2s or memory_bytes=512M; repeatable
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     limits: Vec<String>,
 
@@ -44,8 +52,8 @@ pub(super) struct JobArguments {
 }
 
 impl JobArguments {
-    /// The job that runs `script`. With `wants_artifacts`, all new files are brought back unless
-    /// globs say which. No file that it reads may be longer than `max_bytes`.
+    /// The job that runs `script`, which is - for this command's stdin. With `wants_artifacts`, all new
+    /// files are brought back unless globs say which. No file that it reads may be longer than `max_bytes`.
     pub(super) fn build(
         &self,
         script: &Path,
@@ -53,45 +61,139 @@ impl JobArguments {
         catalogue: &Catalogue,
         max_bytes: usize,
     ) -> Result<Job, Failure> {
-        let name = file_name(script)?;
-        let language = match &self.language {
-            Some(language) => language.clone(),
-            None => catalogue.guess(&name).map(str::to_owned).ok_or_else(|| {
+        let is_piped = input::is_stdin(script);
+        self.reads_stdin_once(is_piped.then_some("the program"))?;
+        let name = if is_piped { None } else { Some(file_name(script)?) };
+        let language = match (&self.language, &name) {
+            (Some(language), _) => language.clone(),
+            (None, Some(name)) => catalogue.guess(name).map(str::to_owned).ok_or_else(|| {
                 Exit::Usage.with(format!(
                     "{}: the ending says no language; name it with --language ({})",
                     script.display(),
                     catalogue.names().join(", ")
                 ))
             })?,
+            (None, None) => {
+                return Err(Exit::Usage.with(format!(
+                    "-: a program on stdin has no name that says its language; name it with --language ({})",
+                    catalogue.names().join(", ")
+                )));
+            }
         };
+        let mut job =
+            self.of_text(language, read_program(script, max_bytes)?, catalogue, max_bytes)?;
+        job.entrypoint = name;
+        if self.globs.is_empty() && wants_artifacts {
+            job.artifacts = vec!["**/*".into()];
+        }
+        job.validate().map_err(|why| Exit::Usage.with(why))?;
+        Ok(job)
+    }
+
+    /// The job that runs `code` in `language`, which the flags may not contradict.
+    pub(super) fn build_text(
+        &self,
+        language: &str,
+        code: &str,
+        catalogue: &Catalogue,
+        max_bytes: usize,
+    ) -> Result<Job, Failure> {
+        if let Some(other) = self.language.as_deref().filter(|it| *it != language) {
+            let why = format!("--language {other}: the program is in {language}; name a script");
+            return Err(Exit::Usage.with(why));
+        }
+        self.of_text(language.to_owned(), code.to_owned(), catalogue, max_bytes)
+    }
+
+    fn of_text(
+        &self,
+        language: String,
+        code: String,
+        catalogue: &Catalogue,
+        max_bytes: usize,
+    ) -> Result<Job, Failure> {
         catalogue.find(&language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
-        let code = read_text(script, max_bytes)?;
         let mut job = Job::new(language, code);
-        job.entrypoint = Some(name);
-        for file in &self.files {
-            job.files.push(input_file(file, max_bytes)?);
+        self.describe(&mut job, max_bytes)?;
+        job.validate().map_err(|why| Exit::Usage.with(why))?;
+        Ok(job)
+    }
+
+    /// What the flags set for every job of the batch in `file` that doesn't set it itself.
+    pub(super) fn defaults(
+        &self,
+        file: &Path,
+        catalogue: &Catalogue,
+        max_bytes: usize,
+    ) -> Result<Defaults, Failure> {
+        self.reads_stdin_once(input::is_stdin(file).then_some("the batch"))?;
+        if let Some(language) = &self.language {
+            catalogue.find(language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
+        }
+        let mut job = Job::new(self.language.as_deref().unwrap_or("python"), "");
+        self.describe(&mut job, max_bytes)?;
+        job.validate().map_err(|why| Exit::Usage.with(why))?;
+        let mut defaults = Defaults::default();
+        let mut field = |name, is_set: bool, value: serde_json::Value| {
+            if is_set {
+                defaults.fields.insert(name, value);
+            }
+        };
+        field("language", self.language.is_some(), json!(job.language));
+        field("stdin", job.stdin.is_some(), json!(job.stdin));
+        field("args", !job.args.is_empty(), json!(job.args));
+        field("artifacts", !job.artifacts.is_empty(), json!(job.artifacts));
+        let env = job.env.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let limits = LimitName::ALL
+            .iter()
+            .filter_map(|name| Some((name.to_string(), job.limits.get(*name)?.into())))
+            .collect();
+        defaults.members = [("env", env), ("limits", limits)].into();
+        defaults.files =
+            job.files.into_iter().map(|file| (file.name.clone(), json!(file))).collect();
+        Ok(defaults)
+    }
+
+    /// Whether flags say which files are brought back.
+    pub(super) fn selects_artifacts(&self) -> bool {
+        !self.globs.is_empty()
+    }
+
+    /// The limits that the flags ask for.
+    pub(super) fn limits(&self) -> Result<LimitsRequest, Failure> {
+        let mut limits = LimitsRequest::default();
+        for pair in &self.limits {
+            let (name, value) = split(pair, "--limit", "NAME=NUMBER")?;
+            let refuse = |why| Exit::Usage.with(format!("--limit {pair}: {why}"));
+            let limit: LimitName = name.parse().map_err(refuse)?;
+            limits.set(limit, quantity::of_name(name, value).map_err(refuse)?);
+        }
+        Ok(limits)
+    }
+
+    fn describe(&self, job: &mut Job, max_bytes: usize) -> Result<(), Failure> {
+        for argument in &self.files {
+            files::add(argument, max_bytes, &mut job.files)?;
         }
         job.stdin = self.stdin.as_deref().map(|it| read_stdin(it, max_bytes)).transpose()?;
-        job.args = self.args.clone();
+        job.args = [&self.args[..], &self.trailing].concat();
         for pair in &self.env {
             let (name, value) = split(pair, "--env", "NAME=VALUE")?;
             job.env.insert(name.to_owned(), value.to_owned());
         }
-        for pair in &self.limits {
-            let (name, value) = split(pair, "--limit", "NAME=NUMBER")?;
-            let limit: LimitName =
-                name.parse().map_err(|why| Exit::Usage.with(format!("--limit {pair}: {why}")))?;
-            let number = value.parse().map_err(|_| {
-                Exit::Usage.with(format!("--limit {pair}: {value:?} is no whole number"))
-            })?;
-            job.limits.set(limit, number);
+        job.limits = self.limits()?;
+        job.artifacts = self.globs.clone();
+        Ok(())
+    }
+
+    /// This command's stdin has one reader: `other`, or the program.
+    fn reads_stdin_once(&self, other: Option<&str>) -> Result<(), Failure> {
+        match other {
+            Some(other) if self.stdin.as_deref() == Some("-") => Err(Exit::Usage.with(format!(
+                "--stdin -: {other} is read from stdin already; name a file for one of them"
+            ))),
+            _ => Ok(()),
         }
-        job.artifacts = match (self.globs.is_empty(), wants_artifacts) {
-            (true, true) => vec!["**/*".into()],
-            _ => self.globs.clone(),
-        };
-        job.validate().map_err(|why| Exit::Usage.with(why))?;
-        Ok(job)
     }
 }
 
@@ -100,6 +202,7 @@ fn split<'a>(pair: &'a str, flag: &str, form: &str) -> Result<(&'a str, &'a str)
         .ok_or_else(|| Exit::Usage.with(format!("{flag} {pair}: use {flag} {form}")))
 }
 
+/// The name of a file as a job can hold it.
 fn file_name(path: &Path) -> Result<String, Failure> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
         Exit::Usage.with(format!("{}: its name is not plain text; rename it", path.display()))
@@ -107,27 +210,18 @@ fn file_name(path: &Path) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-fn read_text(path: &Path, max_bytes: usize) -> Result<String, Failure> {
-    String::from_utf8(read_file(path, max_bytes)?)
-        .map_err(|_| Exit::Usage.with(format!("{}: a program has to be UTF-8", path.display())))
+fn read_program(path: &Path, max_bytes: usize) -> Result<String, Failure> {
+    text(input::read_file_or_stdin(path, "-", max_bytes)?, &path.display().to_string(), "a program")
 }
 
 fn read_stdin(name: &str, max_bytes: usize) -> Result<String, Failure> {
-    if name != "-" {
-        return read_text(Path::new(name), max_bytes);
-    }
-    String::from_utf8(input::read(std::io::stdin(), "--stdin -", max_bytes)?)
-        .map_err(|error| Exit::Usage.with(format!("--stdin -: {error}; it has to be UTF-8")))
+    let shown = format!("--stdin {name}");
+    text(input::read_file_or_stdin(Path::new(name), &shown, max_bytes)?, &shown, "stdin")
 }
 
-fn input_file(argument: &str, max_bytes: usize) -> Result<InputFile, Failure> {
-    let (path, name) = match argument.rsplit_once('=') {
-        // A file whose own name has an equals sign in it is meant as it is.
-        Some((path, name)) if !Path::new(argument).exists() => (PathBuf::from(path), name.into()),
-        _ => (PathBuf::from(argument), file_name(Path::new(argument))?),
-    };
-    validate_file_name(&name)
-        .map_err(|why| Exit::Usage.with(format!("--file {argument}: {why}")))?;
-    let Content { text, encoding } = Content::from_bytes(read_file(&path, max_bytes)?);
-    Ok(InputFile { name, content: text, encoding })
+fn text(bytes: Vec<u8>, name: &str, what: &str) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Exit::Usage.with(format!("{name}: {what} has to be UTF-8, and byte {at} is not"))
+    })
 }

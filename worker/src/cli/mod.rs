@@ -5,6 +5,8 @@ mod batch;
 mod bench;
 mod doctor;
 mod exit;
+mod files;
+pub mod flags;
 mod fleet;
 mod follow;
 #[cfg(test)]
@@ -12,10 +14,16 @@ mod hostile_text;
 mod input;
 mod job;
 pub mod latency;
+mod line;
 mod log;
 mod print;
+mod quantity;
+mod result;
 mod run;
 mod scope;
+mod show;
+mod submit;
+mod submit_jobs;
 mod terminal;
 mod tools;
 mod waiting;
@@ -49,9 +57,9 @@ enum Command {
     /// Take jobs from the broker until told to stop
     Worker(worker::Arguments),
     /// Submit a job to the fleet
-    Submit(fleet::SubmitArguments),
-    /// Show a job's result, or its state
-    Result(fleet::ResultArguments),
+    Submit(submit::Arguments),
+    /// Show results of jobs, or their states
+    Result(result::Arguments),
     /// Cancel jobs, queued or running
     Cancel(fleet::CancelArguments),
     /// List live workers
@@ -86,13 +94,19 @@ pub fn main() -> ExitCode {
     match dispatch(line) {
         Ok(code) => code,
         Err(failure) => {
-            terminal::say_lines(&terminal::failure_text(&failure));
+            // A reader that has seen enough (`| head`) is no mistake.
+            if failure.exit != Exit::ClosedPipe {
+                terminal::say_lines(&terminal::failure_text(&failure));
+            }
             failure.exit.into()
         }
     }
 }
 
 fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
+    if line.config.is_some() && matches!(line.command, Command::Agent(_) | Command::Docs(_)) {
+        return Err(Exit::Usage.with("--config: this command reads no settings; leave it out"));
+    }
     match line.command {
         Command::Agent(arguments) => return tools::write_agent(&arguments),
         Command::Docs(arguments) => return tools::print_reference(&arguments),
@@ -116,11 +130,11 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             }
             Command::Submit(arguments) => {
                 log_to_stderr(&settings, "warn");
-                fleet::submit(arguments, &settings).await
+                submit::run(arguments, &settings).await
             }
             Command::Result(arguments) => {
                 log_to_stderr(&settings, "warn");
-                fleet::result(arguments, &settings).await
+                result::run(arguments, &settings).await
             }
             Command::Cancel(arguments) => {
                 log_to_stderr(&settings, "warn");

@@ -1,8 +1,8 @@
 //! What people see of a result.
 
-use std::{path::Path, process::ExitCode};
+use std::path::Path;
 
-use sandfleet_common::{JobResult, PrintableText, RunOutput};
+use sandfleet_common::{JobId, JobResult, PrintableText, RunOutput};
 
 use super::{
     artifacts,
@@ -32,18 +32,29 @@ pub(super) fn output(result: &JobResult, to: &ProgramOutput) -> std::io::Result<
 }
 
 /// The end of a command that has a result: its artifacts saved below `directory`, itself as JSON or in a
-/// closing line, and the exit code that goes with it.
+/// closing line, which names the job if it is one of `several`, and the exit code that goes with it.
 pub(super) fn end(
     result: &JobResult,
     directory: Option<&Path>,
     as_json: bool,
-) -> Result<ExitCode, Failure> {
+    several: Option<&JobId>,
+) -> Result<u8, Failure> {
     let saved = directory.map(|directory| artifacts::save(result, directory));
     if as_json {
         terminal::print(&(terminal::json(result) + "\n"))?;
     } else {
         let saved_to = directory.filter(|_| matches!(saved, Some(Ok(()))));
-        terminal::say_lines(&summary(result, saved_to));
+        terminal::say_lines(&summary(result, saved_to, several));
+    }
+    if let Some(Ok(())) = &saved
+        && result.artifacts.is_empty()
+        && result.artifacts_skipped.is_empty()
+    {
+        terminal::say(format_args!(
+            "sandfleet: job {}: the result has no artifacts: the job asked for none (--artifact GLOB when it \
+             is submitted), or left no file that matches",
+            result.job_id
+        ));
     }
     saved.transpose()?;
     Ok(code_of(result))
@@ -51,10 +62,15 @@ pub(super) fn end(
 
 /// The closing line: verdict, and what it cost. Before it, a line for everything that was left
 /// out.
-pub(super) fn summary(result: &JobResult, saved_to: Option<&Path>) -> String {
+pub(super) fn summary(
+    result: &JobResult,
+    saved_to: Option<&Path>,
+    several: Option<&JobId>,
+) -> String {
     let mut text = String::new();
+    let of = several.map(|id| format!("job {id}: ")).unwrap_or_default();
     let mut note = |sentence: String| {
-        text.push_str(&line(format_args!("sandfleet: {sentence}")));
+        text.push_str(&line(format_args!("sandfleet: {of}{sentence}")));
         text.push('\n');
     };
     if let Some(run) = &result.run {

@@ -3,16 +3,17 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
-use sandfleet_common::{JobId, LimitName, Status};
+use sandfleet_common::{JobId, LimitName, LimitsRequest, Status};
 
 use super::{
     batch,
     exit::{Exit, Failure},
     job::JobArguments,
     print, scope,
-    terminal::ProgramOutput,
+    terminal::{self, ProgramOutput},
 };
 use crate::{
+    admission::catalogue::Catalogue,
     app,
     config::{Backend, Settings},
     embedded::Embedded,
@@ -23,8 +24,8 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The program
-    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    /// The program, - for stdin
+    #[arg(required_unless_present = "batch", conflicts_with = "batch", value_name = "SCRIPT|-")]
     script: Option<PathBuf>,
 
     #[command(flatten)]
@@ -34,21 +35,22 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with = "batch")]
     artifacts: Option<PathBuf>,
 
-    /// Print the whole result as one JSON object, and nothing else, on stdout
-    #[arg(long, conflicts_with = "batch")]
+    /// Print the whole result as one JSON object, and nothing else, on stdout; a batch's results are always
+    /// printed so
+    #[arg(long)]
     json: bool,
 
     /// Let the program's escape sequences reach the terminal; a file or a pipe gets them anyway
     #[arg(long, conflicts_with_all = ["batch", "json"])]
     raw: bool,
 
-    /// Run the jobs of this file, one JSON object a line (- for stdin); results come one a line,
-    /// as they are ready
+    /// Run the jobs of this file, one JSON object a line (- for stdin); the other flags are defaults for all
+    /// lines; results come one a line, as they are ready
     #[arg(long, value_name = "FILE|-")]
     batch: Option<PathBuf>,
 
     /// How many jobs of a batch run at a time [default: worker.slots]
-    #[arg(long, value_name = "N", requires = "batch",
+    #[arg(long, value_name = "N", requires = "batch", conflicts_with = "script",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
@@ -79,27 +81,31 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     if arguments.sandbox == SandboxChoice::Native {
         scope::obtain(settings);
     }
+    let catalogue = Catalogue::embedded();
     let Some(script) = &arguments.script else {
         let Some(batch) = &arguments.batch else {
             return Err(Exit::Usage.with("name a script, or a batch with --batch"));
         };
         let mut settings = settings.clone();
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
-        return batch::run(batch, arguments.sandbox.into(), &settings).await;
+        let max_bytes = settings.jobs.max_bytes;
+        let defaults = arguments.job.defaults(batch, &catalogue, max_bytes)?;
+        lift_caps(&mut settings, &arguments.job.limits()?);
+        return batch::run(batch, &defaults, arguments.sandbox.into(), &settings).await;
     };
-    let catalogue = crate::admission::catalogue::Catalogue::embedded();
     let mut job = arguments.job.build(
         script,
         arguments.artifacts.is_some(),
         &catalogue,
         settings.jobs.max_bytes,
     )?;
-    let mut settings = settings.clone();
-    // On one's own machine the limits asked for are the maximum too.
-    for name in LimitName::ALL {
-        let wanted = job.limits.get(*name).unwrap_or(0);
-        settings.limits.max.set(*name, settings.limits.max.get(*name).max(wanted));
+    if arguments.job.selects_artifacts() && arguments.artifacts.is_none() && !arguments.json {
+        let why =
+            "--artifact needs --artifacts DIR, which saves what matches, or --json, which shows it";
+        return Err(Exit::Usage.with(why));
     }
+    let mut settings = settings.clone();
+    lift_caps(&mut settings, &job.limits);
     // There is no next job that a container could wait for.
     settings.sandbox.docker_pool_size = 0;
     settings.worker.slots = 1;
@@ -141,7 +147,24 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let Some(result) = result else {
         return Err(Exit::Internal.with("the job ended without a result"));
     };
-    print::end(&result, arguments.artifacts.as_deref(), arguments.json)
+    let code = print::end(&result, arguments.artifacts.as_deref(), arguments.json, None)?;
+    Ok(code.into())
+}
+
+/// `--limit` is given by a user of this machine, so it holds above `limits.max`, too.
+fn lift_caps(settings: &mut Settings, limits: &LimitsRequest) {
+    for name in LimitName::ALL {
+        let (cap, Some(wanted)) = (settings.limits.max.get(*name), limits.get(*name)) else {
+            continue;
+        };
+        if wanted > cap {
+            terminal::say(format_args!(
+                "sandfleet: {name} = {wanted} is above limits.max.{name} = {cap}; `run` takes it, a worker \
+                 would give {cap}"
+            ));
+            settings.limits.max.set(*name, wanted);
+        }
+    }
 }
 
 /// Shows what the program prints, as it prints it.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
-use crate::{config::ConfigErrors, hooks::Stream};
+use crate::{causes, config::ConfigErrors, hooks::Stream};
 
 /// The longest line that is shown, in bytes. A line of ours may quote several texts.
 pub(super) const MAX_LINE_BYTES: usize = 8 << 10;
@@ -35,7 +35,7 @@ pub(super) fn lines(text: &str) -> String {
 
 /// The message of a failed command: one line; one for each mistake in the configuration.
 pub(super) fn failure_text(failure: &Failure) -> String {
-    let text = format!("sandfleet: {:#}", failure.error);
+    let text = format!("sandfleet: {}", causes::in_one_line(failure.error.as_ref()));
     match failure.error.downcast_ref::<ConfigErrors>() {
         Some(_) => lines(&(text + "\n")),
         None => line(text) + "\n",
@@ -92,7 +92,16 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Exit::Internal.with(format!("stdout: {error}")))
+        .map_err(|error| stdout_failed(&error))
+}
+
+/// That stdout takes no more.
+pub(super) fn stdout_failed(error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::BrokenPipe => Exit::ClosedPipe,
+        _ => Exit::Internal,
+    };
+    exit.with(format!("stdout: {error}"))
 }
 
 /// Prints a line.

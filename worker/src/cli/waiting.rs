@@ -27,7 +27,8 @@ pub(super) fn sentence(progress: &Progress, now: Timestamp) -> String {
             let mut text = "is queued".to_owned();
             text += &queued.queued_at.map(|at| age(at, now)).unwrap_or_default();
             if queued.attempts > 0 {
-                text += &format!(", after {} attempts that failed", queued.attempts);
+                let attempts = if queued.attempts == 1 { "attempt" } else { "attempts" };
+                text += &format!(", after {} {attempts} that failed", queued.attempts);
             }
             if let Some(depth) = progress.queue_depth {
                 text += &format!("; messages in its queue: {depth}");
@@ -56,10 +57,13 @@ pub(super) fn hindrance(progress: &Progress) -> Option<String> {
     }
     let isolation = queued.isolation.unwrap_or(Isolation::Container).as_str();
     let language = PrintableText::new(queued.language.as_deref().unwrap_or("any"));
+    let none = match progress.workers_alive {
+        1 => "the only live worker doesn't take".to_owned(),
+        workers => format!("none of the {workers} live workers takes"),
+    };
     Some(format!(
-        "none of the {} live workers takes language \"{language}\" with isolation {isolation:?}; \
-         start one that does (`sandfleet workers` lists them)",
-        progress.workers_alive
+        "{none} language \"{language}\" with isolation {isolation:?}; start one that does (`sandfleet workers` \
+         lists them)"
     ))
 }
 

@@ -81,7 +81,8 @@ where
         // `Debug` keeps the point of `1.0`.
         Ok(number) if range.contains(&&number) => Ok(format!("{number:?}")),
         Ok(_) => Err("is out of range".into()),
-        Err(_) => Err("is not such a number".into()),
+        Err(_) if text.parse::<i128>().is_ok() => Err("is out of range".into()),
+        Err(_) => Err("is no number of that kind".into()),
     }
 }
 

@@ -156,7 +156,8 @@ fn every_mistake_is_reported_at_once() {
         "store.password_file = /nonexistent/password (SANDFLEET_STORE_PASSWORD_FILE) cannot be \
          read: "
             .into(),
-        "jobs.max_bytes = 8MiB (SANDFLEET_JOBS_MAX_BYTES) is not such a number; use a whole".into(),
+        "jobs.max_bytes = 8MiB (SANDFLEET_JOBS_MAX_BYTES) is no number of that kind; use a whole"
+            .into(),
     ];
     for start in &expected {
         let matching = found.iter().filter(|mistake| mistake.starts_with(start)).count();

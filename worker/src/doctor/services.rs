@@ -9,7 +9,7 @@ use sandfleet_transport::{
 use tokio::time::timeout;
 
 use super::finding::{Finding, State};
-use crate::{app, config::Settings};
+use crate::{app, causes::in_one_line, config::Settings};
 
 const SERVICES: &str = "services";
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
             limits: Default::default(),
         };
         let publisher = Publisher::new(broker.clone(), topology);
-        publisher.connect().await.map_err(|error| chain(&error))?;
+        publisher.connect().await.map_err(|error| in_one_line(&error))?;
         Ok(broker)
     };
     let fix = "start RabbitMQ, or name another with queue.url; `sandfleet run` needs none";
@@ -55,10 +55,10 @@ fn broker_version(broker: &Broker) -> Finding {
 pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
     let shown = settings.store.url.to_string();
     let reach = async {
-        let store =
-            RedisStore::connect(app::redis_config(settings)).map_err(|error| chain(&error))?;
-        store.check().await.map_err(|error| chain(&error))?;
-        store.server().await.map_err(|error| chain(&error))
+        let store = RedisStore::connect(app::redis_config(settings))
+            .map_err(|error| in_one_line(&error))?;
+        store.check().await.map_err(|error| in_one_line(&error))?;
+        store.server().await.map_err(|error| in_one_line(&error))
     };
     let fix = "start Redis, or name another with store.url; `sandfleet run` needs none";
     let reached = timeout(DEADLINE, reach).await.ok();
@@ -123,16 +123,6 @@ fn finding(name: &str, shown: &str, reached: Option<Result<(), String>>, fix: &s
             Finding::bad(SERVICES, name, State::Missing, detail, fix)
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -79,9 +79,12 @@ pub fn dead(result_builder: ResultBuilder, death: &Death) -> JobResult {
 pub fn exhausted(result_builder: ResultBuilder, last: Option<&SandboxError>) -> JobResult {
     let attempts = result_builder.result.attempt;
     let reason = match last {
-        Some(error) => format!("the last failed with: {error}"),
-        None => "none of them came to an end, so its worker died or lost its connection".into(),
+        Some(error) => format!("failed with: {error}"),
+        None => "came to no end, so its worker died or lost its connection".into(),
     };
-    let message = format!("given up after {attempts} attempts; {reason}");
+    let message = match attempts {
+        1 => format!("given up after one attempt, which {reason}"),
+        _ => format!("given up after {attempts} attempts; the last {reason}"),
+    };
     result_builder.close(Status::Error, Some(Verdict::InternalError), message)
 }

@@ -1,0 +1,182 @@
+//! Every flag of every command in every mode: it has an effect, or it is refused by name. The flags come from
+//! the command line's own definition, so that a new one without a row fails.
+
+mod rows;
+
+use std::{collections::BTreeSet, fs};
+
+use lapin::options::BasicGetOptions;
+use sandfleet_common::{Isolation, Job, Priority, names};
+use sandfleet_tests::{Installation, Services};
+use sandfleet_worker::cli::flags::{self, Flag};
+use tempfile::TempDir;
+
+use rows::{COMMANDS, Command, Expect};
+
+/// Shows a program's whole input, and leaves a file.
+const MIRROR: &str = "import os, resource, sys\n\
+    print('mirror', sys.argv[1:], os.environ.get('NAME'), sys.stdin.read(), sorted(os.listdir('.')))\n\
+    print('nofile', resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n\
+    open('made.txt', 'w').write('made')\n";
+
+const TENANT: &str = "acme";
+
+#[test]
+fn every_flag_has_a_row_with_every_mode() {
+    let flags: BTreeSet<Flag> = flags::all().into_iter().collect();
+    let mut rows = BTreeSet::new();
+    for command in COMMANDS {
+        for (name, modes) in command.rows {
+            let flag = Flag { command: command.name.into(), name: (*name).into() };
+            assert_eq!(modes.len(), command.modes.len(), "modes of {flag:?}");
+            assert!(rows.insert(flag), "{name} of {} is there twice", command.name);
+        }
+    }
+    let missing: Vec<_> = flags.difference(&rows).collect();
+    let stale: Vec<_> = rows.difference(&flags).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "without a row: {missing:#?}; gone: {stale:#?}"
+    );
+}
+
+macro_rules! commands {
+    ($($test:ident: $name:literal;)+) => { $(
+        #[tokio::test]
+        async fn $test() {
+            Trial::new().await.all_of($name).await;
+        }
+    )+
+
+    #[test]
+    fn every_command_is_tried() {
+        let tried = [$($name),+];
+        assert!(COMMANDS.iter().all(|it| tried.contains(&it.name)));
+    } };
+}
+
+commands! {
+    flags_of_run: "run";
+    flags_of_worker: "worker";
+    flags_of_submit: "submit";
+    flags_of_result: "result";
+    flags_of_cancel: "cancel";
+    flags_of_workers: "workers";
+    flags_of_bench: "bench";
+    flags_of_doctor: "doctor";
+    flags_of_agent: "agent";
+    flags_of_docs: "docs";
+}
+
+/// A fleet without a worker: what is submitted is found in its queue.
+struct Trial {
+    services: Services,
+    installation: Installation,
+    directory: TempDir,
+    done: Job,
+    queued: Job,
+}
+
+impl Trial {
+    async fn new() -> Self {
+        let services = Services::fresh();
+        let installation = Installation::fresh()
+            .on(&services)
+            .set("SANDBOX_DOCKER_HOST", "unix:///nowhere/docker.sock");
+        let directory = TempDir::new().expect("room for files");
+        let write = |name: &str, text: &str| {
+            fs::write(directory.path().join(name), text).expect("room for a file");
+        };
+        write("it.py", MIRROR);
+        write("given.txt", "text of the file");
+        write("bad.toml", "[worker]\nslots = 0\n");
+        let lines = [
+            serde_json::json!({ "version": 1, "language": "python", "code": MIRROR }),
+            serde_json::json!({ "version": 1, "code": "print('mirror of no language')" }),
+        ];
+        write("jobs.jsonl", &lines.map(|line| line.to_string() + "\n").concat());
+        let client = services.client().await;
+        let jobs = [Job::new("python", ""), Job::new("python", "")];
+        for job in &jobs {
+            client.submit(job).await.expect("the broker takes it");
+        }
+        client.cancel(&jobs[0].job_id).await.expect("answered");
+        let [done, queued] = jobs;
+        let trial = Self { services, installation, directory, done, queued };
+        trial.messages().await;
+        trial
+    }
+
+    async fn all_of(&self, name: &str) {
+        let command = COMMANDS.iter().find(|it| it.name == name).expect("it has rows");
+        let mut faults = Vec::new();
+        for (index, (mode, base)) in command.modes.iter().enumerate() {
+            let plain = self.run(command, base, &[], &format!("{mode}-plain")).await;
+            for (flag, modes) in command.rows {
+                let (extra, expect) = modes[index];
+                if let Expect::Mode = expect {
+                    continue;
+                }
+                let seen = self.run(command, base, extra, mode).await;
+                let code = |seen: &str| seen.lines().next().map(str::to_owned);
+                let is_right = match expect {
+                    Expect::Seen(part) => seen.contains(part) && !plain.contains(part),
+                    Expect::Refused => {
+                        code(&seen).as_deref() == Some("exit 64") && seen.contains(flag)
+                    }
+                    Expect::Elsewhere(_) => code(&seen) == code(&plain),
+                    Expect::Mode => true,
+                };
+                if !is_right {
+                    faults.push(format!(
+                        "{name}, {mode}, {flag}: {expect:?}\n{seen}\nwithout:\n{plain}"
+                    ));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    }
+
+    /// All that a command showed and left: its exit code, streams and messages.
+    async fn run(&self, command: &Command, base: &[&str], extra: &[&str], mode: &str) -> String {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let filled = |argument: &&str| {
+            argument
+                .replace("$SCRIPT", &path("it.py"))
+                .replace("$FILE", &path("given.txt"))
+                .replace("$BAD", &path("bad.toml"))
+                .replace("$JOBS", &path("jobs.jsonl"))
+                .replace("$OUT", &path(&format!("out-{mode}")))
+                .replace("$DONE", self.done.job_id.as_str())
+                .replace("$QUEUED", self.queued.job_id.as_str())
+                .replace("$MODE", mode)
+        };
+        let arguments: Vec<String> =
+            [command.name].iter().chain(base).chain(extra).map(filled).collect();
+        let ran = self.installation.run(&arguments).await;
+        format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await)
+    }
+
+    /// Takes all messages of jobs out of their queues.
+    async fn messages(&self) -> String {
+        let (_connection, channel) = self.services.channel().await.expect("the broker runs");
+        let prefix = &self.services.prefix;
+        let container = Isolation::Container;
+        let mut queues: Vec<String> =
+            Priority::ALL.iter().map(|it| names::job_queue(prefix, container, *it)).collect();
+        for shard in names::tenant_shards(TENANT) {
+            queues.push(names::shard_queue(prefix, container, Priority::Interactive, shard));
+        }
+        let mut text = String::new();
+        for queue in queues {
+            let options = BasicGetOptions { no_ack: true };
+            while let Some(message) =
+                channel.basic_get(queue.as_str().into(), options).await.expect("a queue")
+            {
+                text += &String::from_utf8_lossy(&message.data);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}

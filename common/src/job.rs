@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Encoding, JobId, LimitsRequest, metadata};
+use crate::{Content, Encoding, JobId, LimitsRequest, metadata};
 
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -103,6 +103,14 @@ pub struct InputFile {
     /// How `content` stands for bytes.
     #[serde(default)]
     pub encoding: Encoding,
+}
+
+impl InputFile {
+    /// A file of these bytes, which is called `name`.
+    pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        let Content { text, encoding } = Content::from_bytes(bytes.into());
+        Self { name: name.into(), content: text, encoding }
+    }
 }
 
 /// What happens to output beyond `output_bytes`.

@@ -120,6 +120,34 @@ pub struct Artifact {
     pub encoding: Encoding,
 }
 
+impl RunOutput {
+    /// What the program wrote to stdout.
+    ///
+    /// # Errors
+    /// If `stdout` isn't in `encoding`: no worker makes such a result.
+    pub fn stdout_bytes(&self) -> Result<Vec<u8>, String> {
+        self.encoding.decode(&self.stdout)
+    }
+
+    /// What the program wrote to stderr.
+    ///
+    /// # Errors
+    /// If `stderr` isn't in `encoding`: no worker makes such a result.
+    pub fn stderr_bytes(&self) -> Result<Vec<u8>, String> {
+        self.encoding.decode(&self.stderr)
+    }
+}
+
+impl Artifact {
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// If `content` isn't in `encoding`: no worker makes such a result.
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        self.encoding.decode(&self.content)
+    }
+}
+
 /// A limit that refused the program something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]

@@ -38,13 +38,13 @@ impl Client {
         let records = RedisStore::connect(RedisConfig {
             url: config.redis_url.clone(),
             tls: config.redis_tls.clone(),
-            prefix: config.store_prefix.clone(),
+            prefix: config.store_prefix().to_owned(),
             timeout: config.timeout,
             dedup_ttl: config.dedup_ttl,
             ..RedisConfig::default()
         })?;
         let topology = Topology {
-            prefix: config.queue_prefix.clone(),
+            prefix: config.prefix.clone(),
             isolations: vec![Isolation::Container],
             limits: config.queue_limits,
         };

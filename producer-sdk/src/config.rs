@@ -15,12 +15,12 @@ pub struct ClientConfig {
     pub redis_url: String,
     /// Certificates for the store.
     pub redis_tls: Tls,
-    /// How the names of the fleet's queues begin.
-    pub queue_prefix: String,
+    /// How the names of the fleet's queues and keys begin; the workers' `queue.prefix`.
+    pub prefix: String,
+    /// The workers' `store.prefix`, if that is another.
+    pub store_prefix: Option<String>,
     /// When a queue is full; the workers' `queue.max_jobs` and `queue.max_bytes`.
     pub queue_limits: QueueLimits,
-    /// How the names of the fleet's Redis keys begin.
-    pub store_prefix: String,
     /// The longest job that is sent, in bytes of JSON. The workers have such a limit too.
     pub max_job_bytes: usize,
     /// How long one exchange with the broker or the store may take.
@@ -41,15 +41,22 @@ impl Default for ClientConfig {
             amqp_tls: Tls::default(),
             redis_url: "redis://127.0.0.1:6379/0".into(),
             redis_tls: Tls::default(),
-            queue_prefix: "sandfleet".into(),
+            prefix: "sandfleet".into(),
+            store_prefix: None,
             queue_limits: QueueLimits::default(),
-            store_prefix: "sandfleet".into(),
             max_job_bytes: 8 << 20,
             timeout: Duration::from_secs(10),
             dedup_ttl: Duration::from_secs(7 * 86_400),
             result_ttl: Duration::from_secs(86_400),
             name: format!("producer {}", std::process::id()),
         }
+    }
+}
+
+impl ClientConfig {
+    /// How the names of the fleet's keys begin.
+    pub(crate) fn store_prefix(&self) -> &str {
+        self.store_prefix.as_deref().unwrap_or(&self.prefix)
     }
 }
 
@@ -61,9 +68,9 @@ impl fmt::Debug for ClientConfig {
             amqp_tls,
             redis_url,
             redis_tls,
-            queue_prefix,
-            queue_limits,
+            prefix,
             store_prefix,
+            queue_limits,
             max_job_bytes,
             timeout,
             dedup_ttl,
@@ -75,9 +82,9 @@ impl fmt::Debug for ClientConfig {
             .field("amqp_tls", amqp_tls)
             .field("redis_url", &masked(redis_url))
             .field("redis_tls", redis_tls)
-            .field("queue_prefix", queue_prefix)
-            .field("queue_limits", queue_limits)
+            .field("prefix", prefix)
             .field("store_prefix", store_prefix)
+            .field("queue_limits", queue_limits)
             .field("max_job_bytes", max_job_bytes)
             .field("timeout", timeout)
             .field("dedup_ttl", dedup_ttl)

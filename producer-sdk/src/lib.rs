@@ -31,6 +31,7 @@
 
 mod client;
 mod config;
+mod input;
 mod progress;
 mod stream;
 mod submit;
@@ -40,12 +41,22 @@ mod wait_batch;
 
 pub use client::Client;
 pub use config::ClientConfig;
+pub use input::input_file;
 pub use progress::Progress;
 pub use stream::{OutputEvent, OutputStream};
 
+/// What the output of [`Client::stream`] is read with.
+pub use futures_util::StreamExt;
+/// Times in jobs and results.
+pub use jiff::Timestamp;
+/// What metadata holds.
+pub use serde_json::Value;
+
 pub use sandfleet_common::{
-    Artifact, Encoding, InputFile, Isolation, Job, JobId, JobResult, JobState, LimitsRequest,
-    Priority, QueuedJob, RunOutput, RunningJob, Status, Verdict, WorkerInfo,
+    Artifact, Encoding, InputFile, InvalidJobId, Isolation, Job, JobId, JobResult, JobState,
+    LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow,
+    PrintableText, Priority, QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent,
+    Status, Timing, Usage, Verdict, WorkerInfo,
 };
 pub use sandfleet_transport::{
     Error, OpenState, QueueLimits, StoreError, Tls,

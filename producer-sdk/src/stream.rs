@@ -107,7 +107,7 @@ impl Follower<'_> {
         let shared = &self.client.shared;
         if self.notifications.is_none() {
             // Subscribe first and read then, so that nothing in between goes unnoticed.
-            let prefix = &shared.config.store_prefix;
+            let prefix = shared.config.store_prefix();
             let output = shared.subscriber.join(names::output_key(prefix, self.id), None).await;
             let done = shared.subscriber.join(names::done_channel(prefix, self.id), None).await;
             self.notifications = Some([output, done]);

@@ -126,7 +126,7 @@ impl Client {
 
     /// The queue for a job: for a tenant's, the one of its two queues that is shorter at present.
     async fn queue(&self, job: &Job) -> String {
-        let prefix = &self.shared.config.queue_prefix;
+        let prefix = &self.shared.config.prefix;
         let Some(tenant) = &job.tenant else {
             return names::job_queue(prefix, job.isolation, job.priority);
         };

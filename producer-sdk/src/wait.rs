@@ -26,7 +26,7 @@ impl Client {
     pub async fn wait(&self, id: &JobId, timeout: Duration) -> Result<JobResult, Error> {
         let started = Instant::now();
         let end = started.checked_add(timeout);
-        let channel = names::done_channel(&self.shared.config.store_prefix, id);
+        let channel = names::done_channel(self.shared.config.store_prefix(), id);
         // Subscribe first and read then: the other way round, a result stored in between would go
         // unnoticed.
         let mut notifications = self.shared.subscriber.join(channel, end).await;

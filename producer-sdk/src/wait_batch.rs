@@ -25,7 +25,7 @@ impl Client {
     /// For each job as [`wait`](Self::wait).
     pub async fn wait_batch(&self, ids: &[JobId], timeout: Duration) -> Vec<Outcome> {
         let end = Instant::now().checked_add(timeout);
-        let prefix = &self.shared.config.store_prefix;
+        let prefix = self.shared.config.store_prefix();
         // Subscribe first and read then: the other way round, a result stored in between would go
         // unnoticed.
         let joined =

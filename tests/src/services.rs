@@ -144,8 +144,7 @@ impl Services {
         ClientConfig {
             amqp_url: self.amqp_url.clone(),
             redis_url: self.redis_url.clone(),
-            queue_prefix: self.prefix.clone(),
-            store_prefix: self.prefix.clone(),
+            prefix: self.prefix.clone(),
             ..ClientConfig::default()
         }
     }

@@ -67,7 +67,7 @@ pub enum Error {
 
     /// There is no queue for the job: no worker that gives this isolation was ever there.
     #[error(
-        "no queue {queue}; start a worker that takes such jobs, or check queue_prefix and the \
+        "no queue {queue}; start a worker that takes such jobs, or check the prefix and the \
          job's isolation"
     )]
     Unroutable {
@@ -167,7 +167,7 @@ pub enum Error {
         match .state {
             OpenState::Running => "a worker runs it; wait longer",
             OpenState::Queued => "it is queued; see whether live workers take it, or wait longer",
-            OpenState::Unknown => "it is unknown; check the id, queue_prefix and store_prefix",
+            OpenState::Unknown => "it is unknown; check the id and the prefix",
             OpenState::Open => "it has not ended; wait longer",
         }
     )]

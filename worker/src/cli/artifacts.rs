@@ -84,7 +84,7 @@ impl Refusal {
 /// The bytes of an artifact whose name, size and hash are right.
 fn verified(artifact: &Artifact) -> Result<Vec<u8>, Refusal> {
     validate_file_name(&artifact.name).map_err(Refusal::invalid)?;
-    let content = artifact.encoding.decode(&artifact.content).map_err(Refusal::invalid)?;
+    let content = artifact.bytes().map_err(Refusal::invalid)?;
     let sha256 = hexadecimal(&Sha256::digest(&content));
     if content.len() as u64 != artifact.size_bytes || sha256 != artifact.sha256 {
         return Err(Refusal::invalid(format!(

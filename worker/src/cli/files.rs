@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandfleet_common::{Content, InputFile, MAX_FILES, validate_file_name};
+use sandfleet_common::{InputFile, MAX_FILES, validate_file_name};
 
 use super::{
     exit::{Exit, Failure},
@@ -100,8 +100,7 @@ fn add_file(
         ));
     }
     let bytes = read_file(path, max_bytes).map_err(|failure| failure.error.to_string())?;
-    let Content { text, encoding } = Content::from_bytes(bytes);
-    to.push(InputFile { name: name.to_owned(), content: text, encoding });
+    to.push(InputFile::from_bytes(name, bytes));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Which fields and values of that version this crate knows: raised with every one that is added.
 /// Workers announce it, so that a job with a new field waits for one that knows it. Workers that
 /// announce none have 0.
-pub const PROTOCOL_MINOR: u32 = 1;
+pub const PROTOCOL_MINOR: u32 = 2;
 
 /// One program to run. Build it with [`Job::new`] and set what you need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,12 @@ pub struct Job {
     /// Environment variables besides the catalogue's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// What the program reads on stdin; without it stdin is empty.
+    /// What the program reads on stdin, in `stdin_encoding`; without it stdin is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// How `stdin` stands for bytes.
+    #[serde(default, skip_serializing_if = "is_utf8")]
+    pub stdin_encoding: Encoding,
     /// Limits asked for.
     #[serde(default)]
     pub limits: LimitsRequest,
@@ -202,7 +205,26 @@ impl Priority {
     }
 }
 
+/// The default isn't sent: a job without the field is what older workers know.
+fn is_utf8(encoding: &Encoding) -> bool {
+    *encoding == Encoding::Utf8
+}
+
 impl Job {
+    /// Sets what the program reads on stdin.
+    pub fn set_stdin(&mut self, bytes: impl Into<Vec<u8>>) {
+        let Content { text, encoding } = Content::from_bytes(bytes.into());
+        (self.stdin, self.stdin_encoding) = (Some(text), encoding);
+    }
+
+    /// What the program reads on stdin.
+    ///
+    /// # Errors
+    /// If `stdin` isn't in `stdin_encoding`.
+    pub fn stdin_bytes(&self) -> Result<Option<Vec<u8>>, String> {
+        self.stdin.as_deref().map(|text| self.stdin_encoding.decode(text)).transpose()
+    }
+
     /// A job with a new id that runs `code`.
     pub fn new(language: impl Into<String>, code: impl Into<String>) -> Self {
         Self {
@@ -216,6 +238,7 @@ impl Job {
             args: Vec::new(),
             env: BTreeMap::new(),
             stdin: None,
+            stdin_encoding: Encoding::default(),
             limits: LimitsRequest::default(),
             output_overflow: OutputOverflow::default(),
             artifacts: Vec::new(),

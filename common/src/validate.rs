@@ -115,6 +115,7 @@ impl Job {
     }
 
     fn validate_process(&self) -> Result<(), String> {
+        self.stdin_bytes().map_err(|why| format!("stdin: not base64: {why}"))?;
         at_most("args", self.args.len(), MAX_ARGS)?;
         if let Some(index) = self.args.iter().position(|arg| arg.contains('\0')) {
             return Err(format!("args[{index}]: holds a NUL byte"));

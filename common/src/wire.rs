@@ -57,7 +57,7 @@ fn read_job(bytes: &[u8], max_bytes: usize) -> Result<Job, Fault> {
         |message: String, elsewhere: Option<Needs>| Fault { message: message.into(), elsewhere };
     if bytes.len() > max_bytes {
         let message =
-            format!("job is {} bytes long; the limit is {max_bytes} (max_job_bytes)", bytes.len());
+            format!("job is {} bytes long; the limit is {max_bytes} (jobs.max_bytes)", bytes.len());
         return Err(refuse(message, Outline::of(bytes).needs()));
     }
     // Nothing for a version of the protocol that never existed.
@@ -132,6 +132,10 @@ mod tests {
             encoding: Default::default(),
         });
         job.limits.wall_time_ms = Some(5);
+        assert!(!String::from_utf8_lossy(&encode(&job)).contains("stdin"), "older workers take it");
+        assert_eq!(decode_job(&encode(&job), MAX), Ok(job.clone()));
+        job.set_stdin([0xff, 0]);
+        assert_eq!(job.stdin_bytes(), Ok(Some(vec![0xff, 0])));
         assert_eq!(decode_job(&encode(&job), MAX), Ok(job));
     }
 
@@ -184,6 +188,10 @@ mod tests {
                 r#"{"version":1,"job_id":"x","language":"python","code":"","files":[{"name":"a","content":"!!","encoding":"base64"}]}"#,
                 "files[0].content",
             ),
+            (
+                r#"{"version":1,"job_id":"x","language":"python","code":"","stdin":"!!","stdin_encoding":"base64"}"#,
+                "stdin: not base64",
+            ),
         ];
         for (text, part) in cases {
             let error = decode(text).expect_err(text);
@@ -233,7 +241,7 @@ mod tests {
         let error = decode_job(&encode(&job), 50).expect_err("too long");
         let needs = error.elsewhere.as_ref().expect("another worker may take it");
         assert_eq!((needs.bytes, needs.language.as_str()), (encode(&job).len(), "python"));
-        assert!(error.message.contains("max_job_bytes"));
+        assert!(error.message.contains("jobs.max_bytes"));
         assert_eq!(error.job_id, Some(job.job_id));
     }
 }

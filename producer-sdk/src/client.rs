@@ -2,11 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use sandfleet_common::Isolation;
+use sandfleet_common::{Isolation, WorkerInfo};
 use sandfleet_transport::{
     Broker, Publisher, Topology,
     records::{RedisConfig, RedisStore},
 };
+
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{ClientConfig, Error, subscriber::Subscriber};
 
@@ -22,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) records: RedisStore,
     pub(crate) subscriber: Subscriber,
+    /// The live workers, and when they were read.
+    pub(crate) workers: Mutex<Option<(Instant, Vec<WorkerInfo>)>>,
 }
 
 impl Client {
@@ -52,7 +56,8 @@ impl Client {
         publisher.connect().await?;
         records.ping().await?;
         let subscriber = Subscriber::start(records.client().clone());
-        Ok(Self { shared: Arc::new(Shared { config, publisher, records, subscriber }) })
+        let workers = Mutex::new(None);
+        Ok(Self { shared: Arc::new(Shared { config, publisher, records, subscriber, workers }) })
     }
 }
 

@@ -2,13 +2,19 @@
 
 use futures_util::future::join_all;
 use sandfleet_common::{Job, JobId, encode, names, payload_digest};
-use sandfleet_transport::{Message, records::Created};
+use sandfleet_transport::{
+    Message,
+    records::{Created, HEARTBEAT},
+};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{Client, Error};
 
 /// How many records of a batch are created at a time.
 const WINDOW: usize = 512;
+/// Of shorter jobs it isn't asked how much the workers take: that would cost more than the refusal of one.
+const UNCHECKED_BYTES: usize = 64 << 10;
 /// How long `queued_at` may be in a job's JSON.
 const STAMP_BYTES: usize = 64;
 
@@ -85,8 +91,11 @@ impl Client {
             .map_err(|reason| Error::InvalidJob { job_id: job.job_id.clone(), reason })?;
         let message = encode(&job);
         let (bytes, limit) = (message.len() + STAMP_BYTES, config.max_job_bytes);
-        if bytes > limit {
-            return Err(Error::TooLarge { job_id: job.job_id.clone(), bytes, limit });
+        if bytes > limit.min(UNCHECKED_BYTES) {
+            let workers = self.most_bytes(&job).await?;
+            if bytes > limit || workers.is_some_and(|most| bytes > most) {
+                return Err(Error::TooLarge { job_id: job.job_id.clone(), bytes, limit, workers });
+            }
         }
         let payload = payload_digest(&message);
         drop(message);
@@ -110,6 +119,21 @@ impl Client {
             body: encode(&job),
         };
         Ok(Entry { id: job.job_id, payload, message: Some(message), is_new })
+    }
+
+    /// The longest message that a live worker takes which serves `job`; nothing if none says.
+    async fn most_bytes(&self, job: &Job) -> Result<Option<usize>, Error> {
+        let mut known = self.shared.workers.lock().await;
+        let is_fresh = known.as_ref().is_some_and(|(read, _)| read.elapsed() < HEARTBEAT);
+        if !is_fresh {
+            *known = Some((Instant::now(), self.workers().await?));
+        }
+        let workers = known.iter().flat_map(|(_, workers)| workers);
+        let serving = workers.filter(|it| it.serves(&job.language, job.isolation, job.priority));
+        // One that doesn't say may take anything.
+        let most =
+            serving.map(|it| if it.max_job_bytes == 0 { usize::MAX } else { it.max_job_bytes });
+        Ok(most.max().filter(|most| *most < usize::MAX))
     }
 
     /// What the broker refused was never submitted.

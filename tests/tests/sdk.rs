@@ -48,7 +48,10 @@ async fn a_too_large_job_is_refused_before_it_is_sent() {
     let job = Job::new("python", "#".repeat(1000));
     let error = client.submit(&job).await.expect_err("it is too large");
     assert!(matches!(error, Error::TooLarge { limit: 1000, .. }), "{error}");
-    assert!(error.to_string().contains("max_job_bytes"), "{error}");
+    assert!(
+        error.to_string().contains("this client sends at most 1000 (max_job_bytes;"),
+        "{error}"
+    );
     let small = Job::new("python", "1");
     client.submit(&small).await.expect("accepted");
     assert_eq!(services.jobs_in_queue(1).await[0].job_id, small.job_id);

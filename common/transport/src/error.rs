@@ -89,18 +89,24 @@ pub enum Error {
         bytes: u64,
     },
 
-    /// The job is longer than may be sent.
+    /// The job is longer than this client sends, or than any live worker takes.
     #[error(
-        "job {job_id} is {bytes} bytes long; the limit is {limit} (max_job_bytes); send smaller \
-         files"
+        "job {job_id} is {bytes} bytes long; this client sends at most {limit} (max_job_bytes; on the command line \
+         jobs.max_bytes), {}; send smaller files or raise what is too small",
+        match .workers {
+            Some(most) => format!("and the live workers for it take at most {most} (their jobs.max_bytes)"),
+            None => "and no live worker for it says how much it takes (its jobs.max_bytes)".to_owned(),
+        }
     )]
     TooLarge {
         /// The job.
         job_id: JobId,
         /// Its length as JSON, in bytes.
         bytes: usize,
-        /// The limit, in bytes.
+        /// The client's limit, in bytes.
         limit: usize,
+        /// The largest limit of the live workers for it, in bytes, if one says.
+        workers: Option<usize>,
     },
 
     /// The job can't be valid for any worker.

@@ -28,6 +28,7 @@ fn job(directory: &Path) -> Result<Job, Box<dyn Error>> {
         args: vec!["-v".into()],
         env: BTreeMap::from([("NAME".into(), "value".into())]),
         stdin: Some("1\n".into()),
+        stdin_encoding: Encoding::Utf8,
         limits: LimitsRequest { wall_time_ms: Some(2_000), ..LimitsRequest::default() },
         output_overflow: OutputOverflow::Kill,
         artifacts: vec!["*.png".into()],

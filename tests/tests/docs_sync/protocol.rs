@@ -31,7 +31,7 @@ fn full_job() -> Job {
     job.entrypoint = Some("b".into());
     job.args.push("x".into());
     job.env.insert("version".into(), "".into());
-    job.stdin = Some(String::new());
+    (job.stdin, job.stdin_encoding) = (Some(String::new()), Encoding::Base64);
     for name in LimitName::ALL {
         job.limits.set(*name, 1);
     }

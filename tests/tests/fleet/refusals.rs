@@ -1,6 +1,7 @@
 //! Messages that are no jobs, and jobs that don't run.
 
-use sandfleet_common::{Job, JobId, Priority, Status, encode};
+use sandfleet_common::{InputFile, Job, JobId, JobState, Priority, Status, encode};
+use sandfleet_sdk::Error;
 use sandfleet_tests::{FleetWorker, Installation, Services, eventually};
 use serde_json::{Value, json};
 
@@ -58,7 +59,7 @@ async fn a_job_that_is_not_valid_has_a_result_that_names_the_field() {
         (json!({ "entrypoint": "/etc/passwd" }), "entrypoint"),
         (json!({ "network_policy": { "type": "allowlist" } }), "network_policy.type"),
         (json!({ "isolation": "microvm" }), "isolation"),
-        (json!({ "code": "x".repeat(5000) }), "max_job_bytes"),
+        (json!({ "code": "x".repeat(5000) }), "jobs.max_bytes"),
     ];
     for (changes, part) in cases {
         let (id, body) = with(changes);
@@ -81,7 +82,7 @@ async fn a_message_without_a_readable_id_is_a_dead_letter_with_its_reason() {
         (b"\xff\xfe not text", "no JSON at column 1"),
         (b"[1, 2, 3]", "invalid"),
         (b"{\"version\":1,\"job_id\":\"a/b\",\"language\":\"python\",\"code\":\"\"}", "job_id"),
-        (&[b'x'; 5000], "max_job_bytes"),
+        (&[b'x'; 5000], "jobs.max_bytes"),
     ];
     for (body, part) in cases {
         fleet.push(body).await;
@@ -109,4 +110,37 @@ async fn a_job_whose_time_is_over_expires() {
     fleet.client.submit(&job).await.expect("the broker takes it");
     assert_eq!(stdout(&result_of(&fleet.client, &job.job_id).await), "in time\n");
     fleet.goes_on().await;
+}
+
+#[tokio::test]
+async fn a_job_that_no_live_worker_takes_is_refused_before_it_is_sent() {
+    let services = Services::fresh();
+    let client = services.client().await;
+    let mut job = Job::new("python", "import os; print(os.path.getsize('big'))");
+    job.files.push(InputFile::from_bytes("big", vec![b'x'; 200_000]));
+    let small = Installation::fresh().on(&services).set("JOBS_MAX_BYTES", "100000");
+    let mut worker = small.worker("small");
+    worker.ready().await;
+    eventually("its announcement", || async {
+        (!client.workers().await.expect("the store runs").is_empty()).then_some(())
+    })
+    .await;
+    let error = client.submit(&job).await.expect_err("too long for it");
+    assert!(matches!(error, Error::TooLarge { workers: Some(100_000), .. }), "{error}");
+    for part in
+        ["sends at most 8388608 (max_job_bytes", "take at most 100000 (their jobs.max_bytes)"]
+    {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(client.get(&job.job_id).await.expect("read"), JobState::Unknown);
+    // One that takes it is enough.
+    let large = Installation::fresh().on(&services);
+    let _large = large.worker("large");
+    eventually("its announcement", || async {
+        (client.workers().await.expect("the store runs").len() == 2).then_some(())
+    })
+    .await;
+    let client = services.client().await;
+    client.submit(&job).await.expect("one takes it");
+    assert_eq!(stdout(&result_of(&client, &job.job_id).await), "200000\n");
 }

@@ -62,6 +62,41 @@ async fn a_limit_above_the_cap_holds_and_is_told() {
 }
 
 #[tokio::test]
+async fn stdin_is_bytes() {
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let code = "import sys; print(sys.stdin.buffer.read() == bytes(range(256)))";
+    let script = programs.write("it.py", code);
+    let bytes: Vec<u8> = (0..=255).collect();
+    fs::write(programs.path("in"), &bytes).expect("room");
+    for sandbox in ["native", "docker"] {
+        let arguments = ["run", "--sandbox", sandbox, &script, "--stdin", &programs.path("in")];
+        let ran = installation.run(&arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "True\n"), "{ran:#?}");
+    }
+}
+
+#[tokio::test]
+async fn no_broker_bounds_what_runs_here() {
+    let installation = Installation::fresh().set("JOBS_MAX_BYTES", "1024");
+    let programs = Programs::new();
+    let script = programs.write("it.py", "import os; print(os.path.getsize('rows.csv'))");
+    let rows = programs.write("rows.csv", &"1,2,3\n".repeat(5_000_000));
+    let batch =
+        programs.write("jobs", r#"{"version":1,"language":"python","code":"import os; print(1)"}"#);
+    let ran = installation.run(&["run", &script, "--file", &rows]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "30000000\n"), "{ran:#?}");
+    let ran = installation.run(&["run", "--batch", &batch, "--file", &rows]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let limits = ["--limit", "memory_bytes=16M"];
+    let ran = installation.run(&[&["run", &script, "--file", &rows][..], &limits].concat()).await;
+    assert_eq!(ran.code, 64);
+    assert!(
+        ran.stderr.contains("longer than memory_bytes = 16777216; raise it with --limit"),
+        "{ran:#?}"
+    );
+}
+
+#[tokio::test]
 async fn a_directory_comes_with_its_structure() {
     let (installation, programs) = (Installation::fresh(), Programs::new());
     let code =

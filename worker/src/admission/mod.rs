@@ -90,7 +90,8 @@ impl Admission {
             files.push((input.name.clone(), content));
         }
         let limits = clamp(&job.limits, &self.default_limits, &self.max_limits);
-        check_room(&files, job.stdin.as_deref(), &limits, "limits")?;
+        let stdin = job.stdin_bytes().map_err(|why| format!("stdin: {why}"))?;
+        check_room(&files, stdin.as_deref(), &limits, "limits")?;
         let warm = language.warm_start(&job.language, file, &files, &job.env);
         let compile = language.compile.as_ref().map(|compile| Plan {
             job_id: job.job_id.clone(),
@@ -115,7 +116,7 @@ impl Admission {
             environment: language.environment(&job.env),
             files,
             compiled: Vec::new(),
-            stdin: job.stdin.as_ref().map(|text| text.as_bytes().to_vec()),
+            stdin,
             warm,
             pending_output: language.pending_output,
             artifacts: job.artifacts.clone(),
@@ -151,7 +152,7 @@ impl From<String> for Refused {
 /// that would look like a failure of the fleet.
 fn check_room(
     files: &[(String, Vec<u8>)],
-    stdin: Option<&str>,
+    stdin: Option<&[u8]>,
     limits: &Limits,
     area: &str,
 ) -> Result<(), String> {
@@ -162,7 +163,7 @@ fn check_room(
             limits.scratch_bytes
         ));
     }
-    let all = files + stdin.map_or(0, |text| text.len() as u64);
+    let all = files + stdin.map_or(0, |bytes| bytes.len() as u64);
     if all > limits.memory_bytes {
         return Err(format!(
             "files, stdin: {all} bytes together; {area}.memory_bytes is {}; raise it",

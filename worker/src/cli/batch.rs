@@ -29,9 +29,10 @@ const AHEAD: usize = 4;
 /// How long running jobs may take to end when the batch is interrupted.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Runs the jobs of the file at `path`, with `defaults` for what a line doesn't set.
+/// Runs the jobs of the file at `path`, with `defaults` for what a line of at most `max_line` bytes doesn't set.
 pub(super) async fn run(
     path: &Path,
+    max_line: usize,
     defaults: &Defaults,
     backend: Backend,
     settings: &Settings,
@@ -46,8 +47,7 @@ pub(super) async fn run(
     let progress = progress_bar();
 
     let read = async {
-        let max_bytes = settings.jobs.max_bytes;
-        let read = feed(input, max_bytes, defaults, &embedded, &room, &progress).await;
+        let read = feed(input, max_line, defaults, &embedded, &room, &progress).await;
         embedded.close();
         read
     };

@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     exit::{Exit, Failure},
     fleet::connect,
+    input::Bound,
     job::JobArguments,
     quantity,
     submit::PriorityChoice,
@@ -115,11 +116,11 @@ struct Percentiles {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
-    let max_bytes = settings.jobs.max_bytes;
+    let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job = match &arguments.script {
-        Some(script) => arguments.job.build(script, false, &Catalogue::embedded(), max_bytes)?,
+        Some(script) => arguments.job.build(script, false, &Catalogue::embedded(), bound)?,
         None => {
-            arguments.job.build_text("python", "print(1 + 1)", &Catalogue::embedded(), max_bytes)?
+            arguments.job.build_text("python", "print(1 + 1)", &Catalogue::embedded(), bound)?
         }
     };
     job.result_ttl_ms = Some(RESULT_TTL_MS);

@@ -9,15 +9,11 @@ use sandfleet_common::{InputFile, MAX_FILES, validate_file_name};
 
 use super::{
     exit::{Exit, Failure},
-    input::read_file,
+    input::{Bound, read_file},
 };
 
 /// Adds what `PATH[=NAME]` names: a file, or all files of a directory below its name.
-pub(super) fn add(
-    argument: &str,
-    max_bytes: usize,
-    to: &mut Vec<InputFile>,
-) -> Result<(), Failure> {
+pub(super) fn add(argument: &str, bound: Bound, to: &mut Vec<InputFile>) -> Result<(), Failure> {
     let refuse = |why: String| Exit::Usage.with(format!("--file {argument}: {why}"));
     let (path, name) = match argument.rsplit_once('=') {
         // A file whose own name has an equals sign in it is meant as it is.
@@ -29,7 +25,7 @@ pub(super) fn add(
             (Some(name), _) => name,
             (None, own) => own.and_then(|it| it.to_str()).ok_or_else(|| refuse(UNNAMED.into()))?,
         };
-        return add_file(&path, name, max_bytes, to).map_err(refuse);
+        return add_file(&path, name, bound, to).map_err(refuse);
     }
     let name = match (name, path.file_name()) {
         (Some(name), _) => name,
@@ -38,7 +34,7 @@ pub(super) fn add(
         (None, None) => "",
     };
     let before = to.len();
-    add_directory(&path, name, max_bytes, to).map_err(refuse)?;
+    add_directory(&path, name, bound, to).map_err(refuse)?;
     if to.len() == before {
         return Err(refuse(
             "holds no files, and a job has no empty directories; leave it out".into(),
@@ -52,7 +48,7 @@ const UNNAMED: &str = "its name is not plain text; rename it, or use PATH=NAME";
 fn add_directory(
     path: &Path,
     name: &str,
-    max_bytes: usize,
+    bound: Bound,
     to: &mut Vec<InputFile>,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -75,9 +71,9 @@ fn add_directory(
             ));
         }
         if kind.is_dir() {
-            add_directory(&path, &name, max_bytes, to)?;
+            add_directory(&path, &name, bound, to)?;
         } else if kind.is_file() || path.is_file() {
-            add_file(&path, &name, max_bytes, to)?;
+            add_file(&path, &name, bound, to)?;
         } else {
             return Err(format!(
                 "{shown}: is no file and no directory; remove it, or name the files"
@@ -87,19 +83,14 @@ fn add_directory(
     Ok(())
 }
 
-fn add_file(
-    path: &Path,
-    name: &str,
-    max_bytes: usize,
-    to: &mut Vec<InputFile>,
-) -> Result<(), String> {
+fn add_file(path: &Path, name: &str, bound: Bound, to: &mut Vec<InputFile>) -> Result<(), String> {
     validate_file_name(name)?;
     if to.len() == MAX_FILES {
         return Err(format!(
             "more than {MAX_FILES} files; the limit is {MAX_FILES}; send an archive"
         ));
     }
-    let bytes = read_file(path, max_bytes).map_err(|failure| failure.error.to_string())?;
+    let bytes = read_file(path, bound).map_err(|failure| failure.error.to_string())?;
     to.push(InputFile::from_bytes(name, bytes));
     Ok(())
 }
@@ -114,7 +105,8 @@ mod tests {
 
     fn names(argument: &str) -> Result<Vec<String>, String> {
         let mut files = Vec::new();
-        add(argument, 100, &mut files).map_err(|failure| failure.error.to_string())?;
+        add(argument, Bound::Message(100), &mut files)
+            .map_err(|failure| failure.error.to_string())?;
         Ok(files.into_iter().map(|it| it.name).collect())
     }
 

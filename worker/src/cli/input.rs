@@ -1,14 +1,45 @@
 //! Reads what a person names, and no more of it than a job may hold.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fmt, fs::File, io::Read, path::Path};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::exit::{Exit, Failure};
 
+/// How much is read at most, and why.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    /// What a message may hold: this setting of the client and of the workers.
+    Message(usize),
+    /// What a program on this machine may hold: its limit `memory_bytes`.
+    Memory(u64),
+}
+
+impl Bound {
+    fn bytes(self) -> u64 {
+        match self {
+            Bound::Message(bytes) => bytes as u64,
+            Bound::Memory(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Message(bytes) => {
+                write!(f, "jobs.max_bytes = {bytes}; raise it here and for the workers")
+            }
+            Bound::Memory(bytes) => {
+                write!(f, "memory_bytes = {bytes}; raise it with --limit memory_bytes=NUMBER")
+            }
+        }
+    }
+}
+
 /// The bytes of the file at `path`.
-pub(super) fn read_file(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Failure> {
-    read(open(path)?, &path.display().to_string(), max_bytes)
+pub(super) fn read_file(path: &Path, bound: Bound) -> Result<Vec<u8>, Failure> {
+    read(open(path)?, &path.display().to_string(), bound)
 }
 
 /// Whether a person names this command's stdin.
@@ -20,11 +51,11 @@ pub(super) fn is_stdin(path: &Path) -> bool {
 pub(super) fn read_file_or_stdin(
     path: &Path,
     name: &str,
-    max_bytes: usize,
+    bound: Bound,
 ) -> Result<Vec<u8>, Failure> {
     match is_stdin(path) {
-        true => read(std::io::stdin(), name, max_bytes),
-        false => read_file(path, max_bytes),
+        true => read(std::io::stdin(), name, bound),
+        false => read_file(path, bound),
     }
 }
 
@@ -40,14 +71,13 @@ pub(super) fn open(path: &Path) -> Result<File, Failure> {
 }
 
 /// All that `from` has, which is called `name`.
-pub(super) fn read(from: impl Read, name: &str, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+fn read(from: impl Read, name: &str, bound: Bound) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    from.take(max_bytes as u64 + 1)
+    from.take(bound.bytes().saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|error| Exit::Usage.with(format!("{name}: {error}")))?;
-    if bytes.len() > max_bytes {
-        let sentence = format!("{name}: longer than jobs.max_bytes = {max_bytes}; raise that");
-        return Err(Exit::Usage.with(sentence));
+    if bytes.len() as u64 > bound.bytes() {
+        return Err(Exit::Usage.with(format!("{name}: longer than {bound}")));
     }
     Ok(bytes)
 }
@@ -121,8 +151,12 @@ mod tests {
 
     #[test]
     fn a_file_without_an_end_is_refused() {
-        let refused = read_file(Path::new("/dev/zero"), 1000).expect_err("it never ends");
-        let said = refused.error.to_string();
-        assert_eq!(said, "/dev/zero: longer than jobs.max_bytes = 1000; raise that");
+        for (bound, why) in [
+            (Bound::Message(1000), "jobs.max_bytes = 1000; raise it here and for the workers"),
+            (Bound::Memory(1000), "memory_bytes = 1000; raise it with --limit memory_bytes=NUMBER"),
+        ] {
+            let refused = read_file(Path::new("/dev/zero"), bound).expect_err("it never ends");
+            assert_eq!(refused.error.to_string(), format!("/dev/zero: longer than {why}"));
+        }
     }
 }

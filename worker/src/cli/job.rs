@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use clap::Args;
-use sandfleet_common::{Job, LimitName, LimitsRequest};
+use sandfleet_common::{Encoding, Job, LimitName, LimitsRequest};
 use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    files, input,
+    files,
+    input::{self, Bound},
     line::Defaults,
     quantity,
 };
@@ -53,13 +54,13 @@ pub(super) struct JobArguments {
 
 impl JobArguments {
     /// The job that runs `script`, which is - for this command's stdin. With `wants_artifacts`, all new
-    /// files are brought back unless globs say which. No file that it reads may be longer than `max_bytes`.
+    /// files are brought back unless globs say which. What is read is bounded by `bound`.
     pub(super) fn build(
         &self,
         script: &Path,
         wants_artifacts: bool,
         catalogue: &Catalogue,
-        max_bytes: usize,
+        bound: Bound,
     ) -> Result<Job, Failure> {
         let is_piped = input::is_stdin(script);
         self.reads_stdin_once(is_piped.then_some("the program"))?;
@@ -80,8 +81,7 @@ impl JobArguments {
                 )));
             }
         };
-        let mut job =
-            self.of_text(language, read_program(script, max_bytes)?, catalogue, max_bytes)?;
+        let mut job = self.of_text(language, read_program(script, bound)?, catalogue, bound)?;
         job.entrypoint = name;
         if self.globs.is_empty() && wants_artifacts {
             job.artifacts = vec!["**/*".into()];
@@ -96,13 +96,13 @@ impl JobArguments {
         language: &str,
         code: &str,
         catalogue: &Catalogue,
-        max_bytes: usize,
+        bound: Bound,
     ) -> Result<Job, Failure> {
         if let Some(other) = self.language.as_deref().filter(|it| *it != language) {
             let why = format!("--language {other}: the program is in {language}; name a script");
             return Err(Exit::Usage.with(why));
         }
-        self.of_text(language.to_owned(), code.to_owned(), catalogue, max_bytes)
+        self.of_text(language.to_owned(), code.to_owned(), catalogue, bound)
     }
 
     fn of_text(
@@ -110,11 +110,11 @@ impl JobArguments {
         language: String,
         code: String,
         catalogue: &Catalogue,
-        max_bytes: usize,
+        bound: Bound,
     ) -> Result<Job, Failure> {
         catalogue.find(&language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
         let mut job = Job::new(language, code);
-        self.describe(&mut job, max_bytes)?;
+        self.describe(&mut job, bound)?;
         job.validate().map_err(|why| Exit::Usage.with(why))?;
         Ok(job)
     }
@@ -124,14 +124,14 @@ impl JobArguments {
         &self,
         file: &Path,
         catalogue: &Catalogue,
-        max_bytes: usize,
+        bound: Bound,
     ) -> Result<Defaults, Failure> {
         self.reads_stdin_once(input::is_stdin(file).then_some("the batch"))?;
         if let Some(language) = &self.language {
             catalogue.find(language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
         }
         let mut job = Job::new(self.language.as_deref().unwrap_or("python"), "");
-        self.describe(&mut job, max_bytes)?;
+        self.describe(&mut job, bound)?;
         job.validate().map_err(|why| Exit::Usage.with(why))?;
         let mut defaults = Defaults::default();
         let mut field = |name, is_set: bool, value: serde_json::Value| {
@@ -141,6 +141,7 @@ impl JobArguments {
         };
         field("language", self.language.is_some(), json!(job.language));
         field("stdin", job.stdin.is_some(), json!(job.stdin));
+        field("stdin_encoding", job.stdin_encoding != Encoding::Utf8, json!(job.stdin_encoding));
         field("args", !job.args.is_empty(), json!(job.args));
         field("artifacts", !job.artifacts.is_empty(), json!(job.artifacts));
         let env = job.env.into_iter().map(|(name, value)| (name, value.into())).collect();
@@ -171,11 +172,14 @@ impl JobArguments {
         Ok(limits)
     }
 
-    fn describe(&self, job: &mut Job, max_bytes: usize) -> Result<(), Failure> {
+    fn describe(&self, job: &mut Job, bound: Bound) -> Result<(), Failure> {
         for argument in &self.files {
-            files::add(argument, max_bytes, &mut job.files)?;
+            files::add(argument, bound, &mut job.files)?;
         }
-        job.stdin = self.stdin.as_deref().map(|it| read_stdin(it, max_bytes)).transpose()?;
+        if let Some(name) = &self.stdin {
+            let shown = format!("--stdin {name}");
+            job.set_stdin(input::read_file_or_stdin(Path::new(name), &shown, bound)?);
+        }
         job.args = [&self.args[..], &self.trailing].concat();
         for pair in &self.env {
             let (name, value) = split(pair, "--env", "NAME=VALUE")?;
@@ -210,18 +214,10 @@ fn file_name(path: &Path) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-fn read_program(path: &Path, max_bytes: usize) -> Result<String, Failure> {
-    text(input::read_file_or_stdin(path, "-", max_bytes)?, &path.display().to_string(), "a program")
-}
-
-fn read_stdin(name: &str, max_bytes: usize) -> Result<String, Failure> {
-    let shown = format!("--stdin {name}");
-    text(input::read_file_or_stdin(Path::new(name), &shown, max_bytes)?, &shown, "stdin")
-}
-
-fn text(bytes: Vec<u8>, name: &str, what: &str) -> Result<String, Failure> {
+fn read_program(path: &Path, bound: Bound) -> Result<String, Failure> {
+    let bytes = input::read_file_or_stdin(path, "-", bound)?;
     String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Exit::Usage.with(format!("{name}: {what} has to be UTF-8, and byte {at} is not"))
+        let (name, at) = (path.display(), error.utf8_error().valid_up_to());
+        Exit::Usage.with(format!("{name}: a program has to be UTF-8, and byte {at} is not"))
     })
 }

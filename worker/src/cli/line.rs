@@ -72,7 +72,14 @@ fn additions(
     let mut additions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let top = brace + 1;
     for (name, value) in &defaults.fields {
-        if !members.0.contains_key(name) {
+        // The two belong together.
+        let is_set = match *name {
+            "stdin" | "stdin_encoding" => {
+                ["stdin", "stdin_encoding"].iter().any(|it| members.0.contains_key(it))
+            }
+            name => members.0.contains_key(name),
+        };
+        if !is_set {
             additions.entry(top).or_default().push(format!("\"{name}\":{value}"));
         }
     }
@@ -276,6 +283,19 @@ mod tests {
         let merged = merged(&line.to_string());
         assert_eq!(merged["files"], json!([file, { "name": "b", "content": "" }]));
         assert_eq!((&merged["limits"], &merged["env"]), (&json!([1]), &Value::Null));
+    }
+
+    #[test]
+    fn stdin_and_its_encoding_come_together() {
+        let fields = [("stdin", json!("/w==")), ("stdin_encoding", json!("base64"))].into();
+        let defaults = Defaults { fields, ..Defaults::default() };
+        let merged = |line: &str| {
+            let (_, bytes) = identify(line.into(), &defaults).expect(line);
+            let value: Value = serde_json::from_slice(&bytes).expect("JSON");
+            (value["stdin"].clone(), value["stdin_encoding"].clone())
+        };
+        assert_eq!(merged("{}"), (json!("/w=="), json!("base64")));
+        assert_eq!(merged(r#"{"stdin":"text"}"#), (json!("text"), Value::Null));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sandfleet_common::{JobId, LimitName, LimitsRequest, Status};
 use super::{
     batch,
     exit::{Exit, Failure},
+    input::Bound,
     job::JobArguments,
     print, scope,
     terminal::{self, ProgramOutput},
@@ -88,16 +89,17 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         };
         let mut settings = settings.clone();
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
-        let max_bytes = settings.jobs.max_bytes;
-        let defaults = arguments.job.defaults(batch, &catalogue, max_bytes)?;
+        let max_line = settings.jobs.max_bytes;
+        settings.jobs.max_bytes = UNBOUND;
+        let defaults = arguments.job.defaults(batch, &catalogue, bound(&arguments, &settings)?)?;
         lift_caps(&mut settings, &arguments.job.limits()?);
-        return batch::run(batch, &defaults, arguments.sandbox.into(), &settings).await;
+        return batch::run(batch, max_line, &defaults, arguments.sandbox.into(), &settings).await;
     };
     let mut job = arguments.job.build(
         script,
         arguments.artifacts.is_some(),
         &catalogue,
-        settings.jobs.max_bytes,
+        bound(&arguments, settings)?,
     )?;
     if arguments.job.selects_artifacts() && arguments.artifacts.is_none() && !arguments.json {
         let why =
@@ -106,6 +108,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     }
     let mut settings = settings.clone();
     lift_caps(&mut settings, &job.limits);
+    settings.jobs.max_bytes = UNBOUND;
     // There is no next job that a container could wait for.
     settings.sandbox.docker_pool_size = 0;
     settings.worker.slots = 1;
@@ -149,6 +152,15 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     };
     let code = print::end(&result, arguments.artifacts.as_deref(), arguments.json, None)?;
     Ok(code.into())
+}
+
+/// No broker bounds the size of a job here; what a program may hold does.
+const UNBOUND: usize = usize::MAX / 2;
+
+/// How much input is read: no program can hold more than its memory.
+fn bound(arguments: &Arguments, settings: &Settings) -> Result<Bound, Failure> {
+    let memory = arguments.job.limits()?.get(LimitName::MemoryBytes);
+    Ok(Bound::Memory(memory.unwrap_or(settings.limits.default.memory_bytes)))
 }
 
 /// `--limit` is given by a user of this machine, so it holds above `limits.max`, too.

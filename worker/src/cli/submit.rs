@@ -10,6 +10,7 @@ use super::{
     exit::{Exit, Failure},
     fleet::connect,
     follow,
+    input::Bound,
     job::JobArguments,
     line::Defaults,
     print, quantity,
@@ -127,9 +128,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
             .await;
     };
     let wants_artifacts = arguments.show.artifacts.is_some();
-    let max_bytes = settings.jobs.max_bytes;
+    let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job: Job =
-        arguments.job.build(script, wants_artifacts, &Catalogue::embedded(), max_bytes)?;
+        arguments.job.build(script, wants_artifacts, &Catalogue::embedded(), bound)?;
     if let Some(id) = arguments.job_id {
         job.job_id = id;
     }
@@ -175,7 +176,8 @@ fn defaults(
     settings: &Settings,
 ) -> Result<Defaults, Failure> {
     let catalogue = Catalogue::embedded();
-    let mut defaults = arguments.job.defaults(file, &catalogue, settings.jobs.max_bytes)?;
+    let mut defaults =
+        arguments.job.defaults(file, &catalogue, Bound::Message(settings.jobs.max_bytes))?;
     let priority = arguments.priority.map(|it| Priority::from(it).as_str());
     let isolation = arguments.isolation.map(|it| Isolation::from(it).as_str());
     for (name, value) in [

@@ -154,7 +154,13 @@ impl Trial {
         let arguments: Vec<String> =
             [command.name].iter().chain(base).chain(extra).map(filled).collect();
         let ran = self.installation.run(&arguments).await;
-        format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await)
+        let mut seen =
+            format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await);
+        for entry in fs::read_dir(self.directory.path()).expect("it is there") {
+            let name = entry.expect("an entry").file_name();
+            seen += &format!("left: {}\n", name.display());
+        }
+        seen
     }
 
     /// Takes all messages of jobs out of their queues.

@@ -308,7 +308,14 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "agent",
         modes: &[("plain", &["--output", "$OUT"])],
-        rows: &[("--config", &one(BAD, Refused)), ("--output", &one(&[], Mode))],
+        rows: &[
+            ("--config", &one(BAD, Refused)),
+            ("--output", &one(&[], Mode)),
+            (
+                "--python-module",
+                &one(&["--python-module", "$OUT.py"], Seen("left: out-plain.py\n")),
+            ),
+        ],
     },
     Command {
         name: "docs",

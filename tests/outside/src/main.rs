@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use sandfleet_sdk::{
-    Artifact, Cancellation, Client, ClientConfig, Encoding, InputFile, Isolation, Job, JobId,
+    Artifact, Cancellation, Client, ClientConfig, CompileReport, Encoding, InputFile, Isolation, Job, JobId,
     JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy,
     OpenState, OutputEvent, OutputKind, OutputOverflow, PrintableText, Priority, Progress, QueueLimits,
     QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent, Status, StoreError, StreamExt,
@@ -52,6 +52,7 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         message,
         exit_code,
         signal,
+        compile,
         run,
         artifacts,
         artifacts_skipped,
@@ -69,6 +70,9 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
     } = result;
     let (_, _, _): (JobId, Status, Option<Verdict>) = (job_id, status, verdict);
     let (_, _, _): (PrintableText, Option<i32>, Option<String>) = (message, exit_code, signal);
+    if let Some(CompileReport { output, exit_code, signal, usage }) = compile {
+        let _: (RunOutput, Option<i32>, Option<String>, Usage) = (output, exit_code, signal, usage);
+    }
     if let Some(run) = run {
         let RunOutput { stdout: _, stderr: _, encoding: _, stdout_truncated, stderr_truncated } = &run;
         println!("{stdout_truncated} {stderr_truncated}");
@@ -86,8 +90,8 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
     if let Some(Usage { cpu_time_ms, wall_time_ms, memory_peak_bytes }) = usage {
         println!("{cpu_time_ms} {wall_time_ms} {memory_peak_bytes:?}");
     }
-    let Timing { queue_ms, setup_ms, run_ms, collect_ms } = timing;
-    println!("{}", queue_ms + setup_ms + run_ms + collect_ms);
+    let Timing { queue_ms, setup_ms, compile_ms, run_ms, collect_ms } = timing;
+    println!("{}", queue_ms + setup_ms + compile_ms + run_ms + collect_ms);
     let _: (Option<Timestamp>, Timestamp, Timestamp) = (queued_at, started_at, finished_at);
     if let Some(SandboxReport { limits, isolation, .. }) = sandbox {
         let _: (Limits, Isolation) = (limits, isolation);

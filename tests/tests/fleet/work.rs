@@ -163,6 +163,10 @@ async fn the_command_line_submits_waits_and_shows() {
     let named = ["submit", &script, "--job-id", "named", "--wait", "--json"];
     assert_eq!(installation.run(&named).await.result().job_id.as_str(), "named");
 
+    // A message that the broker returns isn't logged: it holds the program.
+    let refused = installation.run(&["submit", &script, "--isolation", "gvisor"]).await;
+    assert_eq!((refused.code, refused.stderr.lines().count()), (69, 1), "{refused:#?}");
+
     // A job that asked for no files, two jobs at once, and one that is unknown.
     let shown = installation.run(&["result", "named", "--artifacts", &path("none")]).await;
     assert_eq!((shown.code, shown.stderr.lines().count()), (3, 2), "{shown:#?}");

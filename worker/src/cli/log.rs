@@ -30,9 +30,11 @@ pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    // Libraries trace what they send: passwords, and the code and the output of jobs.
+    // Libraries trace what they send: passwords, and the code and the output of jobs. And lapin warns of a
+    // message that no queue takes with all that is in it; the error that follows says what has to be said.
     let no_traffic = filter_fn(|event| {
-        *event.level() != Level::TRACE || event.target().starts_with("sandfleet")
+        let is_ours = event.target().starts_with("sandfleet");
+        is_ours || *event.level() != Level::TRACE && event.target() != "lapin::returned_messages"
     });
     match settings.log.format {
         LogFormat::Json => log.event_format(JsonLine).finish().with(no_traffic).init(),

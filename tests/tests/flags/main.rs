@@ -157,8 +157,10 @@ impl Trial {
         let mut seen =
             format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await);
         for entry in fs::read_dir(self.directory.path()).expect("it is there") {
-            let name = entry.expect("an entry").file_name();
-            seen += &format!("left: {}\n", name.display());
+            let name = entry.expect("an entry").file_name().display().to_string();
+            if name.starts_with("out-") {
+                seen += &format!("left: {name}\n");
+            }
         }
         seen
     }

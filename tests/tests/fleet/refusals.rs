@@ -77,8 +77,8 @@ async fn a_job_that_is_not_valid_has_a_result_that_names_the_field() {
 async fn a_message_without_a_readable_id_is_a_dead_letter_with_its_reason() {
     let fleet = Fleet::start().await;
     let cases: [(&[u8], &str); 6] = [
-        (b"", "EOF"),
-        (b"{\"version\": 1, \"job_id\": \"half", "EOF"),
+        (b"", "it ends too early"),
+        (b"{\"version\": 1, \"job_id\": \"half", "it ends too early"),
         (b"\xff\xfe not text", "no JSON at column 1"),
         (b"[1, 2, 3]", "invalid"),
         (b"{\"version\":1,\"job_id\":\"a/b\",\"language\":\"python\",\"code\":\"\"}", "job_id"),

@@ -160,7 +160,9 @@ const UNBOUND: usize = usize::MAX / 2;
 /// How much input is read: no program can hold more than its memory.
 fn bound(arguments: &Arguments, settings: &Settings) -> Result<Bound, Failure> {
     let memory = arguments.job.limits()?.get(LimitName::MemoryBytes);
-    Ok(Bound::Memory(memory.unwrap_or(settings.limits.default.memory_bytes)))
+    let memory = memory.unwrap_or(settings.limits.default.memory_bytes);
+    // What is too little for any program is refused as such.
+    Ok(Bound::Memory(memory.max(LimitName::MemoryBytes.minimum())))
 }
 
 /// `--limit` is given by a user of this machine, so it holds above `limits.max`, too.

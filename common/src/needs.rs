@@ -1,4 +1,5 @@
-//! What is read of a message that a worker can't take: whether another worker could, and until when.
+//! What a job needs of a worker, read from a message that this worker refuses: whether another live worker could
+//! take it, and until when.
 
 use jiff::Timestamp;
 use serde::Deserialize;

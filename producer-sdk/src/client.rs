@@ -1,4 +1,5 @@
-//! The client.
+//! `Client`: its connections to broker and store, and `submit`; waiting, cancelling and following are in the files
+//! beside.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What a client has to know.
+//! `ClientConfig`: addresses, certificates and timeouts.
 
 use std::{fmt, time::Duration};
 

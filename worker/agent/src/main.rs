@@ -1,4 +1,5 @@
-//! The agent's binary. Its first argument says which process it is to be.
+//! The agent's binary. Its first argument names its role: PID 1 of a container, the launcher of a slot, a zygote
+//! or PID 1 of a warm container (`attend`).
 use std::process::ExitCode;
 
 #[expect(unsafe_code, reason = "this process has one thread and owns its descriptors")]

@@ -1,5 +1,5 @@
-//! Whatever the texts that a command shows were made of: what is printed is printable, has the lines that
-//! the command makes and no other, and is bounded.
+//! Property tests: whatever texts a command shows, what it prints is printable, bounded, and has the command's
+//! own lines only.
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! `sandfleet doctor --attack`: hostile programs in the operator's own sandbox.
 //!
-//! A pass is only worth as much as the probe's ability to fail, so some are run with their barrier
-//! taken away, and what would pass on this host without any sandbox is said apart.
+//! Some probes are run again without their barrier, to show that they can fail; what would pass on this host
+//! without any sandbox is said apart.
 
 mod programs;
 

@@ -31,7 +31,7 @@ pub(crate) use self::{
     error::SessionError,
 };
 
-/// How long a container may take from the order to the program's start.
+/// How long a container may take from the run request to the program's start.
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long the agent may take, beyond the wall time limit, to end the program. It ends it at
 /// once, so this only strikes when the agent itself is stuck.
@@ -203,7 +203,7 @@ async fn read(
     listen(Receiver::new(from, &key), context, transcript, start_by).await
 }
 
-/// Hears that a container's agent is there, has found its barriers and waits for its order.
+/// Hears that a container's agent is there, has found its barriers and waits for its run request.
 pub(crate) async fn handshake(
     mut from: impl AsyncRead + Unpin,
     start_by: Deadline,
@@ -349,7 +349,7 @@ async fn read_frame(
     Ok(kind)
 }
 
-/// The frames of one container that has greeted: nothing is taken but what its agent has sealed.
+/// The frames of one container after its handshake: nothing is taken without a MAC of its agent.
 struct Receiver<R> {
     from: R,
     mac: FrameMac,

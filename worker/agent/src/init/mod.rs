@@ -1,4 +1,5 @@
-//! PID 1 of a container: one job from the first message to the last artifact.
+//! PID 1 of a container: one job from the first message to the last artifact, from `session::serve` on. `program`
+//! starts and ends the program, `artifacts` collects files, the others count what limits bound.
 
 pub(crate) mod artifacts;
 mod barrier_check;

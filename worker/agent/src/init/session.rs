@@ -121,7 +121,7 @@ fn receive(
         match kind {
             Kind::RunRequest => {
                 let received: RunRequest = serde_json::from_slice(&payload)?;
-                output.seal_with(&received.key);
+                output.authenticate_with(&received.key);
                 request = Some(received);
             }
             Kind::File | Kind::Program => {

@@ -1,4 +1,4 @@
-//! The program doesn't go on while it takes long to count what it has: it would make more meanwhile.
+//! Stops the program while its objects are counted, if that takes long: it would make more meanwhile.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Messages with descriptors, between the worker and the processes that it starts containers with.
+//! The launcher's and the zygote's end of the socket to the worker: messages with descriptors.
 
 use std::{
     io::{self, IoSliceMut},

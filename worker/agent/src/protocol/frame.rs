@@ -2,7 +2,7 @@
 //!
 //! Either side may be hostile to the other's decoder, so a frame has a hard upper length and a
 //! reader never allocates more than one payload beyond the bytes it was really sent. Once the agent
-//! has its order, a [MAC](crate::protocol::mac) follows each of its frames.
+//! has its run request, a [MAC](crate::protocol::mac) follows each of its frames.
 
 use std::io::{self, Read};
 
@@ -28,7 +28,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Worker: what to run, as [`Order`](crate::protocol::message::RunRequest).
+    /// Worker: what to run, as [`RunRequest`](crate::protocol::message::RunRequest).
     RunRequest = 1,
     /// Worker: a file's name and size, as [`FileHeader`](crate::protocol::message::FileHeader); its content
     /// follows as data.
@@ -52,7 +52,7 @@ kinds! {
     Stderr = 19,
     /// Agent: the end of a stderr that was longer than is kept.
     StderrTail = 20,
-    /// Agent: the program and all it started are gone, as [`Ended`](crate::protocol::message::ExitReport).
+    /// Agent: the program and all it started are gone, as [`ExitReport`](crate::protocol::message::ExitReport).
     ExitReport = 21,
     /// Agent: an artifact's name and size, as [`FileHeader`](crate::protocol::message::FileHeader); its
     /// content follows as data.

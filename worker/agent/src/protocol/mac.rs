@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seal_is_good_for_one_frame_in_its_place() {
+    fn a_mac_is_good_for_one_frame_in_its_place() {
         let key = Key([7; 32]);
         let (mut one, mut other) = (FrameMac::new(&key), FrameMac::new(&key));
         let first = one.tag(Kind::Stdout, b"x");

@@ -20,7 +20,7 @@ impl<W: Write> Sender<W> {
     }
 
     /// Puts a MAC behind every frame from here on.
-    pub fn seal_with(&mut self, key: &Key) {
+    pub fn authenticate_with(&mut self, key: &Key) {
         self.mac = Some(FrameMac::new(key));
     }
 
@@ -57,11 +57,11 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_follows_every_frame_once_there_is_a_key() {
+    fn a_mac_follows_every_frame_once_there_is_a_key() {
         let mut bytes = Vec::new();
         let mut sender = Sender::new(&mut bytes);
         sender.send(Kind::Hello, b"").expect("a vector takes all");
-        sender.seal_with(&Key([1; 32]));
+        sender.authenticate_with(&Key([1; 32]));
         sender.send(Kind::Started, b"").expect("a vector takes all");
         assert_eq!(bytes.len(), HEADER + HEADER + TAG);
         let tag = FrameMac::new(&Key([1; 32])).tag(Kind::Started, b"");

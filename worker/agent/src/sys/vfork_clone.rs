@@ -132,7 +132,7 @@ extern "C" fn begin(branching: *mut c_void) -> c_int {
     126
 }
 
-/// What [`branch`] does, by two forks: the child has a copy of the caller's memory, in which it does `child`.
+/// What [`vfork_clone`] does, by two forks: the child has a copy of the caller's memory, in which it does `child`.
 ///
 /// # Errors
 /// Those of clone(2).

@@ -1,4 +1,4 @@
-//! The agent of a warm container: it starts by an exec, with the descriptors that its process had before, and
+//! PID 1 of a warm container: the agent starts by an exec, with the descriptors that its process had before, and
 //! sends the job's command to a program that exists already.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What an interpreter wants done before and after a fork.
+//! The callbacks that an interpreter needs before and after a fork of its process.
 
 /// What an interpreter needs done around a fork of its process. The functions are called in its only thread,
 /// in this order, and only around a fork.

@@ -33,7 +33,7 @@ const MAKERS: usize = 2;
 /// How often it is looked whether all that wait are alive and wanted.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A container whose agent waits for its order.
+/// A container whose agent waits for its run request.
 pub(super) struct Waiting {
     pub(super) running: Running,
     pub(super) hello: Hello,
@@ -42,7 +42,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Whether it can be given to a job. Its agent has nothing to say until it has its order: what
+    /// Whether it can be given to a job. Its agent has nothing to say until it has its run request: what
     /// comes from it now is the stream's end.
     fn is_good(&mut self) -> bool {
         let is_silent = self.running.from.read_u8().now_or_never().is_none();

@@ -1,4 +1,4 @@
-//! Messages with descriptors, to the processes that containers are started with.
+//! The worker's end of the sockets to launchers and zygotes: messages with descriptors.
 
 use std::{
     io::{self, IoSlice},

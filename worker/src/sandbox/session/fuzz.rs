@@ -47,19 +47,19 @@ fn framed(kind: Kind, payload: &[u8]) -> Vec<Said> {
     vec![Said::Frame(kind, payload.to_vec())]
 }
 
-/// All of it on one stream, with the seals that the agent sets from its first word on.
+/// All of it on one stream, with the MACs that the agent sends from its first frame on.
 fn on_the_wire(said: &[Said]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut seal: Option<FrameMac> = None;
+    let mut mac: Option<FrameMac> = None;
     for one in said {
         match one {
             Said::Bytes(any) => bytes.extend_from_slice(any),
             Said::Frame(kind, payload) => {
                 push(&mut bytes, *kind, payload);
-                if let Some(seal) = &mut seal {
-                    bytes.extend(seal.tag(*kind, payload));
+                if let Some(mac) = &mut mac {
+                    bytes.extend(mac.tag(*kind, payload));
                 } else if *kind == Kind::Hello {
-                    seal = Some(FrameMac::new(&KEY));
+                    mac = Some(FrameMac::new(&KEY));
                 }
             }
         }
@@ -135,7 +135,7 @@ fn saying() -> impl Strategy<Value = Vec<Said>> {
             bytes.extend(length.to_le_bytes());
             vec![Said::Bytes(bytes)]
         }),
-        // A frame without the seal that it should have.
+        // A frame without the MAC that it should have.
         text().prop_map(|text| {
             let mut bytes = Vec::new();
             push(&mut bytes, Kind::Stdout, &text);

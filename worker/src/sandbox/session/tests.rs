@@ -53,7 +53,7 @@ fn words() -> Vec<u8> {
     let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
     let hello = Hello { protocol: AGENT_PROTOCOL, landlock: None };
     say(Kind::Hello, &serde_json::to_vec(&hello).expect("plain"));
-    sender.seal_with(&KEY);
+    sender.authenticate_with(&KEY);
     let mut say = |kind, payload: &[u8]| sender.send(kind, payload).expect("a vector takes all");
     say(Kind::Started, &[]);
     say(Kind::Stdout, b"2\n");
@@ -94,7 +94,7 @@ async fn concluded(count: usize, rest: impl FnOnce(&[u8]) -> Rest) -> Result<End
 
 #[tokio::test]
 async fn what_was_held_up_on_the_way_counts() {
-    // In the middle of a frame, and in the middle of its seal.
+    // In the middle of a frame, and in the middle of its MAC.
     for missing in [60, 30] {
         let count = words().len() - missing;
         let end = concluded(count, |rest| Rest::Stuck(rest.to_vec())).await;

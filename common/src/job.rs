@@ -56,6 +56,9 @@ pub struct Job {
     /// What happens when the program prints more than `output_bytes`.
     #[serde(default)]
     pub output_overflow: OutputOverflow,
+    /// Whether programs that buffer their stdout through the C library write it line by line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub line_buffered: bool,
     /// Globs, relative to the working directory, of the files to bring back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
@@ -241,6 +244,7 @@ impl Job {
             stdin_encoding: Encoding::default(),
             limits: LimitsRequest::default(),
             output_overflow: OutputOverflow::default(),
+            line_buffered: false,
             artifacts: Vec::new(),
             network_policy: NetworkPolicy::default(),
             isolation: Isolation::default(),

@@ -31,6 +31,7 @@ fn job(directory: &Path) -> Result<Job, Box<dyn Error>> {
         stdin_encoding: Encoding::Utf8,
         limits: LimitsRequest { wall_time_ms: Some(2_000), ..LimitsRequest::default() },
         output_overflow: OutputOverflow::Kill,
+        line_buffered: true,
         artifacts: vec!["*.png".into()],
         network_policy: NetworkPolicy { kind: NetworkKind::Disabled, allowed_domains: Vec::new() },
         isolation: Isolation::GVisor,

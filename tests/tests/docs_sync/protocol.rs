@@ -36,6 +36,7 @@ fn full_job() -> Job {
         job.limits.set(*name, 1);
     }
     job.artifacts.push("*".into());
+    job.line_buffered = true;
     job.network_policy.allowed_domains.push("x".into());
     job.queued_at = Some(Timestamp::UNIX_EPOCH);
     (job.ttl_ms, job.result_ttl_ms) = (Some(1), Some(1));

@@ -63,6 +63,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("TRAILING", &both(&["--arg", "a", "--", "-b"], Seen("['a', '-b']"))),
             ("--env", &both(&["--env", "NAME=given"], Seen("given"))),
             ("--limit", &both(&["--limit", "open_files=77"], Seen("nofile 77"))),
+            ("--line-buffered", &both(&["--line-buffered"], Elsewhere("run::buffering"))),
             (
                 "--artifact",
                 &[
@@ -142,6 +143,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &four(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &four(&["--arg", "a", "--", "-b"], Seen("\"args\":[\"a\",\"-b\"]"))),
             ("--env", &four(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--line-buffered", &four(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             (
                 "--limit",
                 &four(&["--limit", "memory_bytes=512M"], Seen("\"memory_bytes\":536870912")),
@@ -282,6 +284,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &both(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &both(&["--", "-b"], Seen("\"args\":[\"-b\"]"))),
             ("--env", &both(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--line-buffered", &both(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             ("--limit", &both(&["--limit", "wall_time_ms=2s"], Seen("\"wall_time_ms\":2000"))),
             ("--artifact", &both(&["--artifact", "made.*"], Seen("\"artifacts\":[\"made.*\"]"))),
             ("--jobs", &both(&[], Mode)),

@@ -1,6 +1,7 @@
 //! `sandfleet run`: one program on this machine, as people start it.
 
 mod batch;
+mod buffering;
 mod compile;
 mod doctor;
 mod habits;

@@ -39,6 +39,10 @@ pub struct Language {
     /// Whether its interpreter may keep what it prints where PID 1 can read it.
     #[serde(default)]
     pub pending_output: bool,
+    /// Environment variables by which its programs write their stdout line by line, for jobs that ask for it. Without
+    /// any they do so, or need not: what they print is read before it is written.
+    #[serde(default)]
+    line_buffered: BTreeMap<String, String>,
     /// Interpreters that may be started ahead; the first that fits a program is its own.
     #[serde(default)]
     warm: Vec<Warm>,
@@ -211,6 +215,20 @@ impl Language {
         all.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.extend(added.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// As [`environment`](Self::environment), of a program that writes line by line.
+    pub fn line_buffered_environment(
+        &self,
+        added: &BTreeMap<String, String>,
+    ) -> Vec<(String, String)> {
+        let mut added = added.clone();
+        for (name, value) in &self.line_buffered {
+            // A library that the job loads first is loaded beside.
+            let others = added.get(name).map_or_else(String::new, |others| format!(":{others}"));
+            added.insert(name.clone(), format!("{value}{others}"));
+        }
+        self.environment(&added)
     }
 }
 

@@ -110,10 +110,14 @@ impl Admission {
         if let Some(compile) = &compile {
             check_room(&compile.files, None, &compile.limits, "limits.compile")?;
         }
+        let environment = match job.line_buffered {
+            true => language.line_buffered_environment(&job.env),
+            false => language.environment(&job.env),
+        };
         let plan = Plan {
             job_id: job.job_id.clone(),
             command: language.command(file, &job.args),
-            environment: language.environment(&job.env),
+            environment,
             files,
             compiled: Vec::new(),
             stdin,

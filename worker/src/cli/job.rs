@@ -47,6 +47,10 @@ pub(super) struct JobArguments {
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     limits: Vec<String>,
 
+    /// Have a program that buffers its stdout write it line by line
+    #[arg(long)]
+    line_buffered: bool,
+
     /// Bring back files that match; repeatable [default with --artifacts: all that are new]
     #[arg(long = "artifact", value_name = "GLOB")]
     globs: Vec<String>,
@@ -143,6 +147,7 @@ impl JobArguments {
         field("stdin", job.stdin.is_some(), json!(job.stdin));
         field("stdin_encoding", job.stdin_encoding != Encoding::Utf8, json!(job.stdin_encoding));
         field("args", !job.args.is_empty(), json!(job.args));
+        field("line_buffered", job.line_buffered, json!(true));
         field("artifacts", !job.artifacts.is_empty(), json!(job.artifacts));
         let env = job.env.into_iter().map(|(name, value)| (name, value.into())).collect();
         let limits = LimitName::ALL
@@ -187,6 +192,7 @@ impl JobArguments {
         }
         job.limits = self.limits()?;
         job.artifacts = self.globs.clone();
+        job.line_buffered = self.line_buffered;
         Ok(())
     }
 

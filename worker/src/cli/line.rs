@@ -145,7 +145,7 @@ struct Named<'a> {
 struct Members<'a>(BTreeMap<&'static str, &'a RawValue>);
 
 /// What is looked for; a second one on the same line is a mistake.
-const LOOKED_AT: [&str; 13] = [
+const LOOKED_AT: [&str; 14] = [
     "job_id",
     "language",
     "files",
@@ -154,6 +154,7 @@ const LOOKED_AT: [&str; 13] = [
     "stdin",
     "stdin_encoding",
     "limits",
+    "line_buffered",
     "artifacts",
     "tenant",
     "ttl_ms",

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, from $min:expr, to $max:expr, $variant:ident;)+) => {
-        /// The limits a job runs under, all of them set. Units are in the names.
+        /// The limits a job runs under, all of them set. Units are in the names. Those that a result of an older
+        /// worker lacks have their defaults.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(remote = "Self", deny_unknown_fields)]
+        #[serde(remote = "Self", deny_unknown_fields, default)]
         pub struct Limits { $($(#[doc = $doc])+ pub $name: u64,)+ }
 
         /// The limits a job asks for; what is absent takes the worker's default. Asking for more
@@ -100,6 +101,8 @@ limits! {
     open_files = 256, from 16, to 1 << 20, OpenFiles;
     /// Bytes of all artifacts together.
     artifact_bytes = 16 * MIB, from 1, to MOST_BYTES, ArtifactBytes;
+    /// Artifacts that are brought back.
+    artifact_count = 256, from 1, to 100_000, ArtifactCount;
 }
 
 impl FromStr for LimitName {

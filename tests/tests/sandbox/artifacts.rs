@@ -197,9 +197,16 @@ pub(crate) async fn more_files_than_agreed_are_refused(sandbox: &dyn Sandbox) {
     job.artifacts = vec!["*.txt".into()];
     let result = run(sandbox, &job).await;
     assert_eq!(result.verdict, Some(Verdict::Accepted));
+    assert_eq!(names(&result).len(), 200, "as many as people make frames");
+    assert_eq!(result.limits_hit, []);
+
+    job.limits.artifact_count = Some(64);
+    let result = run(sandbox, &job).await;
     assert_eq!(names(&result).len(), 64);
     let last = result.artifacts_skipped.last().expect("something was refused");
     assert_eq!(last, "72 more", "{:#?}", result.artifacts_skipped);
+    let first = &result.artifacts_skipped[0];
+    assert!(first.ends_with(": more artifacts than artifact_count = 64"), "{first}");
 }
 
 pub(crate) async fn artifacts_come_back_from_a_program_that_was_ended(sandbox: &dyn Sandbox) {

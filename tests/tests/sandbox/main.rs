@@ -3,6 +3,7 @@
 mod ahead;
 mod artifacts;
 mod bench;
+mod bounds;
 mod conformance;
 mod engine;
 mod input;
@@ -121,6 +122,10 @@ suite! {
             every_count_of_processors_agrees
             a_terminal_can_be_opened
             links_below_usr_lead_somewhere;
+        bounds:
+            what_refuses_something_is_named
+            a_program_may_raise_its_own_limits
+            shared_memory_is_as_large_as_memory;
         limits:
             a_program_that_ignores_everything_ends_at_the_wall_limit
             processes_beyond_the_limit_are_refused_and_flagged

@@ -32,7 +32,6 @@ pub(crate) fn bounds() -> ProcessLimits {
         output_bytes: 1,
         output_kill_bytes: 1,
         stderr_tail_bytes: 1,
-        file_size_bytes: 1,
         open_files: 16,
         stack_bytes: 1,
         artifact_bytes: 40,

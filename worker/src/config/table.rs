@@ -296,6 +296,9 @@ fn limit_row(name: LimitName) -> LimitRow {
         LimitName::ArtifactBytes => {
             (64 * MIB, 64 * MIB, 128 * MIB, "Bytes of all artifacts together", ONE_VALUE)
         }
+        LimitName::ArtifactCount => {
+            (1024, 256, 10_000, "Artifacts that are brought back", ONE_VALUE)
+        }
     };
     LimitRow { cap, compile, max, doc, because }
 }

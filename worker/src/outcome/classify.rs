@@ -6,7 +6,7 @@
 
 use sandfleet_agent::{
     init::sockets::{TCP_BYTES, UDP_BYTES},
-    protocol::message::{Cause, ExitReport},
+    protocol::message::{Cause, Collected, ExitReport},
 };
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
 
@@ -55,6 +55,11 @@ pub fn classify(
     };
     let output_kill_bytes = policy.output_kill_bytes(limits, overflow);
     let (verdict, message) = match ended.cause {
+        // It waits for what was refused, and more time would not help.
+        Cause::WallTime if ended.processes_refused > 0 => (
+            Verdict::TimeLimitExceeded,
+            format!("was still running at wall_time_ms = {}", limits.wall_time_ms),
+        ),
         Cause::WallTime => (Verdict::TimeLimitExceeded, out_of_time(limits)),
         Cause::CpuTime => (Verdict::TimeLimitExceeded, out_of_cpu_time(limits)),
         Cause::Memory => (Verdict::MemoryLimitExceeded, out_of_memory(limits)),
@@ -66,12 +71,61 @@ pub fn classify(
         Cause::Tampering => (Verdict::SecurityViolation, tampered()),
         Cause::Itself => judge_exit(ended, limits, output_kill_bytes),
     };
-    Judgement {
+    let mut judgement = Judgement {
         verdict,
         message,
         exit_code: ended.exit_code,
         signal: ended.signal.map(signal_name),
         limits_hit: limits_hit(ended, limits),
+    };
+    let reached = |limit| format!("{limit} = {}", limits.get(limit));
+    let hits = judgement.limits_hit.iter().map(|hit| hit.limit);
+    let said: Vec<String> = hits
+        .filter_map(|limit| match limit {
+            // What ended it says so itself.
+            LimitName::Processes if ended.cause == Cause::Processes => None,
+            LimitName::OutputBytes if judgement.verdict == Verdict::OutputLimitExceeded => None,
+            LimitName::Processes => Some(format!(
+                "more processes and threads than {} were refused (EAGAIN): start fewer or raise processes",
+                reached(limit)
+            )),
+            LimitName::ScratchBytes if !ended.scratch_full => Some(format!(
+                "a directory of the scratch space had {} files, which no limit raises (ENOSPC): make fewer",
+                policy.scratch_inodes
+            )),
+            LimitName::ScratchBytes => Some(format!(
+                "a directory of the scratch space was full at {} (ENOSPC): write less or raise scratch_bytes",
+                reached(limit)
+            )),
+            LimitName::OpenFiles => Some(format!(
+                "a process had {} (EMFILE): close some or raise open_files",
+                reached(limit)
+            )),
+            LimitName::OutputBytes => {
+                Some(format!("a stream was cut at {}: print less or raise output_bytes", reached(limit)))
+            }
+            _ => None,
+        })
+        .collect();
+    judgement.message = [judgement.message].into_iter().chain(said).collect::<Vec<_>>().join("; ");
+    judgement
+}
+
+impl Judgement {
+    /// Adds which limits kept artifacts from being brought back.
+    pub fn add_collected(&mut self, collected: Collected, limits: &Limits) {
+        for (was_hit, limit, what) in [
+            (collected.were_too_many, LimitName::ArtifactCount, "make fewer"),
+            (collected.was_too_large, LimitName::ArtifactBytes, "write less"),
+        ] {
+            if was_hit {
+                let value = limits.get(limit);
+                self.limits_hit.push(LimitHit { limit, value });
+                self.message.push_str(&format!(
+                    "; artifacts beyond {limit} = {value} were not brought back: {what} or raise {limit}"
+                ));
+            }
+        }
     }
 }
 
@@ -89,14 +143,6 @@ fn judge_exit(ended: &ExitReport, limits: &Limits, output_kill_bytes: u64) -> (V
         (None, Some(libc_signal::XCPU)) if is_out_of_cpu_time(ended, limits) => {
             (Verdict::TimeLimitExceeded, out_of_cpu_time(limits))
         }
-        (None, Some(libc_signal::XFSZ)) => (
-            Verdict::RuntimeError,
-            format!(
-                "killed by SIGXFSZ, as the kernel does when a file would grow beyond \
-                 scratch_bytes = {}; if that was it, write less or raise it",
-                limits.scratch_bytes
-            ),
-        ),
         (None, Some(signal)) => {
             (Verdict::RuntimeError, format!("killed by {}", signal_name(signal)))
         }
@@ -114,7 +160,7 @@ fn limits_hit(ended: &ExitReport, limits: &Limits) -> Vec<LimitHit> {
     if ended.processes_refused > 0 || ended.cause == Cause::Processes {
         hits.push(hit(LimitName::Processes));
     }
-    if ended.scratch_full {
+    if ended.scratch_full || ended.scratch_files_used_up {
         hits.push(hit(LimitName::ScratchBytes));
     }
     if ended.open_files_used_up {
@@ -194,7 +240,6 @@ fn too_much_output(bytes: u64) -> String {
 /// Signal numbers are the same on every architecture that sandfleet runs on.
 mod libc_signal {
     pub(super) const XCPU: i32 = 24;
-    pub(super) const XFSZ: i32 = 25;
 }
 
 /// Names of signals 1 to 31.

@@ -128,6 +128,7 @@ mod tests {
             stderr: text(stderr),
             artifacts: made.iter().map(|name| ((*name).to_owned(), vec![1])).collect(),
             artifacts_skipped: Vec::new(),
+            collected: Default::default(),
             landlock: None,
             warm: false,
             setup: Duration::ZERO,

@@ -100,7 +100,8 @@ pub fn conclude(
     description: &Description,
     policy: &Policy,
 ) -> JobResult {
-    let judgement = classify(&outcome.end, &plan.limits, plan.output_overflow, policy);
+    let mut judgement = classify(&outcome.end, &plan.limits, plan.output_overflow, policy);
+    judgement.add_collected(outcome.collected, &plan.limits);
     let usage = usage(&outcome.end);
     let mut result = result_builder.close(
         judgement.verdict.status(),

@@ -54,6 +54,7 @@ impl Sandbox for FakeSandbox {
             stderr: Captured::default(),
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),
+            collected: Default::default(),
             landlock: None,
             setup: Default::default(),
             collect: Default::default(),

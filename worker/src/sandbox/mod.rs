@@ -23,7 +23,7 @@ mod uid_pool;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sandfleet_agent::protocol::message::ExitReport;
+use sandfleet_agent::protocol::message::{Collected, ExitReport};
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -136,6 +136,8 @@ pub struct Outcome {
     pub artifacts: Vec<(String, Vec<u8>)>,
     /// Matching files that were not brought back, a sentence each.
     pub artifacts_skipped: Vec<String>,
+    /// Which limits kept matching files from being brought back.
+    pub collected: Collected,
     /// The version of Landlock that it ran under; `None` where the kernel offers none.
     pub landlock: Option<u32>,
     /// Whether it started from a warm interpreter.
@@ -228,6 +230,7 @@ pub(crate) fn ended_in_order() -> ExitReport {
         memory_limit_hits: Some(0),
         processes_refused: 0,
         scratch_full: false,
+        scratch_files_used_up: false,
         open_files_used_up: false,
         stdout_bytes: 0,
         stderr_bytes: 0,

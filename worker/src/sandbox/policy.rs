@@ -30,14 +30,13 @@ pub struct Policy {
     pub system_calls: Profile,
     /// Files in the scratch space: kernel memory that its size in bytes doesn't bound.
     pub scratch_inodes: u64,
-    /// Stack of a process, in bytes: enough for deep recursion, little enough to fail cleanly.
+    /// Stack that a process starts with, in bytes: enough for deep recursion, little enough to fail cleanly. It may
+    /// raise that, since its stack is memory of the job.
     pub stack_bytes: u64,
     /// Bytes written to both streams at which even a discarding job is ended.
     pub output_kill_bytes: u64,
     /// How much of the end of a too long stderr is kept: errors are at the end.
     pub stderr_tail_bytes: u64,
-    /// Number of artifacts.
-    pub artifact_count: u64,
     /// Memory, in bytes, for what the sandbox itself keeps in the job's control group.
     pub overhead_bytes: u64,
     /// Settings of the network namespace, by which a TCP socket's queues hold what the agent takes
@@ -68,7 +67,6 @@ impl Policy {
             stack_bytes: 64 << 20,
             output_kill_bytes: 64 << 20,
             stderr_tail_bytes: 4096,
-            artifact_count: 64,
             overhead_bytes: 4 << 20,
             network_settings: &[
                 ("net.core.somaxconn", "128"),
@@ -104,7 +102,6 @@ impl Policy {
             stack_bytes,
             output_kill_bytes,
             stderr_tail_bytes,
-            artifact_count,
             overhead_bytes,
             network_settings,
             socket_bytes,
@@ -113,7 +110,7 @@ impl Policy {
         } = self;
         let system_calls = system_calls.canonical();
         format!(
-            "artifact_count={artifact_count}\ncapabilities={capabilities}\nmappings={mappings}\nnetwork={network}\n\
+            "capabilities={capabilities}\nmappings={mappings}\nnetwork={network}\n\
              network_settings={network_settings:?}\nnew_privileges={new_privileges}\noutput_kill_bytes={output_kill_bytes}\n\
              overhead_bytes={overhead_bytes}\nrecord_locks={record_locks}\nscratch_inodes={scratch_inodes}\n\
              shared_ipc={shared_ipc}\nsocket_bytes={socket_bytes}\nstack_bytes={stack_bytes}\n\
@@ -142,9 +139,10 @@ impl Policy {
             memory_bytes,
             processes,
             output_bytes,
-            scratch_bytes,
+            scratch_bytes: _, // the container
             open_files,
             artifact_bytes,
+            artifact_count,
         } = *limits;
         ProcessLimits {
             wall_time_ms,
@@ -159,11 +157,10 @@ impl Policy {
             output_bytes,
             output_kill_bytes: self.output_kill_bytes(limits, overflow),
             stderr_tail_bytes: self.stderr_tail_bytes,
-            file_size_bytes: scratch_bytes,
             open_files,
             stack_bytes: self.stack_bytes,
             artifact_bytes,
-            artifact_count: self.artifact_count,
+            artifact_count,
         }
     }
 
@@ -199,7 +196,6 @@ mod tests {
             |policy| policy.stack_bytes += 1,
             |policy| policy.output_kill_bytes += 1,
             |policy| policy.stderr_tail_bytes += 1,
-            |policy| policy.artifact_count += 1,
             |policy| policy.overhead_bytes += 1,
             |policy| policy.network_settings = &[("net.core.somaxconn", "129")],
             |policy| policy.socket_bytes += 1,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use sandfleet_agent::protocol::{
     frame::{self, HEADER, Kind},
     mac::{FrameMac, Key, TAG},
-    message::{AGENT_PROTOCOL, ExitReport, FileHeader, Hello},
+    message::{AGENT_PROTOCOL, Collected, ExitReport, FileHeader, Hello},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader},
@@ -60,6 +60,7 @@ pub(crate) struct Transcript {
     pub(crate) stderr: Captured,
     pub(crate) artifacts: Vec<(String, Vec<u8>)>,
     pub(crate) artifacts_skipped: Vec<String>,
+    pub(crate) collected: Collected,
 }
 
 /// Runs a plan over the two directions of a container's stream. `transcript` is what came back, also
@@ -182,6 +183,7 @@ pub(crate) fn conclude(
         stderr: transcript.stderr,
         artifacts: transcript.artifacts,
         artifacts_skipped,
+        collected: transcript.collected,
         landlock: transcript.hello.and_then(|hello| hello.landlock),
         warm,
         setup: started.duration_since(begun),
@@ -271,7 +273,7 @@ async fn listen(
                 let header: FileHeader = parse(&payload)?;
                 artifact_bytes = u64::saturating_add(artifact_bytes, header.size);
                 if artifact_bytes > plan.limits.artifact_bytes
-                    || transcript.artifacts.len() as u64 >= policy.artifact_count
+                    || transcript.artifacts.len() as u64 >= plan.limits.artifact_count
                 {
                     return Err(SessionError::Protocol("more artifacts than agreed".into()));
                 }
@@ -283,7 +285,12 @@ async fn listen(
                     transcript.artifacts_skipped.push(sentence(&payload));
                 }
             }
-            (Kind::Done, _, true) => return Ok(()),
+            (Kind::Done, _, true) => {
+                if !payload.is_empty() {
+                    transcript.collected = parse(&payload)?;
+                }
+                return Ok(());
+            }
             (kind, ..) => return Err(SessionError::Protocol(format!("{kind:?} out of turn"))),
         }
     }

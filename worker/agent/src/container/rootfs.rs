@@ -194,8 +194,7 @@ fn make_devices(root: &Path, is_root: bool) -> io::Result<()> {
     for (number, name) in ["stdin", "stdout", "stderr"].iter().enumerate() {
         symlink(format!("/proc/self/fd/{number}"), directory.join(name))?;
     }
-    // Shared memory is scratch space like any other and is bounded with it.
-    symlink("/tmp", directory.join("shm"))
+    fs::create_dir(directory.join("shm"))
 }
 
 /// What a zygote has in the tree beside what its containers find there: the host's /proc, a directory for
@@ -224,11 +223,16 @@ pub(crate) fn enter_container(scratch: &ScratchSpace, kept_proc: bool) -> Result
     mount_proc(kept_proc)?;
     mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, TERMINALS)
         .map_err(failed(Barrier::RootTree, "/dev/pts"))?;
-    // Zero would mean no limit.
-    let (bytes, inodes) = (scratch.bytes.max(4096), scratch.inodes.max(16));
-    let options = format!("size={bytes},nr_inodes={inodes},mode=0700");
-    let options = std::ffi::CString::new(options).unwrap_or_default();
-    for directory in [WORKING_DIRECTORY, "/tmp"] {
+    let spaces = [
+        (WORKING_DIRECTORY, scratch.bytes),
+        ("/tmp", scratch.bytes),
+        ("/dev/shm", scratch.shared_bytes),
+    ];
+    for (directory, bytes) in spaces {
+        // Zero would mean no limit.
+        let (bytes, inodes) = (bytes.max(4096), scratch.inodes.max(16));
+        let options = format!("size={bytes},nr_inodes={inodes},mode=0700");
+        let options = std::ffi::CString::new(options).unwrap_or_default();
         mount("tmpfs", directory, "tmpfs", flags, options.as_c_str())
             .map_err(failed(Barrier::ScratchSpace, directory))?;
         // Not by an option of the mount: the container can read those, and the number is the host's.

@@ -15,7 +15,7 @@ use rustix::fs::{
 
 use crate::protocol::{
     frame::{Kind, MAX_PAYLOAD},
-    message::{FileHeader, ProcessLimits},
+    message::{Collected, FileHeader, ProcessLimits},
     sender::Sender,
 };
 
@@ -28,8 +28,6 @@ const MAX_DEPTH: usize = 32;
 const MAX_ENTRIES: usize = 100_000;
 /// Refusals that are reported one by one; the rest is a number.
 const MAX_REFUSALS: usize = 64;
-/// Why a file is refused when there were enough before it.
-const TOO_MANY: &str = "more artifacts than may be brought back";
 
 /// The input files as they were before the program started: those that it left alone are not its
 /// product. A file's change time is the kernel's; no program can set it.
@@ -94,9 +92,9 @@ pub(crate) fn collect(
     inputs: &Inputs,
     globs: &[String],
     bounds: &ProcessLimits,
-) -> io::Result<()> {
+) -> io::Result<Collected> {
     if globs.is_empty() {
-        return Ok(());
+        return Ok(Collected::default());
     }
     // The program may have removed its own access. An error shows when the directory is opened.
     let _ = chmod(directory, Mode::RWXU);
@@ -108,6 +106,8 @@ pub(crate) fn collect(
         globs,
         bytes_left: bounds.artifact_bytes,
         files_left: bounds.artifact_count,
+        count: bounds.artifact_count,
+        collected: Collected::default(),
         entries_left: MAX_ENTRIES,
         refusals: 0,
     };
@@ -119,7 +119,7 @@ pub(crate) fn collect(
         let rest = collection.refusals - MAX_REFUSALS;
         collection.worker.send(Kind::Refused, format!("{rest} more").as_bytes())?;
     }
-    Ok(())
+    Ok(collection.collected)
 }
 
 /// A name in a directory, and what it is the name of as far as the directory itself tells.
@@ -135,6 +135,9 @@ struct Collection<'a, W> {
     globs: &'a [String],
     bytes_left: u64,
     files_left: u64,
+    /// How many there were in the beginning.
+    count: u64,
+    collected: Collected,
     entries_left: usize,
     refusals: usize,
 }
@@ -239,7 +242,7 @@ impl<W: Write> Collection<'_, W> {
             return Ok(None);
         }
         if self.files_left == 0 && !self.inputs.contains(&path) {
-            self.refuse(&format!("{path}: {TOO_MANY}"))?;
+            self.refuse_one_too_many(&path)?;
             return Ok(None);
         }
         match self.look_at(&path)? {
@@ -270,9 +273,10 @@ impl<W: Write> Collection<'_, W> {
             return self.refuse(&format!("{name}: has other names (hard links)"));
         }
         if self.files_left == 0 {
-            return self.refuse(&format!("{name}: {TOO_MANY}"));
+            return self.refuse_one_too_many(&name);
         }
         if size > self.bytes_left {
+            self.collected.was_too_large = true;
             return self.refuse(&format!(
                 "{name}: {size} bytes; {} are left of artifact_bytes",
                 self.bytes_left
@@ -296,6 +300,11 @@ impl<W: Write> Collection<'_, W> {
             left -= piece;
         }
         Ok(())
+    }
+
+    fn refuse_one_too_many(&mut self, name: &str) -> io::Result<()> {
+        self.collected.were_too_many = true;
+        self.refuse(&format!("{name}: more artifacts than artifact_count = {}", self.count))
     }
 
     fn refuse(&mut self, sentence: &str) -> io::Result<()> {

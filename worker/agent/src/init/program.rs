@@ -212,6 +212,7 @@ impl Program {
             processes_refused: since(before.processes_refused, after.processes_refused)
                 .unwrap_or(0),
             scratch_full: soft_limits.scratch_full,
+            scratch_files_used_up: soft_limits.scratch_files_used_up,
             open_files_used_up: soft_limits.open_files_used_up,
             stdout_bytes: stdout.seen(),
             stderr_bytes: stderr.seen(),

@@ -12,16 +12,18 @@ const OWN_CPU_SECONDS: u64 = 60;
 /// Sets the bounds that are this process's own, and its children's.
 pub(crate) fn set(bounds: &ProcessLimits) -> io::Result<()> {
     let limits = [
-        // A dump would only fill the scratch space.
+        // A dump would only fill the scratch space, or go to a program of the host.
         (Resource::Core, 0),
-        (Resource::Fsize, bounds.file_size_bytes),
         (Resource::Nofile, bounds.open_files),
-        (Resource::Stack, bounds.stack_bytes),
         (Resource::Memlock, 64 << 10),
     ];
     for (resource, value) in limits {
         lower(resource, value)?;
     }
+    // Only what it starts with: a stack is memory of the job, and programs that bound themselves set both limits.
+    let maximum = getrlimit(Resource::Stack).maximum;
+    let current = Some(maximum.map_or(bounds.stack_bytes, |most| most.min(bounds.stack_bytes)));
+    setrlimit(Resource::Stack, Rlimit { current, maximum })?;
     // POSIX message queues, queued signals, priorities: kernel memory that is counted per user.
     let quotas = [
         (Resource::Msgqueue, 64 << 10),

@@ -84,8 +84,9 @@ fn converse(
     output.send(Kind::Started, &[])?;
     let ended = program.watch(input, output, &signals, counters, &bounds)?;
     say(output, Kind::ExitReport, &ended)?;
-    artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;
-    output.send(Kind::Done, &[])
+    let collected =
+        artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;
+    say(output, Kind::Done, &collected)
 }
 
 fn say(

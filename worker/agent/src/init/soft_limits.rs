@@ -10,6 +10,7 @@ use crate::{container::scratch::WORKING_DIRECTORY, protocol::message::ProcessLim
 #[derive(Debug, Default)]
 pub(crate) struct SoftLimits {
     pub(crate) scratch_full: bool,
+    pub(crate) scratch_files_used_up: bool,
     pub(crate) open_files_used_up: bool,
 }
 
@@ -22,16 +23,13 @@ impl SoftLimits {
 
     /// Samples only what outlasts the program.
     pub(crate) fn look_at_files(&mut self) {
-        self.scratch_full =
-            self.scratch_full || [WORKING_DIRECTORY, "/tmp"].into_iter().any(is_full);
+        for directory in [WORKING_DIRECTORY, "/tmp"] {
+            // The scratch space has a size and a number of files; on other file systems zero means unlimited.
+            let Ok(facts) = statvfs(directory) else { continue };
+            self.scratch_full |= facts.f_blocks > 0 && facts.f_bfree == 0;
+            self.scratch_files_used_up |= facts.f_files > 0 && facts.f_ffree == 0;
+        }
     }
-}
-
-fn is_full(directory: &str) -> bool {
-    // The scratch space has a size and a number of files; on other file systems zero means unlimited.
-    statvfs(directory).is_ok_and(|facts| {
-        (facts.f_blocks > 0 && facts.f_bfree == 0) || (facts.f_files > 0 && facts.f_ffree == 0)
-    })
 }
 
 /// The most files that one process has open now.

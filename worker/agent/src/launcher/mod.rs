@@ -84,13 +84,14 @@ pub(crate) unsafe fn serve_slot(
                     Err(failed) => worker.report(&Report::Failed(failed))?,
                 }
             }
-            Command::Launch { scratch_bytes, scratch_inodes } => {
+            Command::Launch { scratch_bytes, shared_bytes, scratch_inodes } => {
                 let prepared = slot.as_mut().ok_or_else(|| io::Error::other("not prepared"))?;
                 let stream = descriptors.into_iter().next();
                 let stream =
                     stream.ok_or_else(|| io::Error::other("launch without a descriptor"))?;
                 let scratch = ScratchSpace {
                     bytes: scratch_bytes,
+                    shared_bytes,
                     inodes: scratch_inodes,
                     owner: prepared.owner,
                 };

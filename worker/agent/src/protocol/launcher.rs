@@ -35,7 +35,9 @@ pub enum Command {
     Launch {
         /// Its scratch space.
         scratch_bytes: u64,
-        /// How many files fit into it.
+        /// Its shared memory.
+        shared_bytes: u64,
+        /// How many files fit into each.
         scratch_inodes: u64,
     },
     /// End the container now.

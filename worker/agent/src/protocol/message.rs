@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::mac::Key;
 
 /// Increased with every change of these messages, so that the worker recognises an image with an old agent.
-pub const AGENT_PROTOCOL: u32 = 5;
+pub const AGENT_PROTOCOL: u32 = 6;
 
 /// The agent's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,11 +68,9 @@ pub struct ProcessLimits {
     pub output_kill_bytes: u64,
     /// Bytes of a stderr's end that are passed on when it is longer than `output_bytes`.
     pub stderr_tail_bytes: u64,
-    /// Size of one file, in bytes.
-    pub file_size_bytes: u64,
     /// Open files of a process.
     pub open_files: u64,
-    /// Stack of a process, in bytes.
+    /// Stack that a process starts with, in bytes.
     pub stack_bytes: u64,
     /// Bytes of all artifacts together.
     pub artifact_bytes: u64,
@@ -140,12 +138,23 @@ pub struct ExitReport {
     pub processes_refused: u64,
     /// Whether the scratch space was seen full.
     pub scratch_full: bool,
+    /// Whether it was seen with as many files as fit.
+    pub scratch_files_used_up: bool,
     /// Whether a process was seen with all the open files that it may have.
     pub open_files_used_up: bool,
     /// Bytes written to stdout, whether passed on or not.
     pub stdout_bytes: u64,
     /// Bytes written to stderr, whether passed on or not.
     pub stderr_bytes: u64,
+}
+
+/// Which limits kept artifacts from being sent; the last frame has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// `artifact_bytes`.
+    pub was_too_large: bool,
+    /// `artifact_count`.
+    pub were_too_many: bool,
 }
 
 impl ExitReport {

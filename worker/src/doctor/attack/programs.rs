@@ -228,6 +228,7 @@ pub(super) fn limits() -> LimitsRequest {
         scratch_bytes: Some(16 << 20),
         open_files: Some(128),
         artifact_bytes: Some(1 << 20),
+        artifact_count: None,
     }
 }
 

@@ -38,6 +38,7 @@ impl ContainerKey {
             output_bytes: _,   // the agent, by Policy::bounds
             open_files: _,     // the agent, by Policy::bounds
             artifact_bytes: _, // the agent, by Policy::bounds
+            artifact_count: _, // the agent, by Policy::bounds
         } = *limits;
         // No number of milliseconds has so many minutes that the next power of two is too large.
         let minutes = wall_time_ms.div_ceil(60_000).next_power_of_two();
@@ -66,7 +67,6 @@ pub(super) fn lower(
         stack_bytes: _,       // the agent, by Policy::bounds
         output_kill_bytes: _, // the agent, by Policy::bounds
         stderr_tail_bytes: _, // the agent, by Policy::bounds
-        artifact_count: _,    // the agent, by Policy::bounds
         overhead_bytes,
         network_settings,
         socket_bytes: _, // the agent, by Policy::bounds
@@ -107,7 +107,8 @@ pub(super) fn lower(
         // gVisor's network is in the container's own memory.
         sysctls: is_plain
             .then(|| network_settings.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()),
-        shm_size: Some(signed(scratch_bytes)),
+        // As much as the job has memory, which it is.
+        shm_size: Some(memory),
         tmpfs: Some(["/box", "/tmp"].map(|path| (path.to_owned(), scratch.clone())).into()),
         // Any driver would write what a hostile program prints to the host's disk.
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),

@@ -102,7 +102,6 @@ fn lower(policy: &Policy) -> Result<(), SandboxError> {
             stack_bytes: _,       // Policy::bounds
             output_kill_bytes: _, // Policy::bounds
             stderr_tail_bytes: _, // Policy::bounds
-            artifact_count: _,    // Policy::bounds
             overhead_bytes: _,    // SlotCgroup
             network_settings: _,  // the launch command
             socket_bytes: _,      // Policy::bounds

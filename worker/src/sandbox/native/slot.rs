@@ -59,7 +59,20 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 struct Waiting {
     stream: UnixStream,
+    size: ContainerSize,
+}
+
+/// What a container's file systems have from its start on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ContainerSize {
     scratch_bytes: u64,
+    memory_bytes: u64,
+}
+
+impl ContainerSize {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self { scratch_bytes: limits.scratch_bytes, memory_bytes: limits.memory_bytes }
+    }
 }
 
 impl Waiting {
@@ -179,7 +192,7 @@ impl Slot {
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Running, SandboxError> {
-        let waiting = self.waiting.take_if(|it| it.scratch_bytes == limits.scratch_bytes);
+        let waiting = self.waiting.take_if(|it| it.size == ContainerSize::of(limits));
         if waiting.is_none() {
             self.clear(true).await?;
         }
@@ -188,17 +201,17 @@ impl Slot {
         let was_waiting = waiting.is_some();
         let stream = match waiting {
             Some(waiting) => waiting.stream,
-            None => self.start(limits.scratch_bytes, policy).await?,
+            None => self.start(ContainerSize::of(limits), policy).await?,
         };
         self.programs += 1;
         Ok(Running { stream, memory_before, memory_events_before, was_waiting })
     }
 
-    /// How good the slot is for a program with so much scratch space: best if a container waits in it
+    /// How good the slot is for a program that wants a container of this size: best if a container waits in it
     /// that is fit for that, and worst if one has to make room first.
-    pub(crate) fn match_score(&self, scratch_bytes: u64) -> u8 {
+    pub(crate) fn match_score(&self, size: ContainerSize) -> u8 {
         match &self.waiting {
-            Some(waiting) if waiting.scratch_bytes == scratch_bytes => 2,
+            Some(waiting) if waiting.size == size => 2,
             Some(_) => 0,
             None => 1,
         }
@@ -210,7 +223,7 @@ impl Slot {
     }
 
     /// Starts a container for the next program, so that it needn't wait for one. It gets its limits
-    /// with its program; only the scratch space has its size from the start, and for that the next
+    /// with its program; only the scratch space and /dev/shm have their sizes from the start, and for that the next
     /// program is taken to be like the last one, which had `limits`.
     pub(crate) async fn launch_ahead(
         &mut self,
@@ -218,16 +231,16 @@ impl Slot {
         policy: &Policy,
     ) -> Result<(), SandboxError> {
         if self.programs >= WORTH_IT {
-            let scratch_bytes = limits.scratch_bytes;
-            let stream = self.start(scratch_bytes, policy).await?;
-            self.waiting = Some(Waiting { stream, scratch_bytes });
+            let size = ContainerSize::of(limits);
+            let stream = self.start(size, policy).await?;
+            self.waiting = Some(Waiting { stream, size });
         }
         Ok(())
     }
 
     async fn start(
         &mut self,
-        scratch_bytes: u64,
+        size: ContainerSize,
         policy: &Policy,
     ) -> Result<UnixStream, SandboxError> {
         let failed = |error| SandboxError::failed("starting a container", error);
@@ -235,7 +248,12 @@ impl Slot {
         // Tokio's sockets don't block; the agent's end has to.
         let theirs = theirs.into_std().map_err(failed)?;
         theirs.set_nonblocking(false).map_err(failed)?;
-        let command = Command::Launch { scratch_bytes, scratch_inodes: policy.scratch_inodes };
+        let command = Command::Launch {
+            scratch_bytes: size.scratch_bytes,
+            // No less than the control group has: what doesn't fit is a lack of memory, and the verdict says so.
+            shared_bytes: size.memory_bytes.saturating_add(policy.overhead_bytes),
+            scratch_inodes: policy.scratch_inodes,
+        };
         self.occupied = true;
         self.launcher.send(&command, &[theirs.as_fd()]).await.map_err(failed)?;
         Ok(ours)

@@ -14,7 +14,7 @@ use super::{
     config::NativeConfig,
     disposal::Disposal,
     launcher::Launcher,
-    slot::{Machine, Slot},
+    slot::{ContainerSize, Machine, Slot},
     warm::ZygotePool,
     zygote::Zygote,
 };
@@ -126,7 +126,7 @@ impl SlotPool {
 
     fn idle(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
         loop {
-            let slot = self.best_idle(zygote, plan.limits.scratch_bytes)?;
+            let slot = self.best_idle(zygote, ContainerSize::of(&plan.limits))?;
             if !slot.container_died() {
                 return Some(slot);
             }
@@ -134,12 +134,12 @@ impl SlotPool {
         }
     }
 
-    fn best_idle(&self, zygote: Option<&Arc<Zygote>>, scratch_bytes: u64) -> Option<Slot> {
+    fn best_idle(&self, zygote: Option<&Arc<Zygote>>, size: ContainerSize) -> Option<Slot> {
         let mut idle = self.lock();
         let idle = idle.as_mut()?;
         // Among equal scores the one that has been idle longest: its container is most likely ready.
         let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
-        let place = places.max_by_key(|place| idle[*place].match_score(scratch_bytes))?;
+        let place = places.max_by_key(|place| idle[*place].match_score(size))?;
         Some(idle.remove(place))
     }
 

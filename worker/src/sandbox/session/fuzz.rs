@@ -24,11 +24,13 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 const OUTPUT: u64 = 100;
 const ARTIFACTS: u64 = 200;
+const FILES: u64 = 3;
 
 fn plan() -> Plan {
     let mut plan = smallest_plan();
     plan.limits.output_bytes = OUTPUT;
     plan.limits.artifact_bytes = ARTIFACTS;
+    plan.limits.artifact_count = FILES;
     plan
 }
 
@@ -82,7 +84,7 @@ fn ended() -> impl Strategy<Value = Vec<Said>> {
             "cause": cause, "exit_code": exit_code, "signal": signal, "wall_time_us": wall,
             "cpu_time_us": cpu, "memory_peak_bytes": memory, "memory_kills": kills,
             "memory_limit_hits": kills,
-            "processes_refused": refused, "scratch_full": false, "open_files_used_up": true, "stdout_bytes": stdout, "stderr_bytes": stderr,
+            "processes_refused": refused, "scratch_full": false, "scratch_files_used_up": false, "open_files_used_up": true, "stdout_bytes": stdout, "stderr_bytes": stderr,
         });
         framed(Kind::ExitReport, ended.to_string().as_bytes())
     })
@@ -233,7 +235,7 @@ proptest! {
         prop_assert!(transcript.stderr.tail.len() as u64 <= POLICY.stderr_tail_bytes);
         prop_assert!(transcript.stdout.tail.is_empty());
         prop_assert!(shown.stdout <= OUTPUT && shown.stderr <= OUTPUT, "shown to the watcher");
-        prop_assert!(transcript.artifacts.len() as u64 <= POLICY.artifact_count);
+        prop_assert!(transcript.artifacts.len() as u64 <= FILES);
         let sizes = transcript.artifacts.iter().map(|(_, content)| content.len() as u64);
         prop_assert!(sizes.sum::<u64>() <= ARTIFACTS);
         for (name, _) in &transcript.artifacts {
@@ -276,7 +278,7 @@ proptest! {
 fn honest_session() -> Vec<Said> {
     let ended = json!({
         "cause": "itself", "exit_code": 0, "signal": null, "wall_time_us": 1, "cpu_time_us": 1,
-        "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false,
+        "memory_peak_bytes": 1, "memory_kills": 0, "processes_refused": 0, "scratch_full": false, "scratch_files_used_up": false,
         "open_files_used_up": false, "stdout_bytes": 2, "stderr_bytes": 0,
     });
     let hello = json!({"protocol": AGENT_PROTOCOL}).to_string();

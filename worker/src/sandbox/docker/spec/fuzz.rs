@@ -132,7 +132,6 @@ proptest! {
                 bounds.cpu_quota_ms,
                 bounds.output_bytes,
                 bounds.output_kill_bytes,
-                bounds.file_size_bytes,
                 bounds.open_files,
                 bounds.stack_bytes,
                 bounds.artifact_bytes,

@@ -170,6 +170,7 @@ mod tests {
             slots: 1,
             busy: 1,
             stopping: false,
+            ready: true,
             started_at: Timestamp::UNIX_EPOCH,
         };
         let text = br#"{"version":1,"job_id":"x","language":"python","isolation":"container"}"#;

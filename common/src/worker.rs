@@ -36,8 +36,15 @@ pub struct WorkerInfo {
     pub busy: usize,
     /// Whether it is stopping and takes nothing new.
     pub stopping: bool,
+    /// Whether its broker, store and sandbox work at present. Older workers don't say.
+    #[serde(default = "yes")]
+    pub ready: bool,
     /// When it began.
     pub started_at: Timestamp,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn first() -> u32 {

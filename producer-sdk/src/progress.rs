@@ -39,6 +39,8 @@ impl Client {
             return Ok(Progress { state, queue_depth: None, workers, workers_alive });
         };
         let mut workers = self.workers().await?;
+        // One that isn't ready takes nothing at present.
+        workers.retain(|worker| worker.ready);
         let workers_alive = workers.len();
         workers.retain(|worker| takes(worker, queued));
         // If the broker is away, the state is still known.

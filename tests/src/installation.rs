@@ -213,7 +213,7 @@ impl FleetWorker {
     async fn is_ready(&mut self) -> bool {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
-            if self.log().contains(sandfleet_worker::app::READY) {
+            if self.log().contains(sandfleet_worker::services::readiness::READY) {
                 return true;
             }
             if self.process.try_wait().expect("our child").is_some() {

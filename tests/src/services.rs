@@ -17,7 +17,7 @@ use sandfleet_transport::{
     records::{RedisConfig, RedisStore},
 };
 use sandfleet_worker::queue::{
-    AmqpConfig, AmqpQueue, Queue,
+    AmqpConfig, AmqpQueue, Gate, Queue,
     settle::{Settlement, settle},
 };
 use tokio_rustls::TlsAcceptor;
@@ -102,7 +102,7 @@ impl Services {
     /// # Panics
     /// If the URL is none.
     pub fn queue(&self, url: &str, slots: usize) -> AmqpQueue {
-        AmqpQueue::connect(AmqpConfig {
+        let config = AmqpConfig {
             url: url.to_owned(),
             tls: Tls::default(),
             prefix: self.prefix.clone(),
@@ -111,8 +111,8 @@ impl Services {
             limits: QueueLimits::default(),
             isolations: vec![Isolation::Container],
             priorities: Priority::ALL.to_vec(),
-        })
-        .expect("a valid configuration")
+        };
+        AmqpQueue::connect(config, Gate::default()).expect("a valid configuration")
     }
 
     /// A worker's store.

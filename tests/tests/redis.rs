@@ -30,6 +30,7 @@ fn worker_info(id: &str) -> WorkerInfo {
         slots: 1,
         busy: 0,
         stopping: false,
+        ready: true,
         started_at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

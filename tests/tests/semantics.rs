@@ -162,6 +162,7 @@ async fn progress_tells_what_a_waiting_job_waits_for() {
             slots: 1,
             busy: 0,
             stopping: false,
+            ready: true,
             started_at: jiff::Timestamp::UNIX_EPOCH,
         };
         store.announce(&worker).await.expect("announced");

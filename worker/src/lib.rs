@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod app;
+pub mod backend;
 mod causes;
 pub mod cli;
 pub mod config;
@@ -21,3 +22,5 @@ pub mod queue;
 pub mod sandbox;
 pub mod services;
 pub mod shutdown;
+pub mod trouble;
+pub mod work;

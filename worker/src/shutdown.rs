@@ -1,12 +1,12 @@
 //! The end of a process, in two steps: first nothing new is begun, then what runs is given up.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -14,6 +14,9 @@ use crate::queue::Queue;
 
 /// What a worker logs when it begins to stop; tests wait for it.
 pub const STOPPING: &str = "stopping: no new jobs, running ones may finish";
+
+/// How long the broker may take to hear of the end once nothing runs; what it doesn't hear it notices.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -55,13 +58,27 @@ impl Shutdown {
         self.wait(Phase::Aborting).await;
     }
 
-    /// Waits for a signal or until it is `enough`, for the reason that this gives; takes nothing new, lets what runs finish within the grace period, and
-    /// gives the rest back. A second signal ends the grace period.
+    /// Waits until nothing new has been begun for so long.
+    pub async fn drained_since(&self, time: Duration) {
+        self.drained().await;
+        sleep(time).await;
+    }
+
+    /// Waits until all was given up so long ago.
+    pub async fn aborted_since(&self, time: Duration) {
+        self.aborted().await;
+        sleep(time).await;
+    }
+
+    /// Waits for a signal or until it is `enough`, for the reason that this gives; takes nothing new, lets what runs
+    /// finish within the grace period, and gives the rest back. A second signal ends the grace period. Where nothing
+    /// runs it ends at once, whether the broker answers or not.
     ///
     /// # Errors
     /// One sentence if serving ended unasked.
     pub async fn in_order(
         &self,
+        signals: &mut Signals,
         mut serving: JoinHandle<()>,
         queue: &dyn Queue,
         grace: Duration,
@@ -70,7 +87,7 @@ impl Shutdown {
         tokio::select! {
             biased;
             why = enough => info!(why, "enough: this worker stops by itself"),
-            () = stop_signal() => {}
+            () = signals.next() => {}
             ended = &mut serving => {
                 self.abort();
                 return Err(format!("the queue ended unasked: {ended:?}"));
@@ -79,21 +96,26 @@ impl Shutdown {
         info!(grace_ms = grace.as_millis(), "{STOPPING}");
         self.drain();
         let finish = async {
-            // A broker that doesn't answer must not use up more than the grace period.
-            queue.stop().await;
-            (&mut serving).await
+            let mut stop = pin!(queue.stop());
+            let ended = tokio::select! {
+                () = &mut stop => return (&mut serving).await,
+                ended = &mut serving => ended,
+            };
+            // Nothing runs any more, so a broker that doesn't answer isn't waited for.
+            let _ = timeout(LAST_WORD, stop).await;
+            ended
         };
         let finished = tokio::select! {
             ended = finish => Some(ended),
             () = sleep(grace) => None,
-            () = stop_signal() => None,
+            () = signals.next() => None,
         };
         let ended = match finished {
             Some(ended) => ended,
             None => {
                 info!("stopping: running jobs go back to the queue");
                 self.abort();
-                queue.stop().await;
+                let _ = timeout(LAST_WORD, queue.stop()).await;
                 serving.await
             }
         };
@@ -118,16 +140,41 @@ impl Shutdown {
     }
 }
 
+/// SIGTERM and SIGINT, from when they are first listened to: none between two waits is lost.
+pub struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on; the signals don't end the process any more. Call it within a tokio runtime.
+    pub fn listen() -> Self {
+        // Without a listener a signal does what it does to any process.
+        let listen = |kind| signal(kind).ok();
+        Self {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        let Self { terminate, interrupt } = self;
+        tokio::select! {
+            () = came(terminate) => {}
+            () = came(interrupt) => {}
+        }
+    }
+}
+
+async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for SIGTERM or SIGINT.
 pub async fn stop_signal() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    Signals::listen().next().await;
 }

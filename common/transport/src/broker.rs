@@ -135,7 +135,7 @@ impl Broker {
         Error::Broker {
             broker: self.display_url.clone(),
             action: action.into(),
-            source: Box::new(source),
+            said: Box::new(source),
         }
     }
 

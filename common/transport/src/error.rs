@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sandfleet_common::{JobId, PrintableText, Status};
 
+use crate::refusal::{self, Refusal};
+
 /// Why a job wasn't handed over or its result isn't here. No message holds a password.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -18,14 +20,14 @@ pub enum Error {
     },
 
     /// The broker can't be reached, refused, or went away. Whether it took the job is unknown.
-    #[error("broker {broker}: can't {action}; check that it runs and what the user may do")]
+    #[error("broker {broker}: can't {action}: {}", refusal::of_broker(said).sentence())]
     Broker {
         /// The broker's URL without the password.
         broker: String,
         /// What was tried on what.
         action: String,
-        /// What came back.
-        source: Box<lapin::Error>,
+        /// What came back. No cause of this error, whose text says it already.
+        said: Box<lapin::Error>,
     },
 
     /// The broker didn't answer in time. Whether it took the job is unknown.
@@ -200,6 +202,18 @@ pub enum OpenState {
     Open,
 }
 
+impl Error {
+    /// What kind of refusal it is, if waiting doesn't help.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Error::Broker { said, .. } => refusal::of_broker(said).refusal,
+            Error::Mismatch { .. } | Error::InvalidConfig { .. } => Some(Refusal::Setting),
+            Error::Store(error) => error.refusal,
+            _ => None,
+        }
+    }
+}
+
 /// The store failed. Whether a write took effect is unknown; repeating it is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("store {store}: can't {action}: {reason}{}", if *.is_passing { "; check that it runs" } else { "" })]
@@ -215,6 +229,8 @@ pub struct StoreError {
     pub is_damaged: bool,
     /// Whether the server is away or not ready: waiting may help then.
     pub is_passing: bool,
+    /// What kind of refusal it is, if waiting doesn't help.
+    pub refusal: Option<Refusal>,
 }
 
 /// The limits of a queue, for reading.

@@ -3,11 +3,13 @@
 
 mod broker;
 mod error;
+mod foreign;
 mod masked;
 mod publisher;
 mod queue_depths;
 pub mod records;
 mod redis_link;
+mod refusal;
 pub mod subscription;
 mod tls;
 mod topology;
@@ -17,5 +19,6 @@ pub use error::{Error, OpenState, StoreError};
 pub use masked::masked;
 pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
+pub use refusal::Refusal;
 pub use tls::Tls;
 pub use topology::{LATER, QueueLimits, Topology};

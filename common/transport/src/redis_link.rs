@@ -13,7 +13,11 @@ use redis::{
 };
 use tokio::time;
 
-use crate::{Error, StoreError, Tls, masked::masked};
+use crate::{
+    Error, StoreError, Tls,
+    masked::masked,
+    refusal::{self, Answer},
+};
 
 /// A connection to Redis that many tasks share.
 pub struct RedisLink {
@@ -74,12 +78,28 @@ impl RedisLink {
 
     /// That `action` failed with `error`.
     pub fn failed(&self, action: String, error: &RedisError) -> StoreError {
+        let answer = refusal::of_store(error);
+        let is_passing = answer.is_none() && is_passing(error);
+        let reason = answer.as_ref().map_or_else(|| error.to_string(), Answer::sentence);
         StoreError {
             store: self.display_url.clone(),
             action,
-            reason: error.to_string(),
+            reason,
             is_damaged: is_damaged(error),
-            is_passing: is_passing(error),
+            is_passing,
+            refusal: answer.and_then(|answer| answer.refusal),
+        }
+    }
+
+    /// That `action` failed since the server answered this.
+    pub(crate) fn refused(&self, action: String, answer: &Answer) -> StoreError {
+        StoreError {
+            store: self.display_url.clone(),
+            action,
+            reason: answer.sentence(),
+            is_damaged: false,
+            is_passing: false,
+            refusal: answer.refusal,
         }
     }
 
@@ -91,6 +111,7 @@ impl RedisLink {
             reason: format!("unexpected answer {answer:?}"),
             is_damaged: true,
             is_passing: false,
+            refusal: None,
         }
     }
 

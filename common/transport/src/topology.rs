@@ -261,13 +261,13 @@ async fn agreed<T>(
     declared: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, Error> {
     broker.with_timeout(format!("declare {what}"), declared).await.map_err(|error| match error {
-        Error::Broker { broker, source, action } => match source.kind() {
+        Error::Broker { broker, said, action } => match said.kind() {
             ErrorKind::ProtocolError(said)
                 if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
             {
                 mismatch(broker, what, said.get_message().as_str())
             }
-            _ => Error::Broker { broker, source, action },
+            _ => Error::Broker { broker, said, action },
         },
         error => error,
     })

@@ -24,7 +24,10 @@ async fn a_worker_leaves_a_broker_that_says_nothing_and_comes_back() {
     services.push(Priority::Interactive, b"before").await;
     let before = take(&queue).await;
     wire.silence();
-    let reason = eventually("bad news", || async { queue.check().await.err() }).await;
+    let reason = eventually("bad news", || async {
+        queue.check().await.err().map(|trouble| trouble.reason)
+    })
+    .await;
     assert!(reason.contains("broker"), "{reason}");
     // It tries again, and a listener accepts but answers nothing.
     let tries = wire.accepted();

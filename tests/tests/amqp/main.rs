@@ -124,7 +124,10 @@ async fn a_worker_comes_back_after_its_connection_broke() {
     services.push(Priority::Interactive, b"before").await;
     let before = take(&queue).await;
     wire.cut();
-    let reason = eventually("bad news", || async { queue.check().await.err() }).await;
+    let reason = eventually("bad news", || async {
+        queue.check().await.err().map(|trouble| trouble.reason)
+    })
+    .await;
     assert!(reason.contains("broker"), "{reason}");
     wire.mend();
     // The connection it came over is gone: this settles nothing, and harms nothing.
@@ -180,7 +183,12 @@ async fn a_worker_stops_at_once_when_there_is_no_broker() {
     wire.cut();
     let queue = services.queue(&url, 1);
     let reason = eventually("a reason", || async {
-        queue.check().await.err().filter(|reason| reason.contains("can't connect"))
+        queue
+            .check()
+            .await
+            .err()
+            .map(|trouble| trouble.reason)
+            .filter(|reason| reason.contains("can't connect"))
     })
     .await;
     assert!(reason.contains("127.0.0.1") && reason.contains("check that it runs"), "{reason}");
@@ -200,7 +208,12 @@ async fn a_queue_with_other_settings_is_refused_with_what_differs() {
         .expect("declared");
     let queue = services.queue(&services.amqp_url, 1);
     let reason = eventually("a refusal", || async {
-        queue.check().await.err().filter(|reason| reason.contains("exists with other settings"))
+        queue
+            .check()
+            .await
+            .err()
+            .map(|trouble| trouble.reason)
+            .filter(|reason| reason.contains("exists with other settings"))
     })
     .await;
     for part in [name.as_str(), "x-dead-letter-exchange", "wanted is", "delete it"] {

@@ -6,7 +6,7 @@ use lapin::{BasicProperties, options::BasicPublishOptions};
 use sandfleet_common::{Isolation, Priority, names};
 use sandfleet_tests::{Services, eventually};
 use sandfleet_worker::queue::{
-    AmqpConfig, AmqpQueue, Queue,
+    AmqpConfig, AmqpQueue, Gate, Queue,
     settle::{Settlement, settle},
 };
 use tokio::time::{Instant, timeout};
@@ -72,7 +72,9 @@ async fn a_message_comes_back_in_every_isolation_and_to_the_dead_letters() {
             isolations: vec![*isolation],
             priorities: Priority::ALL.to_vec(),
         };
-        let _worker = connected(AmqpQueue::connect(config).expect("a valid configuration")).await;
+        let _worker =
+            connected(AmqpQueue::connect(config, Gate::default()).expect("a valid configuration"))
+                .await;
     }
     let list = ["-q", "list_bindings", "source_name", "destination_name", "routing_key"];
     let bindings = services.rabbitmqctl(&list);

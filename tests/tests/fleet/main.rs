@@ -1,6 +1,7 @@
 //! A fleet of worker processes on the real broker and the real store.
 
 mod admin;
+mod backend;
 mod bench;
 mod cancelling;
 mod connections;
@@ -11,6 +12,7 @@ mod following;
 mod jobs;
 mod malformed;
 mod mixed;
+mod readiness;
 mod refusals;
 mod secrets;
 mod stopping;

@@ -100,6 +100,7 @@ impl Mixed {
             slots: 2,
             busy: 0,
             stopping: false,
+            ready: true,
             started_at: jiff::Timestamp::now(),
         }
     }
@@ -109,7 +110,9 @@ impl Mixed {
         let store = Arc::new(self.services.store(&self.services.redis_url));
         let info = self.info(id, languages, max_job_bytes);
         store.announce(&info).await.expect("announced");
-        let announce = send_heartbeats(Arc::clone(&store), info, || 0, self.shutdown.clone());
+        let ready = tokio::sync::watch::channel(true).1;
+        let announce =
+            send_heartbeats(Arc::clone(&store), info, || 0, ready, self.shutdown.clone());
         self.tasks.push(tokio::spawn(announce));
         let pipeline = Pipeline {
             queue: Arc::new(self.services.queue(&self.services.amqp_url, 2)),

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     app,
-    config::{Backend, Settings},
+    backend::Resolved,
+    config::{BackendChoice, Settings},
     doctor::{
-        self,
+        self, Needs, State,
         attack::{self, Tried},
     },
     shutdown::stop_signal,
@@ -22,9 +23,10 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The sandbox that has to be complete
-    #[arg(long, default_value = "native")]
-    sandbox: SandboxChoice,
+    /// Judge only this sandbox, as `sandfleet run` uses it [default: what a worker needs: sandbox.backend,
+    /// broker and store]
+    #[arg(long)]
+    sandbox: Option<SandboxChoice>,
 
     /// Run hostile programs in that sandbox, as it is configured, and show which are contained
     #[arg(long)]
@@ -44,22 +46,43 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     if arguments.attack {
         return attack(&arguments, settings).await;
     }
-    let findings = doctor::examine(settings).await;
+    let needs =
+        Needs { sandbox: choice(&arguments, settings), services: arguments.sandbox.is_none() };
+    let findings = doctor::examine(settings, needs).await;
     if arguments.json {
         print_json(&findings)?;
     } else {
         terminal::print(&terminal::lines(&doctor::table(&findings)))?;
     }
-    if doctor::is_complete(&findings, arguments.sandbox.into()) {
+    let missing = doctor::missing(&findings);
+    if missing.is_empty() {
         return Ok(Exit::Success.into());
     }
-    Err(Exit::Barrier.with("the chosen sandbox is not complete on this host; see what is MISSING"))
+    let what = match needs.services {
+        true => "a worker can't work here",
+        false => "the sandbox is not complete on this host",
+    };
+    let names: Vec<_> = missing
+        .iter()
+        .filter(|finding| finding.state == State::Missing)
+        .map(|finding| finding.name.as_str())
+        .collect();
+    let exit = match missing.iter().all(|finding| finding.area == doctor::SERVICES) {
+        true => Exit::Unavailable,
+        false => Exit::Barrier,
+    };
+    Err(exit.with(format!("{what}; MISSING: {}", names.join(", "))))
+}
+
+/// The sandbox that is asked about.
+fn choice(arguments: &Arguments, settings: &Settings) -> BackendChoice {
+    arguments.sandbox.map_or(settings.sandbox.backend, BackendChoice::from)
 }
 
 async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
-    let backend = arguments.sandbox.into();
-    let sandbox = app::open_sandbox(backend, settings).await?;
-    let is_local = backend == Backend::Native || settings.sandbox.docker_host.starts_with("unix:");
+    let opened = app::open_chosen_sandbox(choice(arguments, settings), settings).await?;
+    let Resolved { backend, made: sandbox, .. } = opened;
+    let is_local = app::is_here(backend, settings);
     let watch = |tried: &Tried| {
         if !arguments.json {
             // Without a reader the attempts still count: the exit code tells.

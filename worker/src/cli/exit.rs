@@ -41,6 +41,12 @@ exits! {
     Stuck = 74,
     /// There is no result: the job waits or runs, or its result has expired.
     NotYet = 75,
+    /// At a worker's start its broker or store could not be talked to: TLS failed, or another protocol is spoken there.
+    Protocol = 76,
+    /// At a worker's start its broker or store refused the login, or what its user asked for.
+    Access = 77,
+    /// At a worker's start what its settings name was not there or did not fit: a virtual host, a database, a queue with other settings, a store that may throw results away.
+    Setting = 78,
     /// `security_violation`: the program tampered with the sandbox.
     Security = 122,
     /// The job expired or was cancelled before it ran to its end.

@@ -85,6 +85,7 @@ fn worker(text: &str) -> WorkerInfo {
         slots: 1,
         busy: 0,
         stopping: false,
+        ready: true,
         started_at: Timestamp::UNIX_EPOCH,
     }
 }
@@ -139,7 +140,7 @@ proptest! {
             },
             Error::Broker {
                 broker: text.clone(), action: text.clone(),
-                source: Box::new(std::io::Error::other(text.clone()).into()),
+                said: Box::new(std::io::Error::other(text.clone()).into()),
             },
         ];
         for error in errors {

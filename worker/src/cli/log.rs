@@ -8,7 +8,7 @@ use tracing::{Event, Level, Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter,
     field::{MakeExt, Visit},
-    filter::filter_fn,
+    filter::{LevelFilter, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Writer, debug_fn},
@@ -22,10 +22,13 @@ use tracing_subscriber::{
 use super::terminal::MAX_LINE_BYTES;
 use crate::config::{LogFormat, Settings};
 
+/// The libraries that log connections.
+const LIBRARIES: [&str; 6] = ["lapin", "amq_protocol", "async_rs", "redis", "rustls", "bollard"];
+
 /// Logs go to standard error: standard output is for results.
 #[allow(clippy::disallowed_methods, reason = "every field is made printable first")]
 pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_default();
+    let filter = EnvFilter::try_new(quiet_libraries(level)).unwrap_or_default();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -40,6 +43,21 @@ pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
         LogFormat::Json => log.event_format(JsonLine).finish().with(no_traffic).init(),
         LogFormat::Text => log.fmt_fields(text_fields()).finish().with(no_traffic).init(),
     }
+}
+
+/// `level` without what libraries say of connections that fail: it is known from what they return, and said once
+/// instead of at each try. Whoever asks for more than `info`, or for a library by its name, has it.
+fn quiet_libraries(level: &str) -> String {
+    let wants_more = EnvFilter::try_new(level)
+        .ok()
+        .and_then(|filter| filter.max_level_hint())
+        .is_some_and(|most| most > LevelFilter::INFO);
+    if wants_more {
+        return level.to_owned();
+    }
+    let quiet: Vec<_> = LIBRARIES.iter().map(|library| format!("{library}=off")).collect();
+    // Of two directives for one name the second counts.
+    format!("{},{level}", quiet.join(","))
 }
 
 /// The fields of an event as text.

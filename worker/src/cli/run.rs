@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admission::catalogue::Catalogue,
     app,
-    config::{Backend, Settings},
+    config::{Backend, BackendChoice, Settings},
     embedded::Embedded,
     hooks::{Hooks, NoHooks, Stream},
     sandbox::{SandboxError, self_test},
@@ -58,6 +58,12 @@ pub(super) struct Arguments {
     /// The sandbox backend
     #[arg(long, default_value = "native")]
     sandbox: SandboxChoice,
+}
+
+impl From<SandboxChoice> for BackendChoice {
+    fn from(choice: SandboxChoice) -> BackendChoice {
+        Backend::from(choice).into()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

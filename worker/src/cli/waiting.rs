@@ -81,7 +81,11 @@ pub(super) fn table(workers: &[WorkerInfo], now: Timestamp) -> String {
         let backend = PrintableText::new(&it.backend);
         let sandbox = format!("{backend} ({})", it.isolation.as_str());
         let since = seconds(it.started_at, now);
-        let stopping = if it.stopping { " (stopping)" } else { "" };
+        let stopping = match (it.stopping, it.ready) {
+            (true, _) => " (stopping)",
+            (false, false) => " (not ready)",
+            (false, true) => "",
+        };
         table += &format!(
             "{name:width$}  {busy:10}  {sandbox:16}  {since:>8} s  {}{stopping}\n",
             PrintableText::new(it.languages.join(" "))
@@ -118,6 +122,7 @@ mod tests {
             slots: 4,
             busy: 1,
             stopping: false,
+            ready: true,
             started_at: Timestamp::UNIX_EPOCH,
         }
     }

@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
+use sandfleet_transport::Refusal;
 
 use super::{
     exit::{Exit, Failure},
@@ -11,8 +12,8 @@ use super::{
     scope, terminal,
 };
 use crate::{
-    app::{self, DrainAfter},
-    config::{Backend, Settings},
+    config::{BackendChoice, Settings},
+    work::{self, DrainAfter, WorkError},
 };
 
 #[derive(Args)]
@@ -39,16 +40,22 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         terminal::print(&terminal::lines(&settings.effective()))?;
         return Ok(Exit::Success.into());
     }
-    let backend = arguments.sandbox.map_or(settings.sandbox.backend, Into::into);
-    if backend == Backend::Native {
+    let choice = arguments.sandbox.map_or(settings.sandbox.backend, BackendChoice::from);
+    if choice != BackendChoice::Docker {
         scope::obtain(settings);
     }
     let until = DrainAfter { time: arguments.drain_after, jobs: arguments.drain_after_jobs };
-    app::work(backend, settings, until).await.map_err(|error| match error {
-        app::WorkError::Sandbox(error) => error.into(),
-        app::WorkError::Unavailable(reason) => Exit::Unavailable.with(reason),
-        app::WorkError::Memory(_) => Exit::Usage.because(error),
-        app::WorkError::Stuck(reason) => Exit::Stuck.with(reason),
+    work::work(choice, settings, until).await.map_err(|error| match error {
+        WorkError::Sandbox(error) => error.into(),
+        WorkError::Unavailable(reason) => Exit::Unavailable.with(reason),
+        WorkError::Memory(_) => Exit::Usage.because(error),
+        WorkError::Stuck(reason) => Exit::Stuck.with(reason),
+        WorkError::Refused(refusal, reason) => match refusal {
+            Refusal::Access => Exit::Access,
+            Refusal::Setting => Exit::Setting,
+            Refusal::Protocol => Exit::Protocol,
+        }
+        .with(reason),
     })?;
     Ok(Exit::Success.into())
 }

@@ -96,7 +96,7 @@ macro_rules! typed_by_parsing {
         fn typed(text: &str) -> Option<Self> { text.parse().ok() }
     })+ };
 }
-typed_by_parsing!(u32, u64, usize, f64, bool, String, Backend, LogFormat);
+typed_by_parsing!(u32, u64, usize, f64, bool, String, BackendChoice, LogFormat);
 
 impl Typed for ServiceUrl {
     fn typed(text: &str) -> Option<Self> {
@@ -164,12 +164,32 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What runs the jobs.
-    Backend {
+    /// What runs the jobs, as it is configured.
+    BackendChoice {
+        /// Native where its barriers can be installed, else Docker.
+        Auto = "auto",
         /// Namespaces and cgroups made by the worker itself.
         Native = "native",
         /// A Docker daemon.
         Docker = "docker",
+    }
+}
+
+/// What runs the jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Namespaces and cgroups made by the worker itself.
+    Native,
+    /// A Docker daemon.
+    Docker,
+}
+
+impl From<Backend> for BackendChoice {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Native => BackendChoice::Native,
+            Backend::Docker => BackendChoice::Docker,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use address::ServiceUrl;
-pub use kind::{Backend, HostNames, LogFormat};
+pub use kind::{Backend, BackendChoice, HostNames, LogFormat};
 pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};

@@ -7,8 +7,8 @@ use sandfleet_common::{LimitName, Limits};
 use super::{
     address::ServiceUrl,
     kind::{
-        ADDRESS_OR_OFF, AMQP_URL, Backend, DOCKER_HOST, HOSTS_OR_NONE, HostNames, IMAGE, Kind,
-        LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
+        ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames, IMAGE,
+        Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     setting::{Area, Preset, Setting},
     values::Values,
@@ -103,6 +103,10 @@ settings! {
         /// How long a claim on a job outlives a worker that died, in milliseconds; a living
         /// worker renews its claims.
         lease_ms: u64 = "15000", Kind::Integer { min: 1_000, max: 600_000 };
+        /// How long, at a worker's start, its broker or store may refuse it for a reason that no waiting heals (login,
+        /// rights, virtual host, database, TLS) before it exits with code 76, 77 or 78, in milliseconds; later it
+        /// goes on trying.
+        refusal_timeout_ms: u64 = "60000", Kind::Integer { min: 0, max: 3_600_000 };
         /// No job is taken while the host of the sandbox has less memory available than this, in
         /// bytes (MemAvailable in /proc/meminfo); 0 to take them always. Not looked at where the
         /// Docker daemon is on another machine.
@@ -168,8 +172,10 @@ settings! {
 
     /// What jobs run in.
     sandbox: SandboxSettings {
-        /// What runs the jobs: a Docker daemon, or namespaces that the worker makes itself.
-        backend: Backend = "docker", Backend::CHOICES;
+        /// What runs the jobs: namespaces that the worker makes itself, or a Docker daemon. `auto` is native where
+        /// all barriers of it can be installed, else Docker, and never an engine with known vulnerabilities, whatever
+        /// sandbox.allow_outdated_engine says; it is resolved once at the start and logged with its reason.
+        backend: BackendChoice = "auto", BackendChoice::CHOICES;
         /// The address of the Docker daemon.
         docker_host: String = "unix:///var/run/docker.sock", Kind::Text(&DOCKER_HOST);
         /// The OCI runtime, as the Docker daemon calls it.

@@ -49,7 +49,7 @@ fn nothing_set_gives_the_defaults() {
     assert!(settings.worker.id.ends_with(&std::process::id().to_string()));
     assert_eq!(settings.queue.url.reveal(), "amqp://guest:guest@127.0.0.1:5672/%2f");
     assert_eq!(settings.queue.password_file, None);
-    assert_eq!(settings.sandbox.backend, Backend::Docker);
+    assert_eq!(settings.sandbox.backend, BackendChoice::Auto);
     assert_eq!(settings.admin.address, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(settings.limits.default, sandfleet_common::Limits::default());
     assert_eq!(settings.limits.max.memory_bytes, 2 << 30);
@@ -140,7 +140,7 @@ fn every_mistake_is_reported_at_once() {
         format!("[wroker] ({file}:5) is no setting; did you mean [worker]?"),
         format!("sandbox.cpus = nan ({file}:8) is out of range; use a number from 0.01 to 1024"),
         format!("sandbox.image = 7 ({file}:9) is not text in quotes; use an image's name"),
-        format!("sandbox.backend = podman ({file}:10) is not one of the choices; use native or"),
+        format!("sandbox.backend = podman ({file}:10) is not one of the choices; use auto or"),
         format!(
             "limits.max.wall_time_ms = 900000000 ({file}:12) is out of range; use a whole number from"
         ),

@@ -28,7 +28,13 @@ pub(super) const DOCKER: &str = "docker";
 /// How long an engine may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
+/// What was found of a sandbox, and whether it works.
+pub(super) struct Examined {
+    pub(super) findings: Vec<Finding>,
+    pub(super) works: Result<(), SandboxError>,
+}
+
+pub(super) async fn native(settings: &Settings) -> Examined {
     let mut findings = Vec::new();
     let config = app::native_config(settings);
     findings.push(match native::describe_cgroups(&config) {
@@ -58,15 +64,15 @@ pub(super) async fn native(settings: &Settings) -> Vec<Finding> {
             _ => untried(name),
         });
     }
-    match failed {
+    match &failed {
         None => findings.push(Finding::ok(NATIVE, "self-test", "a program ran behind all of them")),
         Some(SandboxError::Barrier { .. }) => findings.push(untried("self-test")),
-        Some(error) => findings.push(missing(NATIVE, "self-test", &error)),
+        Some(error) => findings.push(missing(NATIVE, "self-test", error)),
     }
     findings.push(users());
     findings.push(landlock());
     findings.extend(confinement::findings(NATIVE, confinement::of_host(Path::new("/"))));
-    findings
+    Examined { findings, works: failed.map_or(Ok(()), Err) }
 }
 
 fn missing(area: &'static str, name: &str, error: &SandboxError) -> Finding {
@@ -108,9 +114,14 @@ fn landlock() -> Finding {
     }
 }
 
-pub(super) async fn docker(settings: &Settings) -> Vec<Finding> {
+pub(super) async fn docker(settings: &Settings) -> Examined {
     let age = table_age::finding(DOCKER, "known vulnerabilities", versions::TABLE.as_of, today());
-    [vec![age], engine_and_image(settings).await].concat()
+    let findings = [vec![age], engine_and_image(settings).await].concat();
+    let lacking = findings.iter().find(|finding| finding.is_lacking());
+    let works = lacking.map_or(Ok(()), |Finding { name, detail, .. }| {
+        Err(SandboxError::failed("using the Docker engine", format!("{name}: {detail}")))
+    });
+    Examined { findings, works }
 }
 
 async fn engine_and_image(settings: &Settings) -> Vec<Finding> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// One point that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it belongs to: `host`, `native`, `docker` or `services`.
+    /// What it belongs to: `worker`, `host`, `native`, `docker` or `services`.
     pub area: &'static str,
     /// What was checked.
     pub name: String,
@@ -30,6 +30,8 @@ pub enum State {
     Missing,
     /// Not checked, because something that it needs is missing.
     Untried,
+    /// Not there, and not needed.
+    Unused,
 }
 
 impl State {
@@ -40,11 +42,17 @@ impl State {
             State::Warning => "warning",
             State::Missing => "MISSING",
             State::Untried => "untried",
+            State::Unused => "unused",
         }
     }
 }
 
 impl Finding {
+    /// Whether it is needed and not there.
+    pub(super) fn is_lacking(&self) -> bool {
+        matches!(self.state, State::Missing | State::Untried)
+    }
+
     pub(super) fn ok(
         area: &'static str,
         name: impl Into<String>,

@@ -9,19 +9,38 @@ mod kernels;
 mod services;
 mod table_age;
 
+use std::future::ready;
+
 use sandfleet_common::printable_line;
 
 pub use finding::{Finding, State};
+pub use services::SERVICES;
 
-use crate::config::{Backend, Settings};
+use crate::{
+    backend::{self, Resolved},
+    config::{Backend, BackendChoice, Settings},
+};
 
+/// The area of what a worker as a whole would do.
+const WORKER: &str = "worker";
 /// The longest text in a table.
 const MAX_CELL_BYTES: usize = 4 << 10;
 /// A longer name pushes its own line to the right, and no other.
 const MAX_NAME_WIDTH: usize = 60;
 
-/// Checks everything; takes a few seconds at most if a service doesn't answer.
-pub async fn examine(settings: &Settings) -> Vec<Finding> {
+/// What has to work.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// Which sandbox.
+    pub sandbox: BackendChoice,
+    /// Whether broker and store do, too.
+    pub services: bool,
+}
+
+/// Checks everything; takes a few seconds at most if a service doesn't answer. What is not there and not needed is
+/// `unused` and no longer `missing`.
+pub async fn examine(settings: &Settings, needs: Needs) -> Vec<Finding> {
+    let settings = &backend::settings_for(needs.sandbox, settings);
     let (host, native, docker, broker, store) = tokio::join!(
         host::host(settings),
         barriers::native(settings),
@@ -29,19 +48,48 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         services::broker(settings),
         services::store(settings),
     );
-    [host, native, docker, broker, store].concat()
+    let (native_works, docker_works) = (ready(native.works), ready(docker.works));
+    let resolved = backend::resolve(needs.sandbox, native_works, docker_works).await;
+    let mut used = vec![WORKER, host::HOST];
+    used.extend(needs.services.then_some(SERVICES));
+    match &resolved {
+        Ok(resolved) => used.push(area(resolved.backend)),
+        Err(_) => used.extend(match needs.sandbox {
+            BackendChoice::Auto => vec![barriers::NATIVE, barriers::DOCKER],
+            BackendChoice::Native => vec![barriers::NATIVE],
+            BackendChoice::Docker => vec![barriers::DOCKER],
+        }),
+    }
+    let sandbox = match &resolved {
+        Ok(Resolved { backend, why, .. }) => {
+            Finding::ok(WORKER, "sandbox", format!("{}: {why}", area(*backend)))
+        }
+        Err(error) => {
+            let (detail, fix) = error.parts();
+            let fix = fix.unwrap_or("see the reason");
+            Finding::bad(WORKER, "sandbox", State::Missing, detail, fix)
+        }
+    };
+    let found = [native.findings, docker.findings, broker, store].concat();
+    let mut findings = [vec![sandbox], host, found].concat();
+    for finding in &mut findings {
+        if finding.is_lacking() && !used.contains(&finding.area) {
+            finding.state = State::Unused;
+        }
+    }
+    findings
 }
 
-/// Whether `backend` can be complete on this host, by what was found.
-pub fn is_complete(findings: &[Finding], backend: Backend) -> bool {
-    let area = match backend {
+fn area(backend: Backend) -> &'static str {
+    match backend {
         Backend::Native => barriers::NATIVE,
         Backend::Docker => barriers::DOCKER,
-    };
-    findings
-        .iter()
-        .filter(|finding| finding.area == area)
-        .all(|finding| matches!(finding.state, State::Ok | State::Warning))
+    }
+}
+
+/// What is needed and not there.
+pub fn missing(findings: &[Finding]) -> Vec<&Finding> {
+    findings.iter().filter(|finding| finding.is_lacking()).collect()
 }
 
 /// The findings as a table for people.
@@ -71,16 +119,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sandbox_is_complete_when_nothing_of_it_is_missing() {
-        let mut findings = vec![
+    fn what_was_not_tried_is_missing_and_what_only_warns_is_not() {
+        let bad = |name, state| Finding::bad(barriers::NATIVE, name, state, "", "x");
+        let findings = [
             Finding::ok(barriers::NATIVE, "a", ""),
-            Finding::bad(barriers::NATIVE, "b", State::Warning, "", "x"),
-            Finding::bad(barriers::DOCKER, "c", State::Missing, "", "x"),
+            bad("b", State::Warning),
+            bad("c", State::Missing),
+            bad("d", State::Untried),
+            bad("e", State::Unused),
         ];
-        assert!(is_complete(&findings, Backend::Native));
-        assert!(!is_complete(&findings, Backend::Docker));
-        findings.push(Finding::bad(barriers::NATIVE, "d", State::Untried, "", "x"));
-        assert!(!is_complete(&findings, Backend::Native));
+        let names: Vec<_> = missing(&findings).iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["c", "d"]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::finding::{Finding, State};
 use crate::{app, causes::in_one_line, config::Settings};
 
-const SERVICES: &str = "services";
+/// The area of broker and store.
+pub const SERVICES: &str = "services";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {

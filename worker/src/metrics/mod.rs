@@ -69,8 +69,13 @@ impl Metrics {
     }
 
     /// Notes whether the component called `component` works.
-    pub fn set_ready(&self, component: &'static str, ready: bool) {
-        self.handles.component_up.with_label_values(&[component]).set(ready.into());
+    pub fn set_up(&self, component: &'static str, up: bool) {
+        self.handles.component_up.with_label_values(&[component]).set(up.into());
+    }
+
+    /// Notes whether the worker takes jobs.
+    pub fn set_ready(&self, ready: bool) {
+        self.handles.ready.set(ready.into());
     }
 
     /// Notes how many slots are taken out now.

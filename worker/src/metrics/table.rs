@@ -146,7 +146,9 @@ metrics! {
     host_memory_kills: IntCounter = "sandfleet_worker_host_memory_kills_total";
     /// Time that jobs held their slot; the rate of its sum is the number of slots in use.
     slot_seconds: Histogram = "sandfleet_slot_busy_seconds", buckets SECONDS;
-    /// 1 if the component works, 0 if it doesn't; looked at when metrics or readiness are asked for.
+    /// 1 while the worker takes jobs: all its components work, and it isn't stopping.
+    ready: IntGauge = "sandfleet_worker_ready";
+    /// 1 if the component works, 0 if it doesn't; looked at every few seconds, and when metrics or readiness are asked for.
     component_up: IntGaugeVec = "sandfleet_component_up", labels ["component"];
     /// Always 1; the label says what runs.
     build_info: IntGaugeVec = "sandfleet_build_info", labels ["version"];

@@ -87,7 +87,8 @@ fn every_metric_is_moved_by_something() {
     hooks.stored(&stored);
     // The gauge of busy slots goes up and down again.
     hooks.started(&job, "python");
-    metrics.set_ready("broker", true);
+    metrics.set_up("broker", true);
+    metrics.set_ready(true);
 
     let text = metrics.render().unwrap();
     for metric in TABLE {

@@ -104,7 +104,7 @@ impl Pipeline {
                 permit = self.exclusive_gate.acquire(claim.exclusive) => permit,
                 () = self.shutdown.drained() => return Answer::Settle(Settlement::Requeue),
             };
-            let claimed = self.retry_until_ok(|| self.store.claim(&job.job_id, &claim)).await;
+            let claimed = self.retry_until_drained(|| self.store.claim(&job.job_id, &claim)).await;
             let Some(claimed) = claimed else { return Answer::Settle(Settlement::Requeue) };
             let result = match claimed {
                 Claimed::Run { attempt, waited } => {
@@ -162,7 +162,7 @@ impl Pipeline {
         let (Some(tenant_limiter), Some(tenant)) = (&self.tenant_limiter, &job.tenant) else {
             return TenantSlot::Taken(None);
         };
-        match self.retry_until_ok(|| tenant_limiter.enter(tenant, owner)).await {
+        match self.retry_until_drained(|| tenant_limiter.enter(tenant, owner)).await {
             Some(Some(permit)) => TenantSlot::Taken(Some(permit)),
             Some(None) => TenantSlot::Full,
             None => TenantSlot::Stopped,

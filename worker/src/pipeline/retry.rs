@@ -12,12 +12,42 @@ use crate::pauses::Pauses;
 
 /// The first pause after the store failed.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// How long the store may take to answer when the worker stops and nothing of the job runs.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(500);
+/// The same for the result of a job that has run, after the grace period.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 impl Pipeline {
-    /// Repeats an operation of the store until it succeeds; `None` if the worker stops first, or if the
-    /// job's keys are damaged. Its message then goes back to the broker until that gives it up, and the
-    /// dead-letter handler sets it aside: no slot waits for what doesn't mend itself.
-    pub(super) async fn retry_until_ok<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
+    /// Repeats an operation of the store for a job that isn't run, until it succeeds; `None` if the worker
+    /// stops first, or if the job's keys are damaged. Its message then goes back to the broker until that gives
+    /// it up, and the dead-letter handler sets it aside: no slot waits for what doesn't mend itself.
+    pub(super) async fn retry_until_drained<T, F>(&self, operation: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        tokio::select! {
+            // In this order: an answer that is there is taken.
+            biased;
+            done = self.retry(operation) => done,
+            // What the store does answer is still taken, so that no claim is lost to the stop.
+            () = self.shutdown.drained_since(LAST_WORD) => None,
+        }
+    }
+
+    /// As [`retry_until_drained`](Self::retry_until_drained), for a job that has run: its result is kept
+    /// through the grace period.
+    pub(super) async fn retry_until_aborted<T, F>(&self, operation: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        tokio::select! {
+            biased;
+            done = self.retry(operation) => done,
+            () = self.shutdown.aborted_since(LAST_CHANCE) => None,
+        }
+    }
+
+    async fn retry<T, F>(&self, mut operation: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -29,11 +59,10 @@ impl Pipeline {
                     warn!(%error, "a job's keys are damaged; its message goes back");
                     return None;
                 }
-                Err(error) => warn!(%error, "the store failed; trying again"),
+                // The worker says once that its store is away.
+                Err(error) => debug!(%error, "the store failed; trying again"),
             }
-            if !self.pause(pauses.next()).await {
-                return None;
-            }
+            sleep(pauses.next()).await;
         }
     }
 
@@ -55,14 +84,6 @@ impl Pipeline {
         tokio::select! {
             () = sleep(delay) => true,
             () = self.shutdown.drained() => false,
-        }
-    }
-
-    /// Waits; says whether that was to its end and not to the worker's.
-    pub(super) async fn pause(&self, delay: Duration) -> bool {
-        tokio::select! {
-            () = sleep(delay.min(MAX_DELAY)) => true,
-            () = self.shutdown.aborted() => false,
         }
     }
 }

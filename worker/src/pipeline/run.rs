@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use sandfleet_common::{JobId, JobResult, Verdict};
+use sandfleet_common::{JobId, JobResult};
 use sandfleet_transport::records::{CancelNotice, Committed, Renewed};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::sleep,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{claim::Attempt, compile::Ran, parts::Pipeline};
+use super::{claim::Attempt, compile::Ran, parts::Pipeline, retry::LAST_WORD};
 use crate::{
     outcome::{compile::not_compiled, conclude, terminal_results},
     queue::settle::Settlement,
@@ -76,15 +76,21 @@ impl Pipeline {
         owner: &str,
         cancellations: &mut broadcast::Receiver<CancelNotice>,
     ) -> String {
+        let mut renewed = Some(Instant::now());
         loop {
             tokio::select! {
                 () = sleep(self.config.lease / 3) => {}
                 () = cancel_requested(job, cancellations) => {}
             }
             match self.store.renew(job, owner, self.config.lease).await {
-                Ok(Renewed::GoOn) => {}
+                Ok(Renewed::GoOn) => renewed = Some(Instant::now()),
                 Ok(Renewed::Cancelled { by }) => return by,
-                Err(error) => warn!(%job, %error, "a lease could not be renewed"),
+                // Said once, when it matters.
+                Err(error) if renewed.is_some_and(|at| at.elapsed() > self.config.lease) => {
+                    renewed = None;
+                    warn!(%job, %error, "the lease of a running job has ended; another worker may start it too");
+                }
+                Err(error) => debug!(%job, %error, "a lease could not be renewed"),
             }
         }
     }
@@ -92,7 +98,7 @@ impl Pipeline {
     /// The result of a program that ended or did not compile.
     pub(super) fn conclude(&self, attempt: &Attempt<'_>, ran: Ran) -> JobResult {
         let description = self.sandbox.description();
-        let result = match ran {
+        match ran {
             Ran::Program(compiled, outcome) => {
                 let result_builder = match compiled {
                     Some(compiled) => attempt.result().has_compiled(compiled),
@@ -103,16 +109,11 @@ impl Pipeline {
             Ran::NotCompiled(compiled, failure) => {
                 not_compiled(attempt.result().has_compiled(compiled), failure, description)
             }
-        };
-        if result.verdict == Some(Verdict::InternalError) {
-            warn!(job = %attempt.job_id, message = %result.message, "no verdict");
         }
-        result
     }
 
     /// The result of a job whose last attempt the sandbox failed.
     pub(super) fn give_up(&self, attempt: &Attempt<'_>, error: &SandboxError) -> JobResult {
-        warn!(job = %attempt.job_id, %error, "the sandbox failed; no attempt is left");
         terminal_results::exhausted(attempt.result(), Some(error))
     }
 
@@ -127,8 +128,9 @@ impl Pipeline {
         warn!(job = %job_id, attempt = number, %error, "the sandbox failed; the job is retried");
         self.hooks.retried(job_id, &error.to_string());
         self.release_lease(attempt).await;
-        self.pause(self.config.pause_after(*number)).await;
-        self.recover().await;
+        if self.wait_for_turn(self.config.pause_after(*number)).await {
+            self.recover().await;
+        }
         Settlement::Requeue
     }
 
@@ -146,8 +148,9 @@ impl Pipeline {
         result: &JobResult,
         Attempt { owner, result_ttl, .. }: &Attempt<'_>,
     ) -> Settlement {
-        match self.retry_until_ok(|| self.store.commit(result, owner, *result_ttl)).await {
+        match self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await {
             Some(Committed::Stored) => {
+                terminal_results::log_failure(result);
                 self.hooks.stored(result);
                 Settlement::Done
             }
@@ -161,8 +164,12 @@ impl Pipeline {
 
     async fn release_lease(&self, Attempt { job_id, owner, .. }: &Attempt<'_>) {
         // Without this the next attempt has to wait for the lease's end, and that is all.
-        if let Err(error) = self.store.release(job_id, owner).await {
-            warn!(job = %job_id, %error, "a lease could not be given back; it ends by itself");
+        let released = tokio::select! {
+            released = self.store.release(job_id, owner) => released,
+            () = self.shutdown.drained_since(LAST_WORD) => return,
+        };
+        if let Err(error) = released {
+            debug!(job = %job_id, %error, "a lease could not be given back; it ends by itself");
         }
     }
 }

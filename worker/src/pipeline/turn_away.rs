@@ -27,7 +27,7 @@ impl Pipeline {
             return Settlement::Unreadable(message);
         };
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {
-            match self.retry_until_ok(|| peers.who_takes(needs)).await {
+            match self.retry_until_drained(|| peers.who_takes(needs)).await {
                 Some(Some(worker)) => {
                     return self.put_off(delivery, job_id, &worker, &message, started_at).await;
                 }
@@ -61,7 +61,7 @@ impl Pipeline {
         };
         let result_builder =
             ResultBuilder::unread(&self.config.worker_id, job_id.clone(), started_at);
-        let result = match self.retry_until_ok(|| self.store.claim(&job_id, &claim)).await {
+        let result = match self.retry_until_drained(|| self.store.claim(&job_id, &claim)).await {
             None => return Settlement::Requeue,
             Some(Claimed::Twin) => return twin(self.hooks.as_ref(), &job_id),
             Some(Claimed::Done) => {
@@ -90,8 +90,9 @@ impl Pipeline {
     /// Stores the result of a job that isn't run, if it is the job's.
     pub(super) async fn refuse(&self, refused: Refused) -> Settlement {
         let Refused { result, payload, result_ttl } = refused;
-        match self.retry_until_ok(|| self.store.refuse(&result, &payload, result_ttl)).await {
+        match self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await {
             Some(records::Refused::Stored) => {
+                terminal_results::log_failure(&result);
                 self.hooks.stored(&result);
                 Settlement::Done
             }

@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use tokio::{sync::watch, time::sleep};
 
 use super::{Delivery, Queue};
-use crate::host::memory::{HostMemory, LOOK_INTERVAL};
+use crate::{
+    host::memory::{HostMemory, LOOK_INTERVAL},
+    trouble::Trouble,
+};
 
 /// Gives a worker its deliveries, as long as it may take one.
 pub struct LimitedQueue {
@@ -84,7 +87,7 @@ impl Queue for LimitedQueue {
         self.queue.stop().await;
     }
 
-    async fn check(&self) -> Result<Option<String>, String> {
+    async fn check(&self) -> Result<Option<String>, Trouble> {
         self.queue.check().await
     }
 }

@@ -11,6 +11,7 @@ use sandfleet_transport::LATER;
 use tokio::{sync::Notify, time::sleep};
 
 use super::{AckHandle, Delivery, Queue, later};
+use crate::trouble::Trouble;
 
 /// Jobs of this process. Clones are the same queue.
 #[derive(Clone, Default)]
@@ -98,7 +99,7 @@ impl Queue for MemoryQueue {
         self.shared.change(|state| state.stopped = true);
     }
 
-    async fn check(&self) -> Result<Option<String>, String> {
+    async fn check(&self) -> Result<Option<String>, Trouble> {
         Ok(None)
     }
 }

@@ -9,7 +9,11 @@ pub mod settle;
 use async_trait::async_trait;
 use sandfleet_common::PrintableText;
 
-pub use amqp::{AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
+use crate::trouble::Trouble;
+
+pub use amqp::{
+    AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLetters, Death, Gate,
+};
 pub use later::waited;
 pub use limited::LimitedQueue;
 pub use memory::{MemoryQueue, SetAside};
@@ -25,9 +29,8 @@ pub trait Queue: Send + Sync {
     /// [`next`](Queue::next) yet. Those already taken can still be settled.
     async fn stop(&self);
 
-    /// Whether deliveries can be had at present, and what to know all the same; or in one sentence
-    /// why not.
-    async fn check(&self) -> Result<Option<String>, String>;
+    /// Whether deliveries can be had at present, and what to know all the same; or why not.
+    async fn check(&self) -> Result<Option<String>, Trouble>;
 }
 
 /// One message as bytes, with the right to settle it: once, with [`settle`](settle::settle). Dropped unsettled,

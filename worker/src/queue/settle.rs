@@ -3,7 +3,7 @@
 //! dead letters, and a delivery that was dropped, which goes back to its queue.
 
 use sandfleet_common::PrintableText;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Delivery;
 
@@ -37,6 +37,11 @@ pub async fn settle(delivery: Delivery, settlement: Settlement) {
         Settlement::Later => ack_handle.later(body).await,
         Settlement::Unreadable(reason) => ack_handle.set_aside(body, reason).await,
     };
+    if let Settlement::Unreadable(reason) = &settlement
+        && settled.is_ok()
+    {
+        warn!(%reason, "a message can't be answered; it is in the queue of unreadable messages");
+    }
     if let Err(error) = settled {
         debug!(%error, ?settlement, "settlement was lost; the broker will deliver the job again");
     }

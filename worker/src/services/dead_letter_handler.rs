@@ -11,7 +11,7 @@ use sandfleet_transport::{
     records::{Refused, Store},
 };
 use tokio::{task::JoinSet, time::sleep};
-use tracing::{info, warn};
+use tracing::debug;
 
 use crate::{
     hooks::Hooks,
@@ -140,8 +140,7 @@ impl DeadLetterHandler {
             self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await?;
         Ok(match refused {
             Refused::Stored => {
-                let Death { reason, queue, .. } = death;
-                info!(%job, %reason, %queue, "a dead letter was answered");
+                terminal_results::log_failure(&result);
                 self.hooks.stored(&result);
                 Settlement::Done
             }
@@ -165,7 +164,8 @@ impl DeadLetterHandler {
             match operation().await {
                 Ok(done) => return Ok(done),
                 Err(error) if error.is_damaged => return Err(error),
-                Err(error) => warn!(%error, "the store failed; trying again"),
+                // The worker says once that its store is away.
+                Err(error) => debug!(%error, "the store failed; trying again"),
             }
             sleep(PAUSE).await;
         }

@@ -4,4 +4,5 @@ pub mod admin;
 pub mod dead_letter_handler;
 pub mod heartbeat;
 pub mod output_stream;
+pub mod readiness;
 pub mod reaper;

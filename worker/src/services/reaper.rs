@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{sandbox::Sandbox, shutdown::Shutdown};
 
@@ -12,6 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Removes leftovers at the start and then regularly.
 pub async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
+    let mut is_failing = false;
     let mut turns = interval(INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -19,10 +20,22 @@ pub async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
             _ = turns.tick() => {}
             () = shutdown.drained() => return,
         }
-        match sandbox.reap().await {
-            Ok(0) => {}
-            Ok(count) => info!(count, "removed what a dead worker had left"),
-            Err(error) => warn!(%error, "leftovers can't be looked for"),
+        let reaped = tokio::select! {
+            reaped = sandbox.reap() => reaped,
+            () = shutdown.drained() => return,
+        };
+        match reaped {
+            Ok(count) => {
+                if count > 0 {
+                    info!(count, "removed what a dead worker had left");
+                }
+                is_failing = false;
+            }
+            // Once, and not every minute.
+            Err(error) if !std::mem::replace(&mut is_failing, true) => {
+                warn!(%error, "leftovers can't be looked for");
+            }
+            Err(error) => debug!(%error, "leftovers can't be looked for"),
         }
     }
 }

@@ -19,10 +19,13 @@ use super::{
     header::{Fault, Fields, Header},
     server::Server,
 };
+use crate::refusal::Foreign;
 
 /// Type, channel and size.
 const HEAD_BYTES: usize = 7;
 const END: u8 = 0xce;
+/// How a TLS server begins what it says to a client that doesn't speak TLS.
+const TLS_ALERT: u8 = 0x15;
 const METHOD: u8 = 1;
 const CONTENT_HEADER: u8 = 2;
 /// The methods that are looked at are shorter: three short strings and some numbers at most.
@@ -44,13 +47,16 @@ const GET_OK: [u8; 4] = [0, 60, 0, 71];
 pub(super) struct Screened<S> {
     stream: S,
     screen: Screen,
+    /// Whether the other end has said something, and so that it speaks AMQP.
+    has_begun: bool,
 }
 
 impl<S> Screened<S> {
     /// Frames that come from `stream` are no longer than `frame_max`, or what the broker proposes if that
     /// is less. What the broker names itself goes to `server`.
     pub(super) fn new(stream: S, frame_max: usize, server: Arc<Mutex<Option<Server>>>) -> Self {
-        Self { stream, screen: Screen { server, ..Screen::new(frame_max) } }
+        let screen = Screen { server, ..Screen::new(frame_max) };
+        Self { stream, screen, has_begun: false }
     }
 }
 
@@ -60,13 +66,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, screen } = &mut *self;
+        let Self { stream, screen, has_begun } = &mut *self;
         loop {
             let bytes = screen.hand_out(buffer);
             if bytes > 0 {
                 return Poll::Ready(Ok(bytes));
             }
             let bytes = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+            if let Some(first) = buffer[..bytes].first()
+                && !std::mem::replace(has_begun, true)
+            {
+                greeted(*first)?;
+            }
             let stays = screen.take(&buffer[..bytes]);
             if stays > 0 || bytes == 0 {
                 return Poll::Ready(Ok(stays));
@@ -98,6 +109,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// Whether a server that begins like this speaks AMQP: with a method, or with the version it speaks instead
+/// of ours. The library takes much else for a broker that closes the connection.
+fn greeted(first: u8) -> io::Result<()> {
+    match first {
+        METHOD | b'A' => Ok(()),
+        TLS_ALERT => Err(io::Error::other(Foreign::Tls)),
+        _ => Err(io::Error::other(Foreign::NotAmqp)),
     }
 }
 

@@ -1,13 +1,17 @@
 //! What the Redis server is, and whether it keeps what it is given.
 
-use std::sync::atomic::Ordering;
+use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
 use redis::{FromRedisValue, RedisError, RedisResult};
 use sandfleet_common::names;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::redis::RedisStore;
-use crate::StoreError;
+use crate::{Refusal, StoreError, foreign};
+
+/// After how long without an answer it is looked whether the server speaks our protocol at all.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Result keys all have a time to live, so every other policy may evict results.
 const POLICY: &str = "noeviction";
@@ -40,6 +44,23 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn check(&self) -> Result<(), StoreError> {
+        let mut checking = pin!(self.check_writing());
+        let checked = timeout(SILENCE, &mut checking).await;
+        match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if error.refusal.is_some() => return Err(error),
+            _ => {}
+        }
+        if let Some(answer) = foreign::answers_at(self.client()).await {
+            return Err(self.link.refused("connect".into(), &answer));
+        }
+        match checked {
+            Ok(checked) => checked,
+            Err(_) => checking.await,
+        }
+    }
+
+    async fn check_writing(&self) -> Result<(), StoreError> {
         let action = || "check that it stores results".to_owned();
         let failed = |error| self.link.failed(action(), &error);
         // A write shows what a ping doesn't: a replica, full memory, a disk that can't be saved to.
@@ -55,6 +76,7 @@ impl RedisStore {
                      maxmemory-policy {POLICY}`)"
                 ),
                 is_damaged: false,
+                refusal: Some(Refusal::Setting),
                 ..self.link.unexpected(action(), "")
             }),
             None => {

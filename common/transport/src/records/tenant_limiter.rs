@@ -16,6 +16,7 @@ use crate::{Error, RedisLink, StoreError};
 static ENTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("enter.lua")));
 
 /// Limits the running jobs of each tenant, counted in Redis.
+#[derive(Clone)]
 pub struct TenantLimiter {
     shared: Arc<Shared>,
     max: u32,

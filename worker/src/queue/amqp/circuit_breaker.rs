@@ -62,7 +62,7 @@ impl CircuitBreaker {
                 .with_timeout("open a channel", connection.create_channel())
                 .await
                 .is_ok(),
-            Error::Broker { source, .. } => gave_up(source),
+            Error::Broker { said, .. } => gave_up(said),
             _ => false,
         };
         if its_doing {
@@ -137,8 +137,8 @@ async fn ask(broker: &Broker, connection: &Connection, queue: &str) -> Result<()
             Ok(())
         }
         // It was deleted, and the next session declares it.
-        Err(Error::Broker { source, .. })
-            if said(&source) == Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) =>
+        Err(Error::Broker { said: answer, .. })
+            if said(&answer) == Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) =>
         {
             Ok(())
         }

@@ -4,7 +4,10 @@
 //! what doesn't goes on to a queue without a consumer, for operators. Leaving it
 //! where it is would mean to return it again and again, and brokers drop what is returned often.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -21,7 +24,7 @@ use tokio::{
     task::JoinHandle,
     time,
 };
-use tracing::warn;
+use tracing::debug;
 
 use super::{
     config::{AmqpConfig, TIMEOUT},
@@ -31,7 +34,10 @@ use super::{
     },
     republish::{REQUEUE, move_to, sent},
 };
-use crate::queue::{AckHandle, Delivery};
+use crate::{
+    queue::{AckHandle, Delivery},
+    trouble::Trouble,
+};
 
 /// How many are taken and not settled at a time.
 pub const DEAD_LETTERS_AT_A_TIME: u16 = 8;
@@ -49,6 +55,24 @@ pub struct Death {
     pub count: i64,
 }
 
+/// Why dead letters can't be had, if they were asked for and can't.
+#[derive(Clone, Default)]
+pub struct DeadLetterStatus(Arc<Mutex<Option<Trouble>>>);
+
+impl DeadLetterStatus {
+    /// Why they can't be had.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<(), Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    fn set(&self, trouble: Option<Trouble>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
 /// The dead letters of a fleet. Loses its connection and comes back by itself, for ever.
 pub struct DeadLetters {
     letters: AsyncMutex<mpsc::Receiver<(Delivery, Death)>>,
@@ -60,7 +84,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL is none.
-    pub fn connect(config: &AmqpConfig) -> Result<Self, Error> {
+    pub fn connect(config: &AmqpConfig, status: DeadLetterStatus) -> Result<Self, Error> {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let topology = config.topology(Vec::new());
         let (sender, letters) = mpsc::channel(usize::from(DEAD_LETTERS_AT_A_TIME));
@@ -69,6 +93,7 @@ impl DeadLetters {
             broker,
             topology,
             letters: sender,
+            status,
         };
         let consumer = tokio::spawn(consumer.run());
         Ok(Self { letters: AsyncMutex::new(letters), consumer })
@@ -96,13 +121,16 @@ struct Consumer {
     topology: Topology,
     publisher: Arc<Publisher>,
     letters: mpsc::Sender<(Delivery, Death)>,
+    status: DeadLetterStatus,
 }
 
 impl Consumer {
     async fn run(self) {
         loop {
             let Err(error) = self.consume().await;
-            warn!(error = why(&error), "no dead letters from the broker; connecting again");
+            // The worker says so once, however often it is tried.
+            debug!(error = why(&error), "no dead letters from the broker; connecting again");
+            self.status.set(Some((&error).into()));
             time::sleep(PAUSE).await;
         }
     }
@@ -126,8 +154,9 @@ impl Consumer {
         let ended = |source: lapin::Error| Error::Broker {
             broker: broker.display_url().into(),
             action: action.clone(),
-            source: Box::new(source),
+            said: Box::new(source),
         };
+        self.status.set(None);
         while let Some(message) = consumer.next().await {
             let message = message.map_err(ended)?;
             // The receiver is gone only when the worker ends.

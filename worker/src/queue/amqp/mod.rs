@@ -13,6 +13,7 @@ mod config;
 mod dead_letters;
 mod expiry;
 mod failure;
+mod gate;
 mod headers;
 mod poller;
 mod pollers;
@@ -36,12 +37,16 @@ use tokio::{
 use tracing::debug;
 
 pub use self::config::AmqpConfig;
-pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetters, Death};
+pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLetters, Death};
+pub use self::gate::Gate;
 use self::{
     ack_handle::AmqpAckHandle, circuit_breaker::CircuitBreaker, config::TIMEOUT,
     session::BrokerStatus, supervisor::Supervisor,
 };
-use crate::queue::{AckHandle, Delivery, Queue};
+use crate::{
+    queue::{AckHandle, Delivery, Queue},
+    trouble::Trouble,
+};
 
 /// The job queues of a RabbitMQ. Loses its connection and comes back by itself, for ever.
 pub struct AmqpQueue {
@@ -55,12 +60,12 @@ pub struct AmqpQueue {
 }
 
 impl AmqpQueue {
-    /// Starts taking jobs. Returns at once; [`check`](Queue::check) tells whether the broker is
-    /// there. Call it within a tokio runtime.
+    /// Starts taking jobs, while `gate` is open. Returns at once; [`check`](Queue::check) tells whether
+    /// the broker is there. Call it within a tokio runtime.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL is none, or nothing is to be served.
-    pub fn connect(config: AmqpConfig) -> Result<Self, Error> {
+    pub fn connect(config: AmqpConfig, gate: Gate) -> Result<Self, Error> {
         let refuse = |setting, reason: &str| {
             Err(Error::InvalidConfig { setting, reason: reason.to_owned() })
         };
@@ -73,7 +78,7 @@ impl AmqpQueue {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let (sender, deliveries) = mpsc::channel(config.slots);
         let (stop, stopped) = watch::channel(false);
-        let reachable = Arc::new(Mutex::new(BrokerStatus::No("not connected yet".into())));
+        let reachable = Arc::new(Mutex::new(BrokerStatus::Unknown("not connected yet")));
         let circuit_breaker = CircuitBreaker::new(broker.clone());
         let (stuck, served) = (circuit_breaker.stuck(), config.queues().len());
         let supervisor = Supervisor {
@@ -88,6 +93,7 @@ impl AmqpQueue {
             reachable: reachable.clone(),
             stopped,
             warned: Once::new(),
+            gate,
         };
         Ok(Self {
             deliveries: AsyncMutex::new(deliveries),
@@ -145,9 +151,9 @@ impl Queue for AmqpQueue {
         }
     }
 
-    async fn check(&self) -> Result<Option<String>, String> {
+    async fn check(&self) -> Result<Option<String>, Trouble> {
         self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()?;
-        circuit_breaker::verdict(&self.stuck.borrow(), self.served)
+        Ok(circuit_breaker::verdict(&self.stuck.borrow(), self.served)?)
     }
 }
 

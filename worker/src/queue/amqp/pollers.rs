@@ -35,6 +35,7 @@ use tokio::{
 use super::{
     config::AmqpConfig,
     failure::Failure,
+    gate::Gate,
     poller::{Poller, Source, Subscription},
     scheduler::Scheduler,
     session::{MAX_GETTERS, Session},
@@ -105,11 +106,12 @@ impl<'a> Pollers<'a> {
     }
 
     /// The next jobs, `most` of them at most and one at least, waiting for it if there is none.
-    /// None once the worker was stopped.
+    /// None once the worker was stopped or the gate is closed.
     pub(super) async fn next(
         &mut self,
         most: usize,
         stopped: &mut watch::Receiver<bool>,
+        gate: &Gate,
     ) -> Result<Vec<Taken>, Failure> {
         self.unsubscribe(|poller, now| {
             matches!(poller.subscription, Subscription::Delivered(_))
@@ -134,10 +136,15 @@ impl<'a> Pollers<'a> {
                 }
             }
             // A new subscription may have been given something already, so each is asked once more.
-            if !self.subscribe_all().await? && !self.given(stopped).await? {
+            if !self.subscribe_all().await? && !self.given(stopped, gate).await? {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    /// Opens the subscriptions that are worth it, which shows that jobs can be had.
+    pub(super) async fn subscribe(&mut self) -> Result<(), Failure> {
+        self.subscribe_all().await.map(drop)
     }
 
     /// Cancels all subscriptions. What they were given meanwhile is [`held`](Self::held).
@@ -264,8 +271,12 @@ impl<'a> Pollers<'a> {
     }
 
     /// Waits until a subscription is given a job, and holds that, or until there is something else to do.
-    /// `false` once the worker was stopped.
-    async fn given(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<bool, Failure> {
+    /// `false` once the worker was stopped or the gate is closed.
+    async fn given(
+        &mut self,
+        stopped: &mut watch::Receiver<bool>,
+        gate: &Gate,
+    ) -> Result<bool, Failure> {
         let now = Instant::now();
         let backed_off = self.pollers.iter().filter_map(|poller| poller.backs_off_until(now)).min();
         let looks = self.probing.is_none() && self.pollers.iter().any(|poller| poller.is_idle(now));
@@ -292,6 +303,7 @@ impl<'a> Pollers<'a> {
         };
         let (index, given) = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(false),
+            () = gate.becomes(false) => return Ok(false),
             () = alarm(until) => return Ok(true),
             _ = self.stuck.changed() => {
                 self.exclude_stuck();
@@ -365,6 +377,6 @@ fn delivered(
     given.unwrap_or_else(|| Err(ended())).map_err(|source| Error::Broker {
         broker: broker.display_url().into(),
         action: format!("wait for jobs from queue {queue}"),
-        source: Box::new(source),
+        said: Box::new(source),
     })
 }

@@ -6,6 +6,7 @@ use lapin::{Channel, Connection};
 use sandfleet_transport::{Broker, Error};
 
 use super::config::AmqpConfig;
+use crate::trouble::Trouble;
 
 /// How many jobs are asked for at a time. More gain nothing: the broker is busy then.
 pub(super) const MAX_GETTERS: usize = 8;
@@ -41,15 +42,20 @@ impl Session {
 /// Whether jobs can be had at present.
 pub(super) enum BrokerStatus {
     Yes(Arc<Session>),
-    No(String),
+    No(Trouble),
+    /// It is about to be known.
+    Unknown(&'static str),
 }
 
 impl BrokerStatus {
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), Trouble> {
         match self {
             BrokerStatus::Yes(session) if session.connection.status().connected() => Ok(()),
-            BrokerStatus::Yes(_) => Err("the connection to the broker was lost just now".into()),
-            BrokerStatus::No(reason) => Err(reason.clone()),
+            BrokerStatus::Yes(_) => {
+                Err(Trouble::passing("the connection to the broker was lost just now"))
+            }
+            BrokerStatus::No(trouble) => Err(trouble.clone()),
+            BrokerStatus::Unknown(reason) => Err(Trouble::passing(*reason)),
         }
     }
 }

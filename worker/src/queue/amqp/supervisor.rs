@@ -1,6 +1,9 @@
 //! Keeps a worker connected to the broker, for as long as it lives.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::{
+    sync::{Arc, Mutex, Once, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use lapin::message::Delivery;
@@ -10,7 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{self, Instant},
 };
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{
     ack_handle::AmqpAckHandle,
@@ -18,12 +21,16 @@ use super::{
     config::{self, AmqpConfig, LONGEST_PAUSE},
     expiry,
     failure::{Failure, why},
+    gate::Gate,
     poller::Source,
     pollers::Pollers,
     session::{BrokerStatus, Session},
 };
 use crate::pauses::jittered;
 use crate::queue::AckHandle;
+
+/// How often it is looked whether a connection stands that nothing is asked over.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Supervisor {
     pub(super) broker: Broker,
@@ -36,6 +43,7 @@ pub(super) struct Supervisor {
     pub(super) stopped: watch::Receiver<bool>,
     /// The broker's version is warned of once, not after every reconnect.
     pub(super) warned: Once,
+    pub(super) gate: Gate,
 }
 
 impl Supervisor {
@@ -45,16 +53,17 @@ impl Supervisor {
         loop {
             let began = Instant::now();
             let error = match self.serve().await {
-                Ok(()) => return self.set(BrokerStatus::No("stopped".into())),
-                Err(error) => why(&error),
+                Ok(()) => return self.set(BrokerStatus::Unknown("this worker stops")),
+                Err(error) => error,
             };
             // A worker that connects and is cut off at once must not come back at once.
             if began.elapsed() >= LONGEST_PAUSE {
                 pauses = config::pauses();
             }
             let pause = pauses.next();
-            warn!(error, ?pause, "no jobs from the broker; connecting again");
-            self.set(BrokerStatus::No(error));
+            // The worker says so once, however often it is tried.
+            debug!(error = why(&error), ?pause, "no jobs from the broker; connecting again");
+            self.set(BrokerStatus::No((&error).into()));
             let stopped = self.stopped.wait_for(|stopped| *stopped);
             if time::timeout(jittered(pause), stopped).await.is_ok() {
                 return;
@@ -95,16 +104,26 @@ impl Supervisor {
     ) -> Result<(), Failure> {
         let stuck = self.circuit_breaker.stuck();
         let mut pollers = Pollers::open(&self.broker, session, &self.config, stuck).await?;
-        info!(broker = self.broker.display_url(), "connected; waiting for jobs");
+        debug!(broker = self.broker.display_url(), "connected");
         if let Some(risk) = self.broker.dead_lettering_risk() {
             self.warned.call_once(|| warn!(risk, fix = DEAD_LETTERING_FIX, "the broker's version"));
         }
-        self.set(BrokerStatus::Yes(session.clone()));
+        let mut has_served = false;
         loop {
+            if !self.gate.is_open() {
+                self.clear(session, &mut pollers).await?;
+                self.set(BrokerStatus::Yes(session.clone()));
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => break,
+                    () = self.gate.becomes(true) => {}
+                    lost = self.lost(session) => return Err(lost.into()),
+                }
+            }
             let first = match self.slots.clone().try_acquire_owned() {
                 Ok(slot) => slot,
                 Err(_) => {
                     self.clear(session, &mut pollers).await?;
+                    self.set(BrokerStatus::Yes(session.clone()));
                     tokio::select! {
                         _ = stopped.wait_for(|stopped| *stopped) => break,
                         slot = self.slots.clone().acquire_owned() => {
@@ -113,11 +132,19 @@ impl Supervisor {
                     }
                 }
             };
+            if !self.gate.is_open() {
+                continue;
+            }
+            if !std::mem::replace(&mut has_served, true) {
+                // A user who may declare queues may yet not be allowed to read them.
+                pollers.subscribe().await?;
+                self.set(BrokerStatus::Yes(session.clone()));
+            }
             let more = || self.slots.clone().try_acquire_owned().ok();
             let mut slots = vec![first];
             slots.extend(std::iter::from_fn(more).take(session.getters.len() - 1));
-            let deliveries = pollers.next(slots.len(), stopped).await?;
-            if deliveries.is_empty() {
+            let deliveries = pollers.next(slots.len(), stopped, &self.gate).await?;
+            if deliveries.is_empty() && *stopped.borrow() {
                 break;
             }
             for ((delivery, source), slot) in deliveries.into_iter().zip(slots) {
@@ -168,7 +195,23 @@ impl Supervisor {
         }
     }
 
+    /// Waits for the end of a connection that nothing is asked over.
+    async fn lost(&self, session: &Session) -> Error {
+        while session.connection.status().connected() {
+            time::sleep(LOOK_PAUSE).await;
+        }
+        // Asking tells why.
+        let asked =
+            self.broker.with_timeout("keep the connection", session.connection.create_channel());
+        asked.await.err().unwrap_or_else(|| Error::TimedOut {
+            broker: self.broker.display_url().into(),
+            action: "keep the connection".into(),
+            after: LOOK_PAUSE,
+        })
+    }
+
     fn set(&self, reachable: BrokerStatus) {
         *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) = reachable;
+        self.gate.changed.notify_one();
     }
 }

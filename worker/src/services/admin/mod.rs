@@ -1,20 +1,12 @@
 //! The HTTP endpoint for operators: metrics, liveness, readiness.
 
-mod components;
 mod listener;
+mod open;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
 
-use std::{
-    fs,
-    future::Future,
-    io::Read,
-    path::Path,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs, future::Future, io::Read, path::Path, sync::Arc};
 
 use axum::{
     Router,
@@ -26,52 +18,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures_util::future::join_all;
 use sandfleet_common::PrintableText;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpListener, sync::Mutex, time::timeout};
+use tokio::net::TcpListener;
 
-pub use self::components::open;
 use self::listener::Rules;
-use crate::metrics::Metrics;
-
-/// How long a component may take to say how it is.
-const CHECK_DEADLINE: Duration = Duration::from_secs(2);
-
-/// How long an answer holds, so that scrapers can't hammer the services behind it.
-const CACHE_TIME: Duration = Duration::from_secs(1);
+pub use self::open::open;
+use crate::{metrics::Metrics, services::readiness::Readiness};
 
 /// Of a longer token file nothing more is read.
 const MAX_TOKEN_BYTES: u64 = 4096;
-
-/// Something that the worker can't do without.
-pub struct Component {
-    name: &'static str,
-    check: Box<dyn Fn() -> CheckFuture + Send + Sync>,
-}
-
-/// That a component works, and what to know all the same; or in one sentence why it doesn't.
-type Answer = Result<Option<String>, String>;
-
-type CheckFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-impl Component {
-    /// The component called `name` works when `check` says so, perhaps with a note; its error is
-    /// one sentence. A check without an answer within 2 s counts as failed.
-    pub fn new<F>(name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        Self { name, check: Box::new(move || Box::pin(check())) }
-    }
-
-    async fn check(&self) -> Answer {
-        timeout(CHECK_DEADLINE, (self.check)())
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_DEADLINE.as_secs())))
-    }
-}
 
 /// What those send who may see everything.
 pub struct Token {
@@ -114,12 +71,12 @@ impl Token {
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
-    components: Vec<Component>,
+    readiness: Arc<Readiness>,
     token: Option<Token>,
     rules: Rules,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let endpoint = Arc::new(Endpoint { metrics, components, token, last: Mutex::new(None) });
+    let endpoint = Arc::new(Endpoint { metrics, readiness, token });
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(|| async { "alive\n" }))
@@ -132,35 +89,13 @@ pub async fn serve(
 
 struct Endpoint {
     metrics: Arc<Metrics>,
-    components: Vec<Component>,
+    readiness: Arc<Readiness>,
     token: Option<Token>,
-    last: Mutex<Option<(Instant, Readiness)>>,
 }
-
-/// What each component said.
-type Readiness = Arc<[(&'static str, Answer)]>;
 
 impl Endpoint {
     fn admits(&self, headers: &HeaderMap) -> bool {
         self.token.as_ref().is_none_or(|token| token.is_sent(headers))
-    }
-
-    async fn readiness(&self) -> Readiness {
-        // Held over the checks: requests meanwhile wait for these checks instead of starting more.
-        let mut last = self.last.lock().await;
-        if let Some((when, readiness)) = &*last
-            && when.elapsed() < CACHE_TIME
-        {
-            return readiness.clone();
-        }
-        let answers = join_all(self.components.iter().map(Component::check)).await;
-        let names = self.components.iter().map(|component| component.name);
-        let readiness: Readiness = names.zip(answers).collect();
-        for (name, answer) in readiness.iter() {
-            self.metrics.set_ready(name, answer.is_ok());
-        }
-        *last = Some((Instant::now(), readiness.clone()));
-        readiness
     }
 }
 
@@ -170,7 +105,7 @@ async fn metrics_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap)
         return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], refusal).into_response();
     }
     // For the gauges of the components.
-    endpoint.readiness().await;
+    endpoint.readiness.report().await;
     match endpoint.metrics.render() {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
@@ -178,15 +113,15 @@ async fn metrics_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap)
 }
 
 async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
-    let readiness = endpoint.readiness().await;
-    let ready = readiness.iter().all(|(_, answer)| answer.is_ok());
-    let components: serde_json::Map<_, _> = readiness
+    let report = endpoint.readiness.report().await;
+    let ready = endpoint.readiness.is_ready(&report);
+    let components: serde_json::Map<_, _> = report
         .iter()
         .map(|(name, answer)| {
             let said = match answer {
                 Ok(None) => json!({ "ok": true }),
                 Ok(Some(note)) => json!({ "ok": true, "note": PrintableText::new(note) }),
-                Err(reason) => json!({ "ok": false, "reason": PrintableText::new(reason) }),
+                Err(trouble) => json!({ "ok": false, "reason": PrintableText::new(trouble) }),
             };
             (name.to_string(), said)
         })

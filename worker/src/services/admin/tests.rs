@@ -5,16 +5,18 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::oneshot::{self, Sender},
     task::JoinHandle,
-    time::sleep,
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::*;
+use crate::services::readiness::Component;
 
 struct Running {
     address: SocketAddr,
@@ -33,7 +35,8 @@ async fn start_with(components: Vec<Component>, token: Option<Token>) -> Running
     let (stop, stopped) = oneshot::channel();
     let stopped = async { stopped.await.unwrap_or(()) };
     let rules = Rules::default();
-    let server = tokio::spawn(serve(listener, metrics, components, token, rules, stopped));
+    let readiness = Arc::new(Readiness::serving(components, Arc::clone(&metrics)));
+    let server = tokio::spawn(serve(listener, metrics, readiness, token, rules, stopped));
     Running { address, stop, server }
 }
 

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use sandfleet_sdk::{
-    Artifact, Cancellation, Client, ClientConfig, CompileReport, Encoding, InputFile, Isolation, Job, JobId,
-    JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy,
-    OpenState, OutputEvent, OutputKind, OutputOverflow, PrintableText, Priority, Progress, QueueLimits,
-    QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent, Status, StoreError, StreamExt,
-    Timestamp, Timing, Tls, Usage, Value, Verdict, WorkerInfo, input_file,
+    Artifact, Cancellation, Client, ClientConfig, CompileReport, Encoding, InputFile, Isolation,
+    Job, JobId, JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind,
+    NetworkPolicy, OpenState, OutputEvent, OutputKind, OutputOverflow, PrintableText, Priority,
+    Progress, QueueLimits, QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent, Status,
+    StoreError, StreamExt, Timestamp, Timing, Tls, Usage, Value, Verdict, WorkerInfo, input_file,
 };
 
 /// Without `..`: a new field has to be named here too.
@@ -75,7 +75,8 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         let _: (RunOutput, Option<i32>, Option<String>, Usage) = (output, exit_code, signal, usage);
     }
     if let Some(run) = run {
-        let RunOutput { stdout: _, stderr: _, encoding: _, stdout_truncated, stderr_truncated } = &run;
+        let RunOutput { stdout: _, stderr: _, encoding: _, stdout_truncated, stderr_truncated } =
+            &run;
         println!("{stdout_truncated} {stderr_truncated}");
         let (_, _): (Vec<u8>, Vec<u8>) = (run.stdout_bytes()?, run.stderr_bytes()?);
     }
@@ -127,8 +128,10 @@ async fn follow(client: &Client, id: &JobId) -> Result<(), Box<dyn Error>> {
         match event? {
             OutputEvent::Started { attempt } => println!("attempt {attempt}"),
             OutputEvent::Stdout(bytes) | OutputEvent::Stderr(bytes) => println!("{}", bytes.len()),
-            OutputEvent::Missing { stream: OutputKind::Stdout, bytes } => println!("{bytes} of stdout"),
-            OutputEvent::Missing { stream: OutputKind::Stderr, bytes } => println!("{bytes} of stderr"),
+            OutputEvent::Missing { stream, bytes } => {
+                let _: OutputKind = stream;
+                println!("{bytes} bytes of {} are missing", stream.as_str());
+            }
             OutputEvent::Done(result) => show(*result)?,
         }
     }

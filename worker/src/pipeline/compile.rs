@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// What became of a program.
+#[expect(clippy::large_enum_variant, reason = "there is one a job, and it is boxed")]
 pub(super) enum Ran {
     /// It ended; before, it was compiled if it had to be.
     Program(Option<Compiled>, Outcome),

@@ -84,11 +84,13 @@ impl Waiting {
 }
 
 /// What a container's program is to see of the machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) processors: u32,
     /// How much of them it may use.
     pub(crate) cpus: f64,
+    /// The sysctls of its network namespace.
+    pub(crate) network_settings: Vec<(String, String)>,
 }
 
 /// A container that runs in a slot.
@@ -111,7 +113,6 @@ impl Slot {
         group: SlotCgroup,
         user: ReservedUser,
         filter: &[u8],
-        settings: Vec<(String, String)>,
         machine: Machine,
         disposal: Disposal,
     ) -> Result<Self, SandboxError> {
@@ -130,7 +131,7 @@ impl Slot {
         let prepare = Command::Prepare {
             user: user_id,
             filter: filter.to_vec(),
-            settings,
+            settings: machine.network_settings,
             processors: machine.processors,
             cpu_quota_us: (machine.cpus * 100_000.0).ceil() as u64,
         };

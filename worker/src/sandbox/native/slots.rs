@@ -95,11 +95,14 @@ impl SlotPool {
         };
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let group = SlotCgroup::make(&self.worker_cgroup, number, self.config.cpus)?;
-        let settings = self.policy.network_settings();
         let disposal =
             Disposal { capacity: Arc::clone(&self.capacity), cleanups: self.cleanups.clone() };
-        let machine = Machine { processors: self.processors.count(), cpus: self.config.cpus };
-        Slot::make(launcher, zygote, group, user, &self.filter, settings, machine, disposal).await
+        let machine = Machine {
+            processors: self.processors.count(),
+            cpus: self.config.cpus,
+            network_settings: self.policy.network_settings(),
+        };
+        Slot::make(launcher, zygote, group, user, &self.filter, machine, disposal).await
     }
 
     /// A slot for the program of `plan`.

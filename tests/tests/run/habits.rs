@@ -80,18 +80,18 @@ async fn no_broker_bounds_what_runs_here() {
     let installation = Installation::fresh().set("JOBS_MAX_BYTES", "1024");
     let programs = Programs::new();
     let script = programs.write("it.py", "import os; print(os.path.getsize('rows.csv'))");
-    let rows = programs.write("rows.csv", &"1,2,3\n".repeat(5_000_000));
+    let rows = programs.write("rows.csv", &"1,2,3\n".repeat(2_000_000));
     let batch =
         programs.write("jobs", r#"{"version":1,"language":"python","code":"import os; print(1)"}"#);
     let ran = installation.run(&["run", &script, "--file", &rows]).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "30000000\n"), "{ran:#?}");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "12000000\n"), "{ran:#?}");
     let ran = installation.run(&["run", "--batch", &batch, "--file", &rows]).await;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let limits = ["--limit", "memory_bytes=16M"];
+    let limits = ["--limit", "memory_bytes=10M"];
     let ran = installation.run(&[&["run", &script, "--file", &rows][..], &limits].concat()).await;
     assert_eq!(ran.code, 64);
     assert!(
-        ran.stderr.contains("longer than memory_bytes = 16777216; raise it with --limit"),
+        ran.stderr.contains("longer than memory_bytes = 10485760; raise it with --limit"),
         "{ran:#?}"
     );
 }

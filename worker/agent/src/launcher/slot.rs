@@ -39,7 +39,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// What changes before each container is started: it is booted now.
     pub(super) fn begin_container(&mut self) -> io::Result<()> {
-        if let Some(clock) = &self.clock {
+        if let Some(clock) = &mut self.clock {
             clock.restart()?;
         }
         self.job_files.started = job_files::now();

@@ -140,6 +140,8 @@ async fn tools_that_look_at_the_machine_find_the_job() {
             uptime -p
             ps -eo pid= | grep -cw 1 || echo PID 1 is hidden
             ps -o etimes= -p $$ | awk '{print ($1 >= 0 && $1 < 30) ? \"new\" : $1}'
+            sleep 1.2
+            ps -eo etimes= | awk '$1 > 30 {print \"started in the future\"}'
             top -b -n 1 | grep -c bash
             script -qec 'test -t 1 && echo a terminal' /tmp/typescript </dev/null | tr -d '\\r'
             ";

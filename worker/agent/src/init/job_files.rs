@@ -48,9 +48,20 @@ impl JobFiles {
         replace(&self.meminfo, &machine::meminfo(memory))?;
         replace(&self.memory_max, &format!("{memory}\n"))?;
         replace(&self.pids_max, &format!("{}\n", request.bounds.processes))?;
-        replace(&self.uptime, &machine::uptime(now().saturating_sub(self.started)))
+        self.go_on()
+    }
+
+    /// Lets time go by in /proc/uptime. Between two calls it stands still, so it is ahead: `ps` shows nonsense of a
+    /// process that started later than now.
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        let up = now().saturating_sub(self.started) + AHEAD;
+        // In one piece and never shorter than before: a reader finds the whole of one text.
+        self.uptime.write_all_at(machine::uptime(up).as_bytes(), 0)
     }
 }
+
+/// By how much the shown uptime is ahead, in hundredths of a second: the program is looked at several times meanwhile.
+const AHEAD: u64 = 50;
 
 /// Replaces what a file says.
 pub(crate) fn replace(file: &File, text: &str) -> io::Result<()> {

@@ -16,6 +16,7 @@ use super::{
     children::{await_events, drain, end_all, reap},
     counters::{Counters, Reading},
     gvisor,
+    job_files::JobFiles,
     locks::Locks,
     mappings::Mappings,
     output::{self, Output},
@@ -77,6 +78,7 @@ impl Program {
         worker: &mut Sender<impl Write>,
         signals: &OwnedFd,
         counters: &Counters,
+        job_files: Option<&JobFiles>,
         bounds: &ProcessLimits,
     ) -> io::Result<ExitReport> {
         fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
@@ -175,6 +177,9 @@ impl Program {
                 let (now, quickly) =
                     if was_stopped { (Instant::now(), false) } else { (now, many) };
                 sampler.plan(now, cpu_left(&before, &reading, bounds), quickly);
+                if let Some(files) = job_files {
+                    files.go_on()?;
+                }
             }
         };
 

@@ -82,7 +82,7 @@ fn converse(
     let bounds = request.bounds;
     let program = program::start(&request, stdin, counters, spawner)?;
     output.send(Kind::Started, &[])?;
-    let ended = program.watch(input, output, &signals, counters, &bounds)?;
+    let ended = program.watch(input, output, &signals, counters, job_files, &bounds)?;
     say(output, Kind::ExitReport, &ended)?;
     let collected =
         artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;

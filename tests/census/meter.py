@@ -56,7 +56,8 @@ def run_second(worker):
     if result is None:
         outcome = "no result in 120 s"
     else:
-        outcome = result.get("verdict") or f"{result['status']}: {result.get('message')}"
+        verdict = result.get("verdict") or result["status"]
+        outcome = verdict if verdict == "accepted" else f"{verdict}: {result.get('message')}"
     return {"outcome": outcome, "seconds": round(time.monotonic() - begun, 1)}
 
 

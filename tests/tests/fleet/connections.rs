@@ -6,6 +6,7 @@ use lapin::{BasicProperties, options::BasicPublishOptions};
 use sandfleet_common::{Isolation, JobId, Priority, Status, names};
 use sandfleet_tests::{FleetWorker, Installation, Services, eventually};
 use sandfleet_transport::Server;
+use sandfleet_worker::services::readiness::READY;
 
 use crate::{admin::counts, result_of, running, sleeper, stdout};
 
@@ -55,11 +56,11 @@ async fn a_broker_whose_dead_lettering_a_producer_can_stop_is_named_once_by_work
     let (wire, url) = services.amqp_relay().await;
     let installation = Installation::fresh().on(&services).set("QUEUE_URL", &url);
     let worker = installation.worker("one");
-    worker.logs("connected; waiting").await;
+    worker.logs(READY).await;
     wire.cut();
-    worker.logs("no jobs from the broker; connecting again").await;
+    worker.logs("not ready").await;
     wire.mend();
-    let connections = || async { worker.log().matches("connected; waiting").nth(1).map(|_| ()) };
+    let connections = || async { worker.log().matches(READY).nth(1).map(|_| ()) };
     eventually("a second connection", connections).await;
     let warned = worker.log().matches("the header x-death of a producer").count();
     assert_eq!(warned, usize::from(risk.is_some()), "{}", worker.log());

@@ -317,7 +317,7 @@ mod tests {
         for (line, part) in [
             ("", "empty"),
             ("nope", "begins no JSON object"),
-            (r#"{"a":nope}"#, "no JSON at column 6"),
+            (r#"{"a":nope}"#, "no JSON at column 7"),
             (r#"{"a":1"#, "no JSON at column 6: it ends too early"),
             (r#"{"job_id":7}"#, "job_id 7 is no text"),
             (r#"{"job_id":null}"#, "job_id null is no text"),

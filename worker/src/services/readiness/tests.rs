@@ -8,13 +8,13 @@ use tokio::time::timeout;
 use super::*;
 
 /// A component whose answer can be changed, and what watches it.
-struct Watched {
+struct FakeComponents {
     answer: Arc<Mutex<Answer>>,
     readiness: Arc<Readiness>,
     able: watch::Receiver<bool>,
 }
 
-impl Watched {
+impl FakeComponents {
     fn with(name: &'static str, answer: Answer, patience: Duration) -> Self {
         let answer = Arc::new(Mutex::new(answer));
         let said = Arc::clone(&answer);
@@ -45,7 +45,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_worker_is_ready_once_it_serves_and_while_all_works() {
-    let watched = Watched::with("store", Ok(None), LONG);
+    let watched = FakeComponents::with("store", Ok(None), LONG);
     let (readiness, shutdown) = (Arc::clone(&watched.readiness), Shutdown::default());
     let mut ready = readiness.ready();
     let watching = tokio::spawn(Arc::clone(&readiness).watch(shutdown.clone()));
@@ -66,7 +66,7 @@ async fn a_worker_is_ready_once_it_serves_and_while_all_works() {
 #[tokio::test]
 async fn jobs_are_wanted_while_all_but_the_broker_works() {
     for (name, is_able) in [(BROKER, true), ("store", false)] {
-        let watched = Watched::with(name, Err("away".into()), LONG);
+        let watched = FakeComponents::with(name, Err("away".into()), LONG);
         watched.readiness.report().await;
         assert_eq!(*watched.able.borrow(), is_able, "{name}");
     }
@@ -79,7 +79,7 @@ async fn a_refusal_that_lasts_ends_the_start_and_no_other_answer_does() {
         (Err("connection refused".into()), false),
         (Err(Trouble::passing("not connected yet")), false),
     ] {
-        let watched = Watched::with("store", answer.clone(), SHORT);
+        let watched = FakeComponents::with("store", answer.clone(), SHORT);
         let watching = tokio::spawn(Arc::clone(&watched.readiness).watch(Shutdown::default()));
         let end = timeout(SHORT * 5, watched.readiness.refused()).await;
         assert_eq!(end.ok(), ends.then(|| (Refusal::Access, "no".to_owned())), "{answer:?}");
@@ -89,7 +89,7 @@ async fn a_refusal_that_lasts_ends_the_start_and_no_other_answer_does() {
 
 #[tokio::test]
 async fn another_answer_begins_the_time_anew_and_a_worker_that_was_ready_goes_on() {
-    let watched = Watched::with("store", refused(Refusal::Access), SHORT);
+    let watched = FakeComponents::with("store", refused(Refusal::Access), SHORT);
     let readiness = &watched.readiness;
     let begun = Instant::now();
     while begun.elapsed() < SHORT * 4 {

@@ -56,7 +56,10 @@ async fn what_does_not_compile_has_its_own_verdict_and_the_compilers_words() {
         );
         let compile = result.compile.expect("it was tried");
         assert!(compile.output.stderr.contains("#warning first"), "{sandbox}");
-        assert!(result.run.is_none() && result.exit_code.is_none(), "{sandbox}: nothing ran");
+        assert!(result.usage.is_none() && result.exit_code.is_none(), "{sandbox}: nothing ran");
+        // For readers who know nothing of compilers.
+        let run = result.run.expect("the compiler's words");
+        assert_eq!((run.stdout.as_str(), run.stderr), ("", compile.output.stderr), "{sandbox}");
     }
 }
 

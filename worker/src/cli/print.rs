@@ -19,7 +19,8 @@ const MAX_NOTES: usize = 100;
 /// Prints what the program printed, each stream to its own, and before it to stderr what its compiler did.
 pub(super) fn output(result: &JobResult, to: &ProgramOutput) -> std::io::Result<()> {
     let bytes = |output: &RunOutput, text: &str| output.encoding.decode(text).unwrap_or_default();
-    if let Some(compile) = &result.compile {
+    // Without a run, `run` has what the compiler printed.
+    if let (Some(compile), Some(_)) = (&result.compile, &result.usage) {
         for text in [&compile.output.stdout, &compile.output.stderr] {
             to.write(Stream::Stderr, &bytes(&compile.output, text))?;
         }

@@ -100,6 +100,12 @@ pub fn not_compiled(
 ) -> JobResult {
     let mut result = result_builder.close(verdict.status(), Some(verdict), message);
     result.sandbox = Some(sandbox_report(description, &limits, landlock, false));
+    // Who knows nothing of compilers finds here why there is no output.
+    result.run = result.compile.as_ref().map(|compile| RunOutput {
+        stdout: String::new(),
+        stdout_truncated: false,
+        ..compile.output.clone()
+    });
     result
 }
 

@@ -9,7 +9,7 @@ use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeleteOptions};
 use sandfleet_common::{Priority, names};
 use sandfleet_tests::{Services, eventually};
 use sandfleet_worker::queue::{
-    Queue,
+    AmqpQueue, Queue,
     settle::{Settlement, settle},
 };
 
@@ -83,19 +83,25 @@ async fn a_worker_comes_back_when_the_operator_closes_its_connections() {
     assert_eq!(take(&queue).await.body, b"after");
 }
 
-#[tokio::test]
-async fn a_message_that_cannot_be_moved_is_returned_less_and_less_often() {
-    let services = Services::fresh();
-    let queue = connected(services.queue(&services.amqp_url, 1)).await;
-    let set_aside = || Settlement::Unreadable("names no job".into());
+/// Deletes the queue of unreadable messages, so that the next can't be moved there, and sends that next one.
+async fn nowhere_to_move(services: &Services, queue: &AmqpQueue) {
+    let set_aside = Settlement::Unreadable("names no job".into());
     services.push(Priority::Interactive, b"{first").await;
     // Has the connection for that made, which declares the queue.
-    settle(take(&queue).await, set_aside()).await;
+    settle(take(queue).await, set_aside).await;
     let (_connection, channel) = services.channel().await.expect("the broker runs");
     let unreadable = names::unreadable_queue(&services.prefix);
     let options = QueueDeleteOptions::default();
     channel.queue_delete(unreadable.as_str().into(), options).await.expect("deleted");
     services.push(Priority::Interactive, b"{second").await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_moved_is_returned_less_and_less_often() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.amqp_url, 1)).await;
+    let set_aside = || Settlement::Unreadable("names no job".into());
+    nowhere_to_move(&services, &queue).await;
     let began = Instant::now();
     for _ in 0..4 {
         settle(take(&queue).await, set_aside()).await;
@@ -111,14 +117,7 @@ async fn a_worker_that_stops_waits_for_no_message_that_cannot_be_moved() {
     let services = Services::fresh();
     let queue = connected(services.queue(&services.amqp_url, 1)).await;
     let set_aside = || Settlement::Unreadable("names no job".into());
-    services.push(Priority::Interactive, b"{first").await;
-    // Has the connection for that made, which declares the queue.
-    settle(take(&queue).await, set_aside()).await;
-    let (_connection, channel) = services.channel().await.expect("the broker runs");
-    let unreadable = names::unreadable_queue(&services.prefix);
-    let options = QueueDeleteOptions::default();
-    channel.queue_delete(unreadable.as_str().into(), options).await.expect("deleted");
-    services.push(Priority::Interactive, b"{second").await;
+    nowhere_to_move(&services, &queue).await;
     for _ in 0..4 {
         settle(take(&queue).await, set_aside()).await;
     }

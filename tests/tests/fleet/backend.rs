@@ -82,9 +82,9 @@ async fn where_native_cannot_be_used_auto_takes_no_outdated_engine_and_both_say_
 #[tokio::test]
 async fn doctor_fails_for_what_the_worker_needs_and_for_nothing_else() {
     let services = Services::fresh();
-    let nobody = "127.0.0.1:1";
+    let closed = "127.0.0.1:1";
     let installation = || Installation::fresh().on(&services);
-    let (broker, store) = (format!("amqp://{nobody}"), format!("redis://{nobody}"));
+    let (broker, store) = (format!("amqp://{closed}"), format!("redis://{closed}"));
     let no_engine = "unix:///nonexistent/docker.sock";
     for (what, installation, arguments, code, missing) in [
         ("no broker", installation().set("QUEUE_URL", &broker), &[][..], 69, vec!["services"]),

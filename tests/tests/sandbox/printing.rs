@@ -299,7 +299,7 @@ pub(crate) async fn rubbish_in_the_buffer_spoils_only_the_programs_own_output(
         libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(end - start))
         os._exit(0)
         ",
-        // As if it wrote for ever.
+        // As if its write never ended.
         "
         struct.pack_into('=I', header, 16, 1)
         struct.pack_into('=I', header, 20, 65536)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use sandfleet_common::{JobResult, Status, Verdict};
 use sandfleet_sdk::Error as ClientError;
 
-use crate::{outcome::classify, sandbox::SandboxError};
+use crate::{outcome::signal, sandbox::SandboxError};
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
@@ -129,7 +129,7 @@ pub(crate) fn code_of(result: &JobResult) -> u8 {
         // As a compiler's.
         (_, Some(Verdict::CompilationError)) => return 1,
         (_, Some(Verdict::RuntimeError)) => {
-            let signal = result.signal.as_deref().and_then(classify::signal_number);
+            let signal = result.signal.as_deref().and_then(signal::number);
             let code = result.exit_code.or(signal.map(|number| 128 + number)).unwrap_or(1);
             return u8::try_from(code).unwrap_or(1);
         }

@@ -46,7 +46,7 @@ pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
 }
 
 /// `level` without what libraries say of connections that fail: it is known from what they return, and said once
-/// instead of at each try. Whoever asks for more than `info`, or for a library by its name, has it.
+/// instead of at each try. A level above `info`, or a library by its name, shows it.
 fn quiet_libraries(level: &str) -> String {
     let wants_more = EnvFilter::try_new(level)
         .ok()

@@ -10,6 +10,7 @@ use sandfleet_agent::{
 };
 use sandfleet_common::{LimitHit, LimitName, Limits, OutputOverflow, Verdict};
 
+use super::signal;
 use crate::sandbox::{End, policy::Policy};
 
 /// What is said about a program.
@@ -75,7 +76,7 @@ pub fn classify(
         verdict,
         message,
         exit_code: ended.exit_code,
-        signal: ended.signal.map(signal_name),
+        signal: ended.signal.map(signal::name),
         limits_hit: limits_hit(ended, limits),
     };
     let reached = |limit| format!("{limit} = {}", limits.get(limit));
@@ -140,11 +141,11 @@ fn judge_exit(ended: &ExitReport, limits: &Limits, output_kill_bytes: u64) -> (V
         (Some(0), _) => (Verdict::Accepted, "exit code 0".into()),
         (Some(code), _) => (Verdict::RuntimeError, format!("exit code {code}")),
         // Every program can send itself the signals by which the kernel enforces limits.
-        (None, Some(libc_signal::XCPU)) if is_out_of_cpu_time(ended, limits) => {
+        (None, Some(signal::XCPU)) if is_out_of_cpu_time(ended, limits) => {
             (Verdict::TimeLimitExceeded, out_of_cpu_time(limits))
         }
         (None, Some(signal)) => {
-            (Verdict::RuntimeError, format!("killed by {}", signal_name(signal)))
+            (Verdict::RuntimeError, format!("killed by {}", signal::name(signal)))
         }
         (None, None) => (Verdict::InternalError, "the program's end was not seen".into()),
     }
@@ -235,58 +236,6 @@ fn tampered() -> String {
 
 fn too_much_output(bytes: u64) -> String {
     format!("wrote {bytes} bytes of output or more; print less or write to a file")
-}
-
-/// Signal numbers are the same on every architecture that sandfleet runs on.
-mod libc_signal {
-    pub(super) const XCPU: i32 = 24;
-}
-
-/// Names of signals 1 to 31.
-const SIGNALS: [&str; 31] = [
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGILL",
-    "SIGTRAP",
-    "SIGABRT",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGKILL",
-    "SIGUSR1",
-    "SIGSEGV",
-    "SIGUSR2",
-    "SIGPIPE",
-    "SIGALRM",
-    "SIGTERM",
-    "SIGSTKFLT",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGSTOP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGVTALRM",
-    "SIGPROF",
-    "SIGWINCH",
-    "SIGIO",
-    "SIGPWR",
-    "SIGSYS",
-];
-
-fn signal_name(number: i32) -> String {
-    usize::try_from(number - 1)
-        .ok()
-        .and_then(|index| SIGNALS.get(index))
-        .map_or_else(|| format!("signal {number}"), |name| (*name).to_owned())
-}
-
-/// The number of the signal called `name`.
-pub fn signal_number(name: &str) -> Option<i32> {
-    SIGNALS.iter().position(|known| *known == name).map(|index| index as i32 + 1)
 }
 
 #[cfg(test)]
@@ -410,10 +359,10 @@ mod tests {
 
     #[test]
     fn signals_have_their_names() {
-        assert_eq!(signal_name(11), "SIGSEGV");
-        assert_eq!(signal_number("SIGSEGV"), Some(11));
-        assert_eq!(signal_name(31), "SIGSYS");
-        assert_eq!(signal_name(64), "signal 64");
-        assert_eq!(signal_name(0), "signal 0");
+        assert_eq!(signal::name(11), "SIGSEGV");
+        assert_eq!(signal::number("SIGSEGV"), Some(11));
+        assert_eq!(signal::name(31), "SIGSYS");
+        assert_eq!(signal::name(64), "signal 64");
+        assert_eq!(signal::name(0), "signal 0");
     }
 }

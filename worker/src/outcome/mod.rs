@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod compile;
+pub mod signal;
 pub mod terminal_results;
 pub(crate) mod unreadable;
 

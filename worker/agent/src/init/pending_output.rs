@@ -96,7 +96,7 @@ impl PendingOutput {
         // After the bytes were read: what was printed behind a redirection isn't among them, or is seen.
         match stat(self.link.as_str()) {
             Ok(now) => self.is_elsewhere = identity(&now) != self.pipe,
-            // Closed, or hidden by a program that nobody may look into: then in the end.
+            // Closed, or hidden by a program that may not be looked into: then in the end.
             Err(_) => return Ok(None),
         }
         if self.is_elsewhere {
@@ -192,7 +192,7 @@ mod tests {
             assert!(place + text.len() <= CAPACITY);
             for (index, byte) in text.iter().enumerate() {
                 #[expect(unsafe_code, reason = "as a program does")]
-                // SAFETY: there is room, and nobody else writes there.
+                // SAFETY: there is room, and nothing else writes there.
                 unsafe {
                     self.area.data().add(place + index).write(*byte);
                 }

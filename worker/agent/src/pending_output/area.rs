@@ -89,7 +89,7 @@ pub fn file() -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// An area in this process's memory, shared with whoever else has its file.
+/// An area in this process's memory, shared with every process that has its file.
 #[derive(Debug)]
 pub struct Area {
     start: NonNull<u8>,

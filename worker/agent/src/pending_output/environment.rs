@@ -17,7 +17,7 @@ unsafe extern "C" {
 pub unsafe fn restore() -> Option<&'static CStr> {
     let added = format!("{PATH_VARIABLE}={MODULE_DIRECTORY}");
     // SAFETY: a list of C strings that ends with null. They are those that the kernel has put on the stack, where
-    // they are for ever and may be written to.
+    // they last as long as the process and may be written to.
     unsafe {
         let mut place = environ;
         while !(*place).is_null() {

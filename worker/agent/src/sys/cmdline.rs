@@ -43,7 +43,7 @@ pub(crate) fn cut_environment(end: *const libc::c_char) -> io::Result<()> {
 
 fn show(map: &MemoryMap) {
     // SAFETY: the map is read for exactly its size and outlives the call. All but four of its fields
-    // are what they were; those four are only ever used to show what is there, which lives for ever.
+    // are what they were; those four are only ever used to show what is there, which lives as long as the process.
     unsafe {
         libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, map, size_of::<MemoryMap>(), 0);
     }

@@ -44,7 +44,7 @@ pub(crate) enum Fault {
     Reentrant,
 }
 
-/// Uses `area` from here on, for ever.
+/// Uses `area` from here on, until the process ends.
 pub(crate) fn attach(area: Area) {
     if !HAS_FORK_HANDLER.swap(true, Relaxed) {
         // SAFETY: the handler is never unloaded, and does nothing but store to atomics.
@@ -85,7 +85,7 @@ pub(crate) fn append(mut bytes: &[u8]) -> Result<(), Fault> {
         let fits = bytes.len().min(capacity - end);
         // All of what is small, or none: lines of several processes stay whole.
         if fits == bytes.len() || bytes.len() > capacity {
-            // SAFETY: there is room; nobody else writes there, and who reads it knows that it may change.
+            // SAFETY: there is room; nothing else writes there, and who reads it knows that it may change.
             unsafe {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), data.as_ptr().add(end), fits);
             }

@@ -46,12 +46,12 @@ impl Method {
         Self::new(name, pointer, METH_VARARGS | METH_KEYWORDS)
     }
 
-    /// Replaces it in `object`, for ever.
+    /// Replaces it in `object`, until the process ends.
     ///
     /// # Safety
     /// The lock is held.
     pub(crate) unsafe fn replace(&self, object: *mut PyObject) -> Option<()> {
-        // SAFETY: as the function says; the definition lives for ever.
+        // SAFETY: as the function says; the definition is static.
         unsafe {
             let name = (*self.definition.get()).ml_name;
             let original = some(PyObject_GetAttrString(object, name))?;

@@ -46,7 +46,7 @@ static MODULE: Given<PyModuleDef> = Given(UnsafeCell::new(PyModuleDef {
 /// What the interpreter calls to have the module.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn PyInit_sitecustomize() -> *mut PyObject {
-    // SAFETY: the definition lives for ever and is the interpreter's from here on.
+    // SAFETY: the definition is static and is the interpreter's from here on.
     unsafe { PyModuleDef_Init(MODULE.0.get()) }
 }
 
@@ -120,7 +120,7 @@ unsafe fn become_the_hosts_own(ours: *mut PyObject) {
         drop_object(PyImport_ImportModule(NAME.as_ptr()));
         PyErr_Clear();
         if PyDict_GetItemString(modules, NAME.as_ptr()).is_null() {
-            // Whoever imports this looks for it there.
+            // A program that imports this looks for it there.
             PyDict_SetItemString(modules, NAME.as_ptr(), ours);
         }
         Py_DecRef(ours);

@@ -44,7 +44,7 @@ pub(crate) unsafe fn install() -> bool {
 }
 
 unsafe fn try_install() -> Option<()> {
-    // SAFETY: as for `install`. What is looked up stays for ever.
+    // SAFETY: as for `install`. What is looked up stays until the process ends.
     unsafe {
         let stream = PySys_GetObject(c"stdout".as_ptr());
         let io = some(PyImport_ImportModule(c"io".as_ptr()))?;

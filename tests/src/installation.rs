@@ -11,6 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use sandfleet_common::JobResult;
+use sandfleet_worker::services::readiness;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
@@ -58,6 +59,12 @@ impl Installation {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(format!("SANDFLEET_{name}"), value.to_owned());
         self
+    }
+
+    /// With workers that log that they take jobs, and else only what is wrong.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        self.set("LOG_LEVEL", &format!("warn,{}=info", readiness::LOG_TARGET))
     }
 
     /// With `program` in the place of the binary, which it has to start.
@@ -213,7 +220,7 @@ impl FleetWorker {
     async fn is_ready(&mut self) -> bool {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
-            if self.log().contains(sandfleet_worker::services::readiness::READY) {
+            if self.log().contains(readiness::READY) {
                 return true;
             }
             if self.process.try_wait().expect("our child").is_some() {

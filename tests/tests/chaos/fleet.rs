@@ -20,7 +20,7 @@ pub(crate) fn installation(services: &Services) -> Installation {
         .on(services)
         .set("WORKER_SLOTS", &SLOTS.to_string())
         .set("WORKER_LEASE_MS", "2000")
-        .set("LOG_LEVEL", "warn,sandfleet_worker::app=info")
+        .quiet()
 }
 
 /// What is different about how one worker is started.

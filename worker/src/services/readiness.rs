@@ -31,6 +31,8 @@ use crate::{metrics::Metrics, shutdown::Shutdown, trouble::Trouble};
 
 /// What a worker logs once it takes jobs, and again when it takes them again; tests wait for it.
 pub const READY: &str = "ready for jobs";
+/// Under what name it logs that: what a setting of log levels has to let through.
+pub const LOG_TARGET: &str = module_path!();
 
 /// How long an answer holds for those who ask, so that they can't hammer the services behind it.
 const CACHE_TIME: Duration = Duration::from_secs(1);

@@ -99,7 +99,7 @@ impl Fleet {
             .by(program)
             .on(&services)
             .set("WORKER_SLOTS", &slots.to_string())
-            .set("LOG_LEVEL", "warn,sandfleet_worker::app=info");
+            .quiet();
         for (name, value) in warmth(warm) {
             installation = installation.set(name, value);
         }

@@ -117,7 +117,7 @@ impl Fleet {
             .on(&services)
             .set("WORKER_SLOTS", &SLOTS.to_string())
             .set("SANDBOX_WARM", "false")
-            .set("LOG_LEVEL", "warn,sandfleet_worker::app=info");
+            .quiet();
         let mut running: Vec<_> =
             (0..workers).map(|number| installation.worker(&format!("scaling-{number}"))).collect();
         for worker in &mut running {

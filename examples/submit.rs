@@ -1,6 +1,6 @@
 //! Submits a program to a fleet on this machine and waits for its result.
 //!
-//! Run it with `cargo run --release --example submit`, beside RabbitMQ, Redis and a worker.
+//! Run it with `cargo run -p sandfleet-sdk --example submit`, beside RabbitMQ, Redis and a worker.
 
 use std::time::Duration;
 

@@ -19,6 +19,12 @@ if [ "$suite" = hostile ] || [ "$suite" = all ]; then
     packages+=(libpython3.11-testsuite: "g++:g++" sqlite3:sqlite3)
 fi
 
+# The compilers and interpreters of the built-in languages.
+if [ "$suite" = languages ]; then
+    packages+=("g++:g++" golang-go:go rustc:rustc ruby:ruby php-cli:php lua5.4:lua5.4 r-base-core:Rscript sqlite3:sqlite3
+        esbuild:esbuild)
+fi
+
 # Another sandbox to compare with.
 if [ "$suite" = bench ] || [ "$suite" = all ]; then
     packages+=(bubblewrap:bwrap)

@@ -8,10 +8,7 @@ use sandfleet_sdk::ClientConfig;
 use sandfleet_transport::{QueueLimits, Tls, records::RedisConfig};
 
 use crate::{
-    admission::{
-        Admission,
-        catalogue::{Catalogue, WarmStart},
-    },
+    admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
     config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings},
     host::memory::HostMemory,
@@ -99,7 +96,7 @@ fn warm_starts(settings: &Settings) -> Vec<WarmStart> {
     if !settings.sandbox.warm {
         return Vec::new();
     }
-    let mut starts = Catalogue::embedded().warm_starts();
+    let mut starts = settings.catalogue.warm_starts();
     starts.iter_mut().for_each(|start| start.vfork = settings.sandbox.warm_vfork);
     starts
 }
@@ -127,7 +124,8 @@ pub fn admission(settings: &Settings, isolation: Isolation) -> Admission {
         default_limits: settings.limits.default.clone(),
         max_limits: settings.limits.max.clone(),
         compile_limits: settings.limits.compile.clone(),
-        catalogue: Catalogue::embedded(),
+        catalogue: settings.catalogue.clone(),
+        cpus: settings.sandbox.cpus,
         isolation,
     }
 }
@@ -211,7 +209,7 @@ pub fn worker_info(settings: &Settings, sandbox: &Description) -> WorkerInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         backend: sandbox.backend.into(),
         isolation: sandbox.isolation,
-        languages: Catalogue::embedded().names().into_iter().map(str::to_owned).collect(),
+        languages: settings.catalogue.all_names().map(str::to_owned).collect(),
         priorities: Priority::ALL.to_vec(),
         protocol_version: PROTOCOL_VERSION,
         protocol_minor: PROTOCOL_MINOR,

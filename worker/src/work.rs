@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admission::{catalogue::Catalogue, peers::Peers},
+    admission::{installed, peers::Peers},
     app,
     backend::Resolved,
     config::{Backend, BackendChoice, Settings},
@@ -94,6 +94,7 @@ pub async fn work(
         why,
         "the sandbox works; connecting"
     );
+    let settings = &with_installed(settings, sandbox.as_ref()).await?;
     let shutdown = Shutdown::default();
     let worker = reserve_memory(backend, settings)
         .and_then(|()| Worker::new(settings, &sandbox, until, shutdown.clone()));
@@ -105,6 +106,17 @@ pub async fn work(
     sandbox.close().await;
     info!("stopped");
     worked
+}
+
+/// Offers the languages that the sandbox has.
+async fn with_installed(
+    settings: &Settings,
+    sandbox: &dyn Sandbox,
+) -> Result<Settings, SandboxError> {
+    let mut settings = settings.clone();
+    settings.catalogue = installed::in_sandbox(sandbox, &settings.catalogue).await?;
+    info!(languages = settings.catalogue.names().join(" "), "installed");
+    Ok(settings)
 }
 
 /// Looks whether this host has the memory for every slot.
@@ -154,7 +166,7 @@ impl<'a> Worker<'a> {
             .transpose()
             .map_err(unavailable)?;
         let redis = Arc::new(RedisStore::connect(redis).map_err(unavailable)?);
-        let metrics = Metrics::new(settings.worker.slots, Catalogue::embedded().names());
+        let metrics = Metrics::new(settings.worker.slots, settings.catalogue.names());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let amqp = app::amqp_config(settings, sandbox.description().isolation);
         let letters = DeadLetterStatus::default();

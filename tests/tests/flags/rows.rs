@@ -264,6 +264,16 @@ pub(crate) const COMMANDS: &[Command] = &[
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],
     },
     Command {
+        name: "languages",
+        modes: &[("plain", &["--sandbox", "native"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--sandbox", &one(&[], Mode)),
+            ("--check", &one(&["--check", "--json"], Seen("\"check\": {"))),
+            ("--json", &one(&["--json"], Seen("\"name\": \"python\""))),
+        ],
+    },
+    Command {
         name: "bench",
         modes: &[
             ("default", &["--jobs", "1", "--rate", "1000", "--timeout", "200ms"]),

@@ -143,6 +143,7 @@ pub(crate) fn admitted(job: &Job) -> Admitted {
         max_limits: Limits { wall_time_ms: 60_000, scratch_bytes: 1 << 30, ..Limits::default() },
         compile_limits: Limits::default(),
         catalogue: Catalogue::embedded(),
+        cpus: 1.0,
         isolation: Isolation::Container,
     };
     admission.admit(&encode(job)).expect("a valid job")

@@ -1,7 +1,10 @@
 //! What a program is given, and how its end is told.
 
-use sandfleet_common::{Encoding, InputFile, Isolation, Job, Verdict};
-use sandfleet_worker::{admission::catalogue::Catalogue, sandbox::Sandbox};
+use sandfleet_common::{Encoding, InputFile, Isolation, Job, Limits, Verdict};
+use sandfleet_worker::{
+    admission::catalogue::{Bounds, Catalogue},
+    sandbox::Sandbox,
+};
 
 use crate::bench::{python, run, stdout_of};
 
@@ -78,9 +81,9 @@ pub(crate) async fn nothing_of_the_workers_environment_arrives(sandbox: &dyn San
     let mut job = python("print(open('/proc/self/environ').read().replace('\\0', '\\n'), end='')");
     job.env.insert("OWN".into(), "1".into());
     let catalogue = Catalogue::embedded();
-    let language = catalogue.find("python").expect("built in");
+    let (_, language) = catalogue.find("python").expect("built in");
     let mut expected: Vec<String> = language
-        .environment(&job.env)
+        .environment(&job.env, Bounds::of(&Limits::default(), 1.0))
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

@@ -1,16 +1,15 @@
 //! Whether a job may run here, and exactly as what.
 
 pub mod catalogue;
+pub mod installed;
 pub mod peers;
-
-use std::collections::BTreeMap;
 
 use sandfleet_common::{
     DecodeError, Isolation, Job, LimitName, Limits, LimitsRequest, NetworkKind, Outline,
     OutputOverflow, decode_job, payload_digest,
 };
 
-use self::catalogue::Catalogue;
+use self::catalogue::{Bounds, Catalogue, Language};
 use crate::sandbox::Plan;
 
 /// What this worker offers.
@@ -26,6 +25,8 @@ pub struct Admission {
     pub compile_limits: Limits,
     /// The languages.
     pub catalogue: Catalogue,
+    /// How many processors a job may keep busy.
+    pub cpus: f64,
     /// How strong the sandbox is.
     pub isolation: Isolation,
 }
@@ -47,9 +48,13 @@ impl Admission {
     /// # Errors
     /// A message that names the field, with the job's id if one can be read.
     pub fn admit(&self, body: &[u8]) -> Result<Admitted, DecodeError> {
-        let job = decode_job(body, self.max_job_bytes)?;
+        let mut job = decode_job(body, self.max_job_bytes)?;
         match self.plan(&job) {
-            Ok((compile, plan)) => Ok(Admitted { job, compile, plan }),
+            Ok((language, compile, plan)) => {
+                // From here on by one name: metrics and caps know no other.
+                job.language = language;
+                Ok(Admitted { job, compile, plan })
+            }
             Err(Refused { message, elsewhere }) => Err(DecodeError {
                 job_id: Some(job.job_id),
                 message: message.into(),
@@ -59,9 +64,13 @@ impl Admission {
         }
     }
 
-    fn plan(&self, job: &Job) -> Result<(Option<Plan>, Plan), Refused> {
+    /// The language's own name, how it is compiled and how it is run.
+    fn plan(&self, job: &Job) -> Result<(String, Option<Plan>, Plan), Refused> {
         let elsewhere = |message| Refused { message, elsewhere: true };
-        let language = self.catalogue.find(&job.language).map_err(elsewhere)?;
+        let (name, language) = self.catalogue.find(&job.language).map_err(elsewhere)?;
+        if !job.args.is_empty() && !language.takes_arguments() {
+            return Err(format!("args: programs in {name} take none").into());
+        }
         if job.network_policy.kind != NetworkKind::Disabled {
             let refused = "network_policy.type: this worker offers only \"disabled\"";
             return Err(refused.to_owned().into());
@@ -89,54 +98,72 @@ impl Admission {
                 .map_err(|why| format!("files[{index}].content: {why}"))?;
             files.push((input.name.clone(), content));
         }
-        let limits = clamp(&job.limits, &self.default_limits, &self.max_limits);
+        let default_limits = changed(&self.default_limits, &language.limits);
+        let limits = clamp(&job.limits, &default_limits, &self.max_limits);
         let stdin = job.stdin_bytes().map_err(|why| format!("stdin: {why}"))?;
         check_room(&files, stdin.as_deref(), &limits, "limits")?;
-        let warm = language.warm_start(&job.language, file, &files, &job.env);
-        let compile = language.compile.as_ref().map(|compile| Plan {
-            job_id: job.job_id.clone(),
-            command: compile.command(file),
-            // Neither the job's variables nor its limits: they are its program's.
-            environment: language.environment(&BTreeMap::new()),
-            files: files.clone(),
-            compiled: Vec::new(),
-            stdin: None,
-            warm: None,
-            pending_output: false,
-            artifacts: compile.made.clone(),
-            limits: self.compile_limits(&compile.limits),
-            output_overflow: OutputOverflow::Discard,
-        });
+        let bounds = Bounds::of(&limits, self.cpus);
+        let warm = language.warm_start(file, &files, &job.env);
+        let compile = self.compile_plan(job, language, file, &files);
         if let Some(compile) = &compile {
             check_room(&compile.files, None, &compile.limits, "limits.compile")?;
         }
         let environment = match job.line_buffered {
-            true => language.line_buffered_environment(&job.env),
-            false => language.environment(&job.env),
+            true => language.line_buffered_environment(&job.env, bounds),
+            false => language.environment(&job.env, bounds),
         };
         let plan = Plan {
             job_id: job.job_id.clone(),
-            command: language.command(file, &job.args),
+            command: language.command(file, &job.args, bounds),
             environment,
             files,
             compiled: Vec::new(),
             stdin,
             warm,
             pending_output: language.pending_output,
-            artifacts: job.artifacts.clone(),
+            artifacts: match job.artifacts.is_empty() {
+                true => language.artifacts.clone(),
+                false => job.artifacts.clone(),
+            },
             limits,
             output_overflow: job.output_overflow,
         };
-        Ok((compile, plan))
+        Ok((name.to_owned(), compile, plan))
     }
 
-    fn compile_limits(&self, of_language: &LimitsRequest) -> Limits {
-        let mut limits = self.compile_limits.clone();
-        for name in LimitName::ALL {
-            limits.set(*name, of_language.get(*name).unwrap_or(limits.get(*name)));
-        }
-        limits
+    fn compile_plan(
+        &self,
+        job: &Job,
+        language: &Language,
+        file: &str,
+        files: &[(String, Vec<u8>)],
+    ) -> Option<Plan> {
+        let compile = language.compile.as_ref()?;
+        let limits = changed(&self.compile_limits, &compile.limits);
+        let compiler = language.compiler(file, Bounds::of(&limits, self.cpus))?;
+        Some(Plan {
+            job_id: job.job_id.clone(),
+            command: compiler.command,
+            environment: compiler.environment,
+            files: files.to_vec(),
+            compiled: Vec::new(),
+            stdin: None,
+            warm: None,
+            pending_output: false,
+            artifacts: compile.made.clone(),
+            limits,
+            output_overflow: OutputOverflow::Discard,
+        })
     }
+}
+
+/// `limits` where `by` says nothing else.
+fn changed(limits: &Limits, by: &LimitsRequest) -> Limits {
+    let mut changed = limits.clone();
+    for name in LimitName::ALL {
+        changed.set(*name, by.get(*name).unwrap_or(limits.get(*name)));
+    }
+    changed
 }
 
 /// Why a job isn't run here.
@@ -199,12 +226,21 @@ mod tests {
             max_limits: Limits { wall_time_ms: 20_000, ..Limits::default() },
             compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
+            cpus: 1.0,
             isolation: Isolation::Container,
         }
     }
 
     fn refusal(job: &Job) -> PrintableText {
         admission().admit(&encode(job)).expect_err("refused").message
+    }
+
+    #[test]
+    fn arguments_that_no_program_can_see_are_refused() {
+        let mut job = Job::new("sqlite", "select 1;");
+        job.args = vec!["x".into()];
+        let refused = admission().admit(&encode(&job)).expect_err("refused").message;
+        assert_eq!(refused.as_str(), "args: programs in sqlite take none");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     submit::PriorityChoice,
     terminal,
 };
-use crate::{admission::catalogue::Catalogue, cli::latency::Latencies, config::Settings};
+use crate::{cli::latency::Latencies, config::Settings};
 
 /// These results are read once, and the store is shared.
 const RESULT_TTL_MS: u64 = 600_000;
@@ -118,10 +118,8 @@ struct Percentiles {
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job = match &arguments.script {
-        Some(script) => arguments.job.build(script, false, &Catalogue::embedded(), bound)?,
-        None => {
-            arguments.job.build_text("python", "print(1 + 1)", &Catalogue::embedded(), bound)?
-        }
+        Some(script) => arguments.job.build(script, false, &settings.catalogue, bound)?,
+        None => arguments.job.build_text("python", "print(1 + 1)", &settings.catalogue, bound)?,
     };
     job.result_ttl_ms = Some(RESULT_TTL_MS);
     job.priority = arguments.priority.into();

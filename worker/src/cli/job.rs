@@ -116,7 +116,7 @@ impl JobArguments {
         catalogue: &Catalogue,
         bound: Bound,
     ) -> Result<Job, Failure> {
-        catalogue.find(&language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
+        catalogue.find(&language).map_err(|why| Exit::Usage.with(why))?;
         let mut job = Job::new(language, code);
         self.describe(&mut job, bound)?;
         job.validate().map_err(|why| Exit::Usage.with(why))?;

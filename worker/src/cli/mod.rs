@@ -13,6 +13,7 @@ mod follow;
 mod hostile_text;
 mod input;
 mod job;
+mod languages;
 pub mod latency;
 mod line;
 mod log;
@@ -64,6 +65,8 @@ enum Command {
     Cancel(fleet::CancelArguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
+    /// List the languages of the sandbox, their versions, and how to get those that are not there
+    Languages(languages::Arguments),
     /// Load the fleet at a steady rate and show how long jobs take
     Bench(bench::Arguments),
     /// Check every barrier and service this host needs, and say how to fix what is missing
@@ -143,6 +146,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Workers(arguments) => {
                 log_to_stderr(&settings, "warn");
                 fleet::workers(arguments, &settings).await
+            }
+            Command::Languages(arguments) => {
+                log_to_stderr(&settings, "warn");
+                languages::run(arguments, &settings).await
             }
             Command::Bench(arguments) => {
                 log_to_stderr(&settings, "warn");

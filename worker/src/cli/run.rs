@@ -14,7 +14,7 @@ use super::{
     terminal::{self, ProgramOutput},
 };
 use crate::{
-    admission::catalogue::Catalogue,
+    admission::installed,
     app,
     config::{Backend, BackendChoice, Settings},
     embedded::Embedded,
@@ -88,7 +88,11 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     if arguments.sandbox == SandboxChoice::Native {
         scope::obtain(settings);
     }
-    let catalogue = Catalogue::embedded();
+    let catalogue = &match arguments.sandbox {
+        SandboxChoice::Native => installed::on_this_host(&settings.catalogue),
+        // What is in its image shows when the job is started.
+        SandboxChoice::Docker => settings.catalogue.clone(),
+    };
     let Some(script) = &arguments.script else {
         let Some(batch) = &arguments.batch else {
             return Err(Exit::Usage.with("name a script, or a batch with --batch"));
@@ -97,14 +101,14 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
         let max_line = settings.jobs.max_bytes;
         settings.jobs.max_bytes = UNBOUND;
-        let defaults = arguments.job.defaults(batch, &catalogue, bound(&arguments, &settings)?)?;
+        let defaults = arguments.job.defaults(batch, catalogue, bound(&arguments, &settings)?)?;
         lift_caps(&mut settings, &arguments.job.limits()?);
         return batch::run(batch, max_line, &defaults, arguments.sandbox.into(), &settings).await;
     };
     let mut job = arguments.job.build(
         script,
         arguments.artifacts.is_some(),
-        &catalogue,
+        catalogue,
         bound(&arguments, settings)?,
     )?;
     if arguments.job.selects_artifacts() && arguments.artifacts.is_none() && !arguments.json {

@@ -18,7 +18,7 @@ use super::{
     submit_jobs,
     terminal::ProgramOutput,
 };
-use crate::{admission::catalogue::Catalogue, config::Settings};
+use crate::config::Settings;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -129,8 +129,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     };
     let wants_artifacts = arguments.show.artifacts.is_some();
     let bound = Bound::Message(settings.jobs.max_bytes);
-    let mut job: Job =
-        arguments.job.build(script, wants_artifacts, &Catalogue::embedded(), bound)?;
+    let mut job: Job = arguments.job.build(script, wants_artifacts, &settings.catalogue, bound)?;
     if let Some(id) = arguments.job_id {
         job.job_id = id;
     }
@@ -175,9 +174,9 @@ fn defaults(
     file: &std::path::Path,
     settings: &Settings,
 ) -> Result<Defaults, Failure> {
-    let catalogue = Catalogue::embedded();
+    let catalogue = &settings.catalogue;
     let mut defaults =
-        arguments.job.defaults(file, &catalogue, Bound::Message(settings.jobs.max_bytes))?;
+        arguments.job.defaults(file, catalogue, Bound::Message(settings.jobs.max_bytes))?;
     let priority = arguments.priority.map(|it| Priority::from(it).as_str());
     let isolation = arguments.isolation.map(|it| Isolation::from(it).as_str());
     for (name, value) in [

@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Failure},
     terminal,
 };
-use crate::{config, metrics, sandbox::agent_binary};
+use crate::{admission::catalogue, config, metrics, sandbox::agent_binary};
 
 #[derive(Args)]
 pub(super) struct AgentArguments {
@@ -43,6 +43,7 @@ enum Page {
     Configuration,
     Metrics,
     ExitCodes,
+    Languages,
 }
 
 pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Failure> {
@@ -50,6 +51,7 @@ pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Fai
         Page::Configuration => config::reference(),
         Page::Metrics => metrics::reference(),
         Page::ExitCodes => exit_codes(),
+        Page::Languages => catalogue::reference(),
     };
     terminal::print(&text)?;
     Ok(ExitCode::SUCCESS)

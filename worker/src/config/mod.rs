@@ -35,6 +35,7 @@ pub use table::{
 
 use sandfleet_common::{LimitName, Limits};
 
+use crate::admission::catalogue::Catalogue;
 use mistake::Mistake;
 use table::TABLE;
 use values::Values;
@@ -97,7 +98,27 @@ fn load_with_default(
     if file_is_readable {
         mistakes.extend(rules::contradictions(&values));
     }
-    if mistakes.is_empty() { Ok(table::build(values)) } else { Err(ConfigErrors::new(mistakes)) }
+    let catalogue = catalogue(&values, &mut mistakes);
+    if mistakes.is_empty() {
+        Ok(table::build(values, catalogue))
+    } else {
+        Err(ConfigErrors::new(mistakes))
+    }
+}
+
+/// The built-in languages, and those of the operator's directory.
+fn catalogue(values: &Values, mistakes: &mut Vec<Mistake>) -> Catalogue {
+    let directory = values.sound("jobs", "languages_directory").filter(|path| !path.is_empty());
+    let Some(directory) = directory else { return Catalogue::embedded() };
+    Catalogue::load(Path::new(directory)).unwrap_or_else(|faults| {
+        mistakes.extend(faults.iter().map(|fault| {
+            let line = fault.line.map(|line| format!(":{line}")).unwrap_or_default();
+            let subject = format!("{}{line}", fault.path.display());
+            let fix = "correct it (jobs.languages_directory; models are in deploy/languages)";
+            Mistake::new(&subject, &fault.problem, fix)
+        }));
+        Catalogue::embedded()
+    })
 }
 
 fn file_variable(environment: &[(OsString, OsString)]) -> Option<PathBuf> {

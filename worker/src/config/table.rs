@@ -13,6 +13,7 @@ use super::{
     setting::{Area, Preset, Setting},
     values::Values,
 };
+use crate::admission::catalogue::Catalogue;
 
 macro_rules! settings {
     ($($(#[doc = $area_doc:literal])+ $area:ident: $type:ident {
@@ -30,6 +31,8 @@ macro_rules! settings {
             $($(#[doc = $area_doc])+ pub $area: $type,)+
             /// What jobs may use.
             pub limits: LimitSettings,
+            /// The languages, the operator's among them.
+            pub catalogue: Catalogue,
             pub(super) values: Values,
         }
 
@@ -48,7 +51,7 @@ macro_rules! settings {
         ///
         /// # Panics
         /// If a value was never checked.
-        pub(super) fn build(values: Values) -> Settings {
+        pub(super) fn build(values: Values, catalogue: Catalogue) -> Settings {
             const CHECKED: &str = "only sound values are built from";
             let limits = |area| {
                 let mut limits = Limits::default();
@@ -66,6 +69,7 @@ macro_rules! settings {
                     max: limits(LIMITS_MAX),
                     compile: limits(LIMITS_COMPILE),
                 },
+                catalogue,
                 values,
             }
         }
@@ -215,6 +219,9 @@ settings! {
         /// How many jobs of one tenant run at a time in the whole fleet; 0 for any number. The
         /// workers of a fleet should agree.
         max_running_per_tenant: u32 = "0", Kind::Integer { min: 0, max: 1_000_000 };
+        /// A directory with a file NAME.toml for each language that is offered besides the built-in
+        /// ones, or in the place of one; `deploy/languages` has those, as models.
+        languages_directory: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
     }
 
     /// The HTTP endpoint with metrics and health.

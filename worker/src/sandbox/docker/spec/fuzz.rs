@@ -103,6 +103,7 @@ proptest! {
             max_limits: caps.clone(),
             compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
+            cpus: 1.0,
             isolation: Isolation::Container,
         };
         let is_too_small = LimitName::ALL

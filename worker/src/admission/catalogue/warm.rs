@@ -1,0 +1,205 @@
+//! Interpreters that are started ahead, and which programs may start from one.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    Catalogue,
+    language::{Bounds, Language},
+};
+
+/// An interpreter to be started ahead.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Warm {
+    name: String,
+    /// It fits programs whose text has one of these words; without any it fits all.
+    #[serde(default)]
+    words: Vec<String>,
+    /// What it loads.
+    #[serde(default)]
+    imports: Vec<String>,
+    /// What it runs once after that, as a program would, so that the first time is behind it.
+    #[serde(default)]
+    rehearsal: String,
+    /// How many programs may start from one.
+    #[serde(default = "many")]
+    max_programs: u32,
+    /// Environment variables while it loads that.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
+
+/// How an interpreter is started ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmStart {
+    /// What plans call it.
+    pub name: String,
+    /// The command, as of a program without arguments.
+    pub command: Vec<String>,
+    /// The name of the file that programs are in.
+    pub program: String,
+    /// The whole environment while it starts.
+    pub environment: Vec<(String, String)>,
+    /// Those variables that programs don't have.
+    pub own_variables: Vec<String>,
+    /// What it loads.
+    pub imports: Vec<String>,
+    /// What it runs after that.
+    pub rehearsal: String,
+    /// How many programs may start from it before another takes its place.
+    pub max_programs: u32,
+    /// Whether it is copied once for a program, and not twice; see `sandbox.warm_vfork`.
+    pub vfork: bool,
+}
+
+/// Programs that start from one interpreter share the secret of their hashes and the layout of their
+/// memory: so each serves for so many only.
+fn many() -> u32 {
+    10_000
+}
+
+/// Where an interpreter, and what it loads, look for what their user has (packages, fonts, settings) when they
+/// start: a program that brings something there starts cold.
+const START_DIRECTORIES: [&str; 3] = [".config/", ".fonts/", ".local/"];
+
+/// Endings of modules that are compiled.
+const COMPILED: [&str; 2] = ["pyc", "so"];
+
+/// What every ZIP archive has near its end. An interpreter looks for it before it runs a file, and so before
+/// it is copied.
+const END_OF_ARCHIVE: &str = "PK\u{5}\u{6}";
+
+/// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
+/// start: a program that brings one starts cold.
+const START_VARIABLES: [&str; 22] = [
+    "PYTHON",
+    "LD_",
+    "LC_",
+    "LANG",
+    "TZ",
+    "HOME",
+    "TMPDIR",
+    "MALLOC_",
+    "OPENBLAS_",
+    "OMP_",
+    "MKL_",
+    "MPL",
+    "GLIBC_",
+    "PANDAS_",
+    "NPY_",
+    "NUMPY_",
+    "MATPLOTLIB",
+    "XDG_",
+    "TMP",
+    "TEMP",
+    "BLIS_",
+    "SETUPTOOLS_",
+];
+
+/// Files in the working directory that what an interpreter loads looks at when it is loaded.
+const START_FILES: [&str; 1] = ["matplotlibrc"];
+
+impl Catalogue {
+    /// Lets the languages that say so start from the interpreters of another one.
+    ///
+    /// # Errors
+    /// If there is no such language, or it has none of its own.
+    pub(super) fn share_warm(&mut self) -> Result<(), String> {
+        let owners: BTreeMap<String, Shared> = self
+            .0
+            .iter()
+            .filter(|(_, language)| !language.warm.is_empty())
+            .map(|(name, language)| (name.clone(), Shared::of(name, language)))
+            .collect();
+        for (name, language) in &mut self.0 {
+            let owner = language.warm_like.as_ref().unwrap_or(name);
+            language.shared = owners.get(owner).cloned();
+            if language.shared.is_none() && language.warm_like.is_some() {
+                return Err(format!("{name}: warm_like: {owner:?} has no warm interpreters"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The interpreters that programs of a language start from, its own or another one's.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shared {
+    owner: String,
+    warm: Vec<Warm>,
+    /// Endings of the files that may be modules.
+    endings: Vec<String>,
+    file: String,
+}
+
+impl Shared {
+    fn of(owner: &str, language: &Language) -> Self {
+        let (warm, endings) = (language.warm.clone(), language.endings.clone());
+        Self { owner: owner.to_owned(), warm, endings, file: language.file.clone() }
+    }
+}
+
+impl Language {
+    /// The interpreters of its own that may be started ahead.
+    pub(super) fn warm_starts(&self, name: &str) -> Vec<WarmStart> {
+        self.warm.iter().map(|warm| self.start_of(name, warm)).collect()
+    }
+
+    /// Whether some of its programs start from a warm interpreter where the sandbox has such.
+    pub fn has_warm(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    fn start_of(&self, language: &str, warm: &Warm) -> WarmStart {
+        WarmStart {
+            name: format!("{language}/{}", warm.name),
+            command: self.command(&self.file, &[], Bounds::UNKNOWN),
+            program: self.file.clone(),
+            environment: self.environment(&warm.environment, Bounds::UNKNOWN),
+            own_variables: warm.environment.keys().cloned().collect(),
+            imports: warm.imports.clone(),
+            rehearsal: warm.rehearsal.clone(),
+            max_programs: warm.max_programs,
+            vfork: true,
+        }
+    }
+
+    /// The warm interpreter that a program may start from, as one that is in `file` and brings `files`
+    /// and the variables `added`. It must not see that it isn't the first.
+    pub fn warm_start(
+        &self,
+        file: &str,
+        files: &[(String, Vec<u8>)],
+        added: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let shared = self.shared.as_ref()?;
+        let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
+        let is_looked_for = |(name, _): &(String, Vec<u8>)| {
+            START_DIRECTORIES.iter().any(|start| name.starts_with(start))
+        };
+        if file != shared.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
+            return None;
+        }
+        let (_, text) = files.iter().find(|(name, _)| name == file)?;
+        // A module of the job's own comes before one that is loaded already.
+        let is_module = |name: &str| {
+            let mut endings = shared.endings.iter().map(String::as_str).chain(COMPILED);
+            let has = |ending: &str| name.strip_suffix(ending).is_some_and(|it| it.ends_with('.'));
+            name != file && endings.any(has)
+        };
+        let brings_modules =
+            files.iter().any(|(name, _)| is_module(name) || START_FILES.contains(&name.as_str()));
+        let text = std::str::from_utf8(text).ok()?;
+        if text.contains(END_OF_ARCHIVE) {
+            return None;
+        }
+        let fits = |warm: &&Warm| {
+            let is_meant =
+                warm.words.is_empty() || warm.words.iter().any(|word| text.contains(word));
+            is_meant && (warm.imports.is_empty() || !brings_modules)
+        };
+        shared.warm.iter().find(fits).map(|warm| format!("{}/{}", shared.owner, warm.name))
+    }
+}

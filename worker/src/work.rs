@@ -85,6 +85,13 @@ pub async fn work(
             return Ok(());
         }
     };
+    let settings = &match with_installed(settings, sandbox.as_ref()).await {
+        Ok(settings) => settings,
+        Err(error) => {
+            sandbox.close().await;
+            return Err(error.into());
+        }
+    };
     let description = sandbox.description();
     info!(
         worker = %settings.worker.id,
@@ -92,9 +99,9 @@ pub async fn work(
         backend = description.backend,
         isolation = description.isolation.as_str(),
         why,
+        languages = settings.catalogue.names().join(" "),
         "the sandbox works; connecting"
     );
-    let settings = &with_installed(settings, sandbox.as_ref()).await?;
     let shutdown = Shutdown::default();
     let worker = reserve_memory(backend, settings)
         .and_then(|()| Worker::new(settings, &sandbox, until, shutdown.clone()));
@@ -115,7 +122,6 @@ async fn with_installed(
 ) -> Result<Settings, SandboxError> {
     let mut settings = settings.clone();
     settings.catalogue = installed::in_sandbox(sandbox, &settings.catalogue).await?;
-    info!(languages = settings.catalogue.names().join(" "), "installed");
     Ok(settings)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sandfleet_common::{Limits, LimitsRequest};
 use serde::Deserialize;
 
-use super::warm::{Shared, Warm};
+use super::warm::{Shared, Warm, WarmStart};
 
 /// What every program finds in its environment.
 const ENVIRONMENT: [(&str, &str); 6] = [
@@ -176,6 +176,47 @@ impl Language {
         let compiler = self.compile.as_ref().and_then(|compile| compile.command.first());
         let files = compiler.into_iter().chain(self.command.first()).chain(&self.needs);
         files.map(String::as_str).filter(|file| !file.starts_with(SCRATCH))
+    }
+
+    /// The interpreters of its own that may be started ahead.
+    pub(super) fn warm_starts(&self, name: &str) -> Vec<WarmStart> {
+        self.warm.iter().map(|warm| self.start_of(name, warm)).collect()
+    }
+
+    /// Whether some of its programs start from a warm interpreter where the sandbox has such.
+    pub fn has_warm(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    fn start_of(&self, language: &str, warm: &Warm) -> WarmStart {
+        WarmStart {
+            name: format!("{language}/{}", warm.name),
+            command: self.command(&self.file, &[], Bounds::UNKNOWN),
+            program: self.file.clone(),
+            environment: self.environment(&warm.environment, Bounds::UNKNOWN),
+            own_variables: warm.environment.keys().cloned().collect(),
+            imports: warm.imports.clone(),
+            rehearsal: warm.rehearsal.clone(),
+            max_programs: warm.max_programs,
+            vfork: true,
+        }
+    }
+
+    /// Its interpreters, as programs of languages start from them that name it `owner`.
+    pub(super) fn shared_as(&self, owner: &str) -> Shared {
+        let (warm, endings) = (self.warm.clone(), self.endings.clone());
+        Shared { owner: owner.to_owned(), warm, endings, file: self.file.clone() }
+    }
+
+    /// The warm interpreter that a program may start from, as one that is in `file` and brings `files`
+    /// and the variables `added`.
+    pub fn warm_start(
+        &self,
+        file: &str,
+        files: &[(String, Vec<u8>)],
+        added: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        self.shared.as_ref()?.warm_start(file, files, added)
     }
 }
 

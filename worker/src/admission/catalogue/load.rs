@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Catalogue, Language};
+use super::language::Language;
 
 macro_rules! built_in {
     ($($name:literal)+) => {
@@ -34,58 +34,29 @@ pub struct Fault {
     pub problem: String,
 }
 
-impl Catalogue {
-    /// The built-in catalogue.
-    ///
-    /// # Panics
-    /// Never: a test reads the same text.
-    pub fn embedded() -> Self {
-        let read = |(name, text): (&str, &str)| {
-            (name.to_owned(), toml::from_str(text).expect("a built-in language is valid"))
-        };
-        let mut catalogue = Self(BUILT_IN.into_iter().map(read).collect());
-        catalogue.share_warm().expect("built-in languages name each other");
-        catalogue
-    }
+/// The languages that are built in.
+pub(super) fn built_in() -> BTreeMap<String, Language> {
+    let read = |(name, text): (&str, &str)| {
+        (name.to_owned(), toml::from_str(text).expect("a built-in language is valid"))
+    };
+    BUILT_IN.into_iter().map(read).collect()
+}
 
-    /// The built-in catalogue with the languages of `directory`, which come before built-in ones of the same name.
-    ///
-    /// # Errors
-    /// Every fault in every file.
-    pub fn load(directory: &Path) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut catalogue = Self::embedded();
-        for path in files(directory).map_err(|problem| vec![of(directory, problem)])? {
-            match read(&path) {
-                Ok((name, language)) => drop(catalogue.0.insert(name, language)),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.extend(catalogue.ambiguities().into_iter().map(|problem| of(directory, problem)));
-        if let Err(problem) = catalogue.share_warm() {
-            faults.push(of(directory, problem));
-        }
-        if faults.is_empty() { Ok(catalogue) } else { Err(faults) }
-    }
-
-    /// What a name or an ending would mean twice.
-    fn ambiguities(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let (mut names, mut endings) = (BTreeMap::new(), BTreeMap::new());
-        for (name, language) in &self.0 {
-            for known in std::iter::once(name).chain(&language.aliases) {
-                if let Some(other) = names.insert(known, name) {
-                    faults.push(format!("{known:?} is a name of {other} and of {name}"));
-                }
-            }
-            for ending in &language.endings {
-                if let Some(other) = endings.insert(ending, name) {
-                    faults.push(format!("the ending {ending:?} is that of {other} and of {name}"));
+/// Those and the languages of `directory`, and what is wrong with its files.
+pub(super) fn with_directory(directory: &Path) -> (BTreeMap<String, Language>, Vec<Fault>) {
+    let (mut languages, mut faults) = (built_in(), Vec::new());
+    match files(directory) {
+        Ok(files) => {
+            for path in files {
+                match read(&path) {
+                    Ok((name, language)) => drop(languages.insert(name, language)),
+                    Err(fault) => faults.push(fault),
                 }
             }
         }
-        faults
+        Err(problem) => faults.push(of(directory, problem)),
     }
+    (languages, faults)
 }
 
 /// The files of `directory` that are languages, by their names.

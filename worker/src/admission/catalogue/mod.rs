@@ -1,6 +1,7 @@
 //! The catalogue: which languages there are and how a program of each is started. Jobs name a
 //! language; what that means is the operator's.
 
+mod index;
 mod language;
 mod load;
 mod page;
@@ -9,100 +10,10 @@ mod page;
 mod tests;
 mod warm;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::Deserialize;
-
 pub use self::{
+    index::Catalogue,
     language::{Bounds, Compile, Language},
     load::Fault,
     page::reference,
     warm::WarmStart,
 };
-
-/// All languages, by name.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub struct Catalogue(BTreeMap<String, Language>);
-
-/// How alike a name has to be to one that there is, to be taken for a slip of the pen: 1 is the same.
-const ALIKE: f64 = 0.6;
-
-impl Catalogue {
-    /// The name of the language that `name` is or is another name of, and that language.
-    ///
-    /// # Errors
-    /// Says which languages there are, the nearest first, or that the sandbox doesn't have this one.
-    pub fn find(&self, name: &str) -> Result<(&str, &Language), String> {
-        let found = self.0.get_key_value(name).or_else(|| {
-            self.0.iter().find(|(_, language)| language.aliases.iter().any(|alias| alias == name))
-        });
-        match found {
-            Some((name, language)) if language.is_installed => Ok((name, language)),
-            Some((name, language)) => Err(format!(
-                "language: {name:?} is not installed in this sandbox: it needs {}",
-                language.packages.join(", ")
-            )),
-            None => Err(self.unknown(name)),
-        }
-    }
-
-    fn unknown(&self, name: &str) -> String {
-        let shown: String = name.chars().take(40).collect();
-        let likeness =
-            |known: &str| strsim::normalized_damerau_levenshtein(known, &shown.to_lowercase());
-        let near = self.all_names().filter(|known| likeness(known) >= ALIKE);
-        let nearest = near.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-        let meant = nearest.map_or_else(String::new, |near| format!("did you mean {near:?}? "));
-        format!("language: {shown:?} is not offered; {meant}use one of {}", self.names().join(", "))
-    }
-
-    /// The name of the language whose files end like `file`.
-    pub fn guess(&self, file: &str) -> Option<&str> {
-        let (_, ending) = file.rsplit_once('.')?;
-        let matches = |(_, language): &(&String, &Language)| {
-            language.endings.iter().any(|known| known == ending)
-        };
-        self.0.iter().find(matches).map(|(name, _)| name.as_str())
-    }
-
-    /// All interpreters that may be started ahead.
-    pub fn warm_starts(&self) -> Vec<WarmStart> {
-        let installed = self.0.iter().filter(|(_, language)| language.is_installed);
-        installed.flat_map(|(name, language)| language.warm_starts(name)).collect()
-    }
-
-    /// The names of the languages that can be run, without their other names.
-    pub fn names(&self) -> Vec<&str> {
-        let installed = self.0.iter().filter(|(_, language)| language.is_installed);
-        installed.map(|(name, _)| name.as_str()).collect()
-    }
-
-    /// Each language that can be run by every name that a job may use.
-    pub fn all_names(&self) -> impl Iterator<Item = &str> {
-        let installed = self.0.iter().filter(|(_, language)| language.is_installed);
-        installed.flat_map(|(name, language)| {
-            std::iter::once(name.as_str()).chain(language.aliases.iter().map(String::as_str))
-        })
-    }
-
-    /// All languages that are known, installed or not.
-    pub fn languages(&self) -> impl Iterator<Item = (&str, &Language)> {
-        self.0.iter().map(|(name, language)| (name.as_str(), language))
-    }
-
-    /// The programs and other files that languages can't do without, by absolute paths.
-    pub fn files(&self) -> BTreeSet<&str> {
-        self.0.values().flat_map(Language::files).collect()
-    }
-
-    /// Takes those languages for installed whose files are among `found`.
-    #[must_use]
-    pub fn with_files(mut self, found: &BTreeSet<String>) -> Self {
-        for language in self.0.values_mut() {
-            let has_all = language.files().all(|file| found.contains(file));
-            language.is_installed = has_all;
-        }
-        self
-    }
-}

@@ -1,6 +1,6 @@
 //! The page `docs/languages.md`, made from the built-in languages.
 
-use super::Catalogue;
+use super::index::Catalogue;
 
 /// The text of the page.
 pub fn reference() -> String {
@@ -17,7 +17,7 @@ The native sandbox has the host's programs, read-only; the image of the Docker s
 `deploy/images/packages.txt`. Where a command needs them, `{file}` is the program's file, `{args}` the job's arguments,
 `{memory_bytes}` and `{cpus}` what its container gives; a compiler's are those of `limits.compile`.
 
-| language | also | file | Debian packages |
+| language | also | files end in | Debian packages |
 |---|---|---|---|
 "
     .to_owned();
@@ -26,8 +26,9 @@ The native sandbox has the host's programs, read-only; the image of the Docker s
     };
     let catalogue = Catalogue::embedded();
     for (name, language) in catalogue.languages() {
-        let (aliases, packages) = (quoted(&language.aliases), quoted(&language.packages));
-        page.push_str(&format!("| `{name}` | {aliases} | `{}` | {packages} |\n", language.file));
+        let [aliases, endings, packages] =
+            [&language.aliases, &language.endings, &language.packages].map(|words| quoted(words));
+        page.push_str(&format!("| `{name}` | {aliases} | {endings} | {packages} |\n"));
     }
     page.push_str("\n## How they are started\n");
     for (name, language) in catalogue.languages() {

@@ -4,31 +4,26 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{
-    Catalogue,
-    language::{Bounds, Language},
-};
-
 /// An interpreter to be started ahead.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Warm {
-    name: String,
+    pub(super) name: String,
     /// It fits programs whose text has one of these words; without any it fits all.
     #[serde(default)]
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// What it loads.
     #[serde(default)]
-    imports: Vec<String>,
+    pub(super) imports: Vec<String>,
     /// What it runs once after that, as a program would, so that the first time is behind it.
     #[serde(default)]
-    rehearsal: String,
+    pub(super) rehearsal: String,
     /// How many programs may start from one.
     #[serde(default = "many")]
-    max_programs: u32,
+    pub(super) max_programs: u32,
     /// Environment variables while it loads that.
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    pub(super) environment: BTreeMap<String, String>,
 }
 
 /// How an interpreter is started ahead.
@@ -101,91 +96,36 @@ const START_VARIABLES: [&str; 22] = [
 /// Files in the working directory that what an interpreter loads looks at when it is loaded.
 const START_FILES: [&str; 1] = ["matplotlibrc"];
 
-impl Catalogue {
-    /// Lets the languages that say so start from the interpreters of another one.
-    ///
-    /// # Errors
-    /// If there is no such language, or it has none of its own.
-    pub(super) fn share_warm(&mut self) -> Result<(), String> {
-        let owners: BTreeMap<String, Shared> = self
-            .0
-            .iter()
-            .filter(|(_, language)| !language.warm.is_empty())
-            .map(|(name, language)| (name.clone(), Shared::of(name, language)))
-            .collect();
-        for (name, language) in &mut self.0 {
-            let owner = language.warm_like.as_ref().unwrap_or(name);
-            language.shared = owners.get(owner).cloned();
-            if language.shared.is_none() && language.warm_like.is_some() {
-                return Err(format!("{name}: warm_like: {owner:?} has no warm interpreters"));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The interpreters that programs of a language start from, its own or another one's.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shared {
-    owner: String,
-    warm: Vec<Warm>,
+    pub(super) owner: String,
+    pub(super) warm: Vec<Warm>,
     /// Endings of the files that may be modules.
-    endings: Vec<String>,
-    file: String,
+    pub(super) endings: Vec<String>,
+    pub(super) file: String,
 }
 
 impl Shared {
-    fn of(owner: &str, language: &Language) -> Self {
-        let (warm, endings) = (language.warm.clone(), language.endings.clone());
-        Self { owner: owner.to_owned(), warm, endings, file: language.file.clone() }
-    }
-}
-
-impl Language {
-    /// The interpreters of its own that may be started ahead.
-    pub(super) fn warm_starts(&self, name: &str) -> Vec<WarmStart> {
-        self.warm.iter().map(|warm| self.start_of(name, warm)).collect()
-    }
-
-    /// Whether some of its programs start from a warm interpreter where the sandbox has such.
-    pub fn has_warm(&self) -> bool {
-        self.shared.is_some()
-    }
-
-    fn start_of(&self, language: &str, warm: &Warm) -> WarmStart {
-        WarmStart {
-            name: format!("{language}/{}", warm.name),
-            command: self.command(&self.file, &[], Bounds::UNKNOWN),
-            program: self.file.clone(),
-            environment: self.environment(&warm.environment, Bounds::UNKNOWN),
-            own_variables: warm.environment.keys().cloned().collect(),
-            imports: warm.imports.clone(),
-            rehearsal: warm.rehearsal.clone(),
-            max_programs: warm.max_programs,
-            vfork: true,
-        }
-    }
-
     /// The warm interpreter that a program may start from, as one that is in `file` and brings `files`
     /// and the variables `added`. It must not see that it isn't the first.
-    pub fn warm_start(
+    pub(super) fn warm_start(
         &self,
         file: &str,
         files: &[(String, Vec<u8>)],
         added: &BTreeMap<String, String>,
     ) -> Option<String> {
-        let shared = self.shared.as_ref()?;
         let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
         let is_looked_for = |(name, _): &(String, Vec<u8>)| {
             START_DIRECTORIES.iter().any(|start| name.starts_with(start))
         };
-        if file != shared.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
+        if file != self.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
             return None;
         }
         let (_, text) = files.iter().find(|(name, _)| name == file)?;
         // A module of the job's own comes before one that is loaded already.
         let is_module = |name: &str| {
-            let mut endings = shared.endings.iter().map(String::as_str).chain(COMPILED);
+            let mut endings = self.endings.iter().map(String::as_str).chain(COMPILED);
             let has = |ending: &str| name.strip_suffix(ending).is_some_and(|it| it.ends_with('.'));
             name != file && endings.any(has)
         };
@@ -200,6 +140,6 @@ impl Language {
                 warm.words.is_empty() || warm.words.iter().any(|word| text.contains(word));
             is_meant && (warm.imports.is_empty() || !brings_modules)
         };
-        shared.warm.iter().find(fits).map(|warm| format!("{}/{}", shared.owner, warm.name))
+        self.warm.iter().find(fits).map(|warm| format!("{}/{}", self.owner, warm.name))
     }
 }

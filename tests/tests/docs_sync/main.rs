@@ -3,6 +3,7 @@
 mod mutations;
 mod pages;
 mod protocol;
+mod threat_model;
 
 use std::{fs, path::Path, process::Command};
 

@@ -21,6 +21,11 @@ const MIRROR: &str = "import os, resource, sys\n\
 
 const TENANT: &str = "acme";
 
+/// The smallest report of `doctor`.
+const REPORT: &str = r#"{"format":1,"made_at":"2026-01-01T00:00:00Z","subject":{"sandfleet_version":"0.1.0","agent_sha256":"",
+    "host":{"name":"","system":"","kernel":"","architecture":""},"sandbox":null,"versions":{}},"claims":[],"checks":[],
+    "not_protected":[]}"#;
+
 #[test]
 fn every_flag_has_a_row_with_every_mode() {
     let flags: BTreeSet<Flag> = flags::all().into_iter().collect();
@@ -90,6 +95,7 @@ impl Trial {
         };
         write("it.py", MIRROR);
         write("given.txt", "text of the file");
+        write("report.json", REPORT);
         write("bad.toml", "[worker]\nslots = 0\n");
         let lines = [
             serde_json::json!({ "version": 1, "language": "python", "code": MIRROR }),
@@ -145,6 +151,7 @@ impl Trial {
             argument
                 .replace("$SCRIPT", &path("it.py"))
                 .replace("$FILE", &path("given.txt"))
+                .replace("$REPORT", &path("report.json"))
                 .replace("$BAD", &path("bad.toml"))
                 .replace("$JOBS", &path("jobs.jsonl"))
                 .replace("$OUT", &path(&format!("out-{mode}")))

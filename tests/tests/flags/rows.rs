@@ -307,14 +307,52 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "doctor",
-        modes: &[("examine", &[]), ("attack", &["--attack", "--sandbox", "docker"])],
+        modes: &[
+            ("examine", &[]),
+            ("attack", &["--attack", "--sandbox", "docker"]),
+            ("diff", &["--diff", "$REPORT", "$REPORT"]),
+        ],
         rows: &[
-            ("--config", &both(BAD, BAD_SEEN)),
-            ("--sandbox", &[(&["--sandbox", "docker"], Seen("exit 71")), (&[], Mode)]),
-            ("--attack", &[(&["--attack", "--sandbox", "docker"], Seen("exit 69")), (&[], Mode)]),
+            ("--config", &[(BAD, BAD_SEEN), (BAD, BAD_SEEN), (BAD, BAD_SEEN)]),
+            (
+                "--sandbox",
+                &[
+                    (&["--sandbox", "docker"], Seen("exit 71")),
+                    (&[], Mode),
+                    (&["--sandbox", "docker"], Refused),
+                ],
+            ),
+            (
+                "--attack",
+                &[
+                    (&["--attack", "--sandbox", "docker"], Seen("exit 69")),
+                    (&[], Mode),
+                    (&["--attack"], Refused),
+                ],
+            ),
+            (
+                "--report",
+                &[
+                    (&["--report", "$OUT"], Refused),
+                    (&["--report", "$OUT"], Seen("left: out-attack")),
+                    (&["--report", "$OUT"], Refused),
+                ],
+            ),
+            (
+                "--diff",
+                &[
+                    (&["--diff", "$REPORT", "$REPORT"], Seen("nothing differs")),
+                    (&["--diff", "$REPORT", "$REPORT"], Refused),
+                    (&[], Mode),
+                ],
+            ),
             (
                 "--json",
-                &[(&["--json"], Seen("\"area\":")), (&["--json"], Elsewhere("run::doctor"))],
+                &[
+                    (&["--json"], Seen("\"area\":")),
+                    (&["--json"], Elsewhere("run::doctor")),
+                    (&["--json"], Seen("[]")),
+                ],
             ),
         ],
     },

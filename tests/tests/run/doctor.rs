@@ -1,9 +1,10 @@
 //! `sandfleet doctor`: what it says about this host is what happens on it.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use sandfleet_tests::{Finished, Installation};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::Programs;
@@ -81,14 +82,128 @@ async fn the_attack_is_contained_by_the_docker_sandbox() {
 }
 
 async fn the_attack_is_contained_by(sandbox: &str) {
-    let ran = attack(&Installation::fresh(), sandbox).await;
+    let (installation, directory) = (Installation::fresh(), TempDir::new().expect("room"));
+    let path = directory.path().join("report");
+    let shown = path.display().to_string();
+    let ran = attack(&installation, sandbox, &["--report", &shown]).await;
     assert_eq!(ran.code, 0, "{ran:#?}");
     let tried = rows(&ran);
-    assert!(tried.len() >= 20, "{} attempts", tried.len());
+    assert!(tried.len() >= 40, "{} attempts", tried.len());
     assert!(with(&tried, "outcome", "fail", "program").is_empty());
     let controls = with(&tried, "proves", "control: this probe can fail", "remark");
     assert_eq!(controls.len(), 3);
     assert!(controls.iter().all(|remark| remark.contains("BREACH")), "{controls:?}");
+    the_report_says_what_was_tried(&path, sandbox, &tried);
+    reports_are_compared(&installation, &path).await;
+}
+
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn the_report_says_what_was_tried(path: &Path, sandbox: &str, tried: &[Value]) {
+    let report = json(&path.join("report.json"));
+    assert_eq!(report["subject"]["sandbox"]["backend"], sandbox, "{report:#}");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("there");
+    let said = report["subject"]["host"]["kernel"].as_str().expect("text");
+    assert!(said.contains(kernel.trim()), "{said}");
+    let policy = report["subject"]["sandbox"]["policy_hash"].as_str().expect("text");
+    assert_eq!(policy.len(), 64, "{policy}");
+    let versions = report["subject"]["versions"].as_object().expect("a map");
+    assert_eq!(versions.contains_key("runc"), sandbox == "docker", "{versions:?}");
+    let digest = &report["subject"]["sandbox"]["image_digest"];
+    assert_eq!(digest.is_string(), sandbox == "docker", "{digest}");
+    let claims = report["claims"].as_array().expect("a list");
+    let attempts: usize =
+        claims.iter().map(|it| it["attempts"].as_array().expect("a list").len()).sum();
+    assert_eq!(attempts, tried.len(), "every attempt is in one claim");
+    let page = fs::read_to_string(path.join("report.html")).expect("the page");
+    for claim in claims {
+        let (state, id) = (&claim["state"], claim["id"].as_str().expect("text"));
+        assert!(page.contains(id), "{id} is not on the page");
+        match claim["attempts"].as_array().expect("a list").is_empty() {
+            true => assert!(state == "not_tried" && claim["not_tried"].is_string(), "{claim:#}"),
+            false => assert!(state == "held" || state == "vacuous", "{claim:#}"),
+        }
+    }
+    assert!(page.contains("All that was tried was contained") && page.contains(policy), "{page}");
+}
+
+/// `--diff` of a report with itself, with one of another kernel, and with one whose claim is broken.
+async fn reports_are_compared(installation: &Installation, path: &Path) {
+    let old = path.display().to_string();
+    let changed = path.with_file_name("changed.json");
+    let new = changed.display().to_string();
+    let same = installation.run(&["doctor", "--diff", &old, &old]).await;
+    assert_eq!(same.code, 0, "{same:#?}");
+    assert!(same.stdout.ends_with("nothing differs\n"), "{same:#?}");
+    let mut report = json(&path.join("report.json"));
+    report["subject"]["host"]["kernel"] = "Linux 99.0 \u{1b}[2J\nWORSE".into();
+    fs::write(&changed, report.to_string()).expect("room");
+    let updated = installation.run(&["doctor", "--diff", &old, &new]).await;
+    assert_eq!(updated.code, 73, "{updated:#?}");
+    assert!(updated.stdout.contains("\nchanged  kernel: Linux "), "{updated:#?}");
+    assert!(updated.stdout.contains("-> Linux 99.0 \\u{1b}[2J\\n"), "{updated:#?}");
+    let claims = report["claims"].as_array_mut().expect("a list");
+    let mount = claims.iter_mut().find(|it| it["id"] == "no-namespace-no-mount").expect("there");
+    mount["state"] = "failed".into();
+    fs::write(&changed, report.to_string()).expect("room");
+    let broken = installation.run(&["doctor", "--diff", &old, &new]).await;
+    assert_eq!(broken.code, 72, "{broken:#?}");
+    assert!(broken.stdout.contains("\nWORSE    claim: no-namespace-no-mount: held"), "{broken:#?}");
+    assert!(broken.stderr.contains("1 claim is worse"), "{broken:#?}");
+    let changes = rows(&installation.run(&["doctor", "--json", "--diff", &old, &new]).await);
+    assert_eq!(with(&changes, "kind", "worse", "what"), ["claim: no-namespace-no-mount"]);
+    let back = installation.run(&["doctor", "--diff", &new, &old]).await;
+    assert_eq!(back.code, 73, "{back:#?}");
+    assert!(back.stdout.contains("\nbetter   claim: no-namespace-no-mount"), "{back:#?}");
+}
+
+#[tokio::test]
+async fn what_is_no_report_or_one_of_another_form_is_refused_by_name() {
+    let (installation, directory) = (Installation::fresh(), TempDir::new().expect("room"));
+    let path = directory.path().join("report.json");
+    let shown = path.display().to_string();
+    for (text, part) in [
+        ("{}", "no report of"),
+        ("not JSON", "no report of"),
+        ("{\"format\": 1}", "no report of"),
+        ("{\"format\": 999}", "a report of form 999, and this sandfleet reads form 1"),
+    ] {
+        fs::write(&path, text).expect("room");
+        let ran = installation.run(&["doctor", "--diff", &shown, &shown]).await;
+        assert_eq!(ran.code, 64, "{ran:#?}");
+        assert!(ran.stderr.contains(&shown) && ran.stderr.contains(part), "{ran:#?}");
+    }
+    let none = directory.path().join("none").display().to_string();
+    let ran = installation.run(&["doctor", "--diff", &none, &shown]).await;
+    assert!(ran.code == 64 && ran.stderr.contains(&none), "{ran:#?}");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_can_not_be_opened_is_reported_and_links_are_not_followed() {
+    let installation =
+        Installation::fresh().set("SANDBOX_DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let directory = TempDir::new().expect("room");
+    let shown = directory.path().display().to_string();
+    let arguments = ["doctor", "--attack", "--sandbox", "docker", "--report", &shown];
+    let ran = installation.run(&arguments).await;
+    assert_eq!(ran.code, 69, "{ran:#?}");
+    let report = json(&directory.path().join("report.json"));
+    let reason = report["not_opened"].as_str().expect("the reason");
+    assert!(reason.contains("/nowhere/docker.sock"), "{reason}");
+    for claim in report["claims"].as_array().expect("a list") {
+        assert!(claim["state"] == "not_tried" && claim["not_tried"].is_string(), "{claim:#}");
+    }
+    let (link, target) = (directory.path().join("report.json"), directory.path().join("precious"));
+    fs::remove_file(&link).expect("there");
+    fs::write(&target, "old").expect("room");
+    symlink(&target, &link).expect("room");
+    let ran = installation.run(&arguments).await;
+    assert_eq!(ran.code, 64, "{ran:#?}");
+    assert!(ran.stderr.contains("report.json is a symbolic link; remove it"), "{ran:#?}");
+    assert_eq!(fs::read_to_string(&target).expect("there"), "old");
 }
 
 #[tokio::test]
@@ -97,7 +212,7 @@ async fn an_attack_that_is_not_contained_is_told_and_has_an_exit_code() {
     let installation = Installation::fresh()
         .set("LIMITS_MAX_WALL_TIME_MS", "10")
         .set("LIMITS_DEFAULT_WALL_TIME_MS", "10");
-    let ran = attack(&installation, "native").await;
+    let ran = attack(&installation, "native", &[]).await;
     assert_eq!(ran.code, 72, "{ran:#?}");
     let tried = rows(&ran);
     assert!(with(&tried, "outcome", "fail", "program").contains(&"escape/mount.py"));
@@ -105,8 +220,9 @@ async fn an_attack_that_is_not_contained_is_told_and_has_an_exit_code() {
     assert!(exhausting.contains(&"exhaust/memfd_balloon.py"), "room is taken up last: {ran:#?}");
 }
 
-async fn attack(installation: &Installation, sandbox: &str) -> Finished {
-    let mut command = installation.command(&["doctor", "--attack", "--json", "--sandbox", sandbox]);
+async fn attack(installation: &Installation, sandbox: &str, more: &[&str]) -> Finished {
+    let arguments = ["doctor", "--attack", "--json", "--sandbox", sandbox];
+    let mut command = installation.command(&[&arguments, more].concat());
     let output =
         timeout(MOST, command.output()).await.expect("an end").expect("the binary is there");
     Finished {

@@ -1,31 +1,14 @@
-//! Saves a result's artifacts below a directory of the user's.
-//!
-//! Their names are a hostile program's, and the directory may hold links: the leftovers of an earlier
-//! run, or what another user of the machine puts there meanwhile. So every step is taken from an open
-//! directory, and the kernel follows no link on the way.
+//! Saves a result's artifacts below a directory of the user's. Their names and their contents are a hostile program's.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use rustix::{
-    fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat,
-        statat, unlinkat,
-    },
-    io::Errno,
-};
 use sandfleet_common::{Artifact, JobResult, PrintableText, hexadecimal, validate_file_name};
 use sha2::{Digest, Sha256};
 
-use super::exit::{Exit, Failure};
-
-const RESOLVE: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+use super::{
+    exit::Failure,
+    output_directory::{OutputDirectory, Refusal},
+};
 
 /// Writes the artifacts below `directory`, which is made if it isn't there. A file of the same name is
 /// replaced; anything else in its place is refused. Nothing is saved of a result whose artifacts aren't as
@@ -46,39 +29,12 @@ pub(super) fn save(result: &JobResult, directory: &Path) -> Result<(), Failure> 
             return Err(refused(artifact, Refusal::invalid(why.into())));
         }
     }
-    std::fs::create_dir_all(directory)
-        .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
-    // The directory itself is the user's choice, whatever links lead to it.
-    let top = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| Exit::Usage.with(format!("--artifacts {shown}: {error}")))?;
+    let top = OutputDirectory::create("--artifacts", directory)?;
     for artifact in &result.artifacts {
         let content = &contents[artifact.name.as_str()];
-        save_one(&top, &artifact.name, content).map_err(|why| refused(artifact, why))?;
+        top.write(&artifact.name, content).map_err(|why| refused(artifact, why))?;
     }
     Ok(())
-}
-
-/// Why an artifact can't be saved.
-struct Refusal {
-    exit: Exit,
-    sentence: String,
-}
-
-impl Refusal {
-    /// Something is in the way that isn't ours to replace.
-    fn in_the_way(name: &str, what: &str) -> Self {
-        let name = PrintableText::new(name);
-        let sentence = format!("{name} is {what}; remove it, or name another directory");
-        Self { exit: Exit::Usage, sentence }
-    }
-
-    fn invalid(sentence: String) -> Self {
-        Self { exit: Exit::Internal, sentence }
-    }
-
-    fn failed(action: &str, error: Errno) -> Self {
-        Self { exit: Exit::Internal, sentence: format!("{action}: {}", io::Error::from(error)) }
-    }
 }
 
 /// The bytes of an artifact whose name, size and hash are right.
@@ -98,88 +54,6 @@ fn verified(artifact: &Artifact) -> Result<Vec<u8>, Refusal> {
     Ok(content)
 }
 
-fn save_one(top: &OwnedFd, path: &str, content: &[u8]) -> Result<(), Refusal> {
-    let (parents, name) = match path.rsplit_once('/') {
-        Some((parents, name)) => (Some(parents), name),
-        None => (None, path),
-    };
-    let mut parent =
-        top.as_fd().try_clone_to_owned().map_err(|error| Refusal::invalid(error.to_string()))?;
-    let mut so_far = String::new();
-    for component in parents.into_iter().flat_map(|parents| parents.split('/')) {
-        so_far = if so_far.is_empty() { component.into() } else { format!("{so_far}/{component}") };
-        parent = descend(&parent, component, &so_far)?;
-    }
-    replace(&parent, name, path, content)
-}
-
-/// Opens the directory `component` in `parent`, and makes it if it isn't there.
-fn descend(parent: &OwnedFd, component: &str, path: &str) -> Result<OwnedFd, Refusal> {
-    match mkdirat(parent, component, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(Refusal::failed(&format!("make directory {path}"), error)),
-    }
-    openat2(parent, component, DIRECTORY, Mode::empty(), RESOLVE).map_err(|error| match error {
-        Errno::LOOP | Errno::XDEV => Refusal::in_the_way(path, "a symbolic link"),
-        Errno::NOTDIR => match kind(parent, component) {
-            Ok(Some(found)) => Refusal::in_the_way(path, describe(found)),
-            _ => Refusal::in_the_way(path, "no directory"),
-        },
-        other => Refusal::failed(&format!("open directory {path}"), other),
-    })
-}
-
-/// Puts a file called `name` into `parent`: complete under another name first, so that a reader sees the
-/// old one or the new one, and nothing that stands under `name` is ever opened.
-fn replace(parent: &OwnedFd, name: &str, path: &str, content: &[u8]) -> Result<(), Refusal> {
-    match kind(parent, name) {
-        Ok(None | Some(FileType::RegularFile)) => {}
-        Ok(Some(found)) => return Err(Refusal::in_the_way(path, describe(found))),
-        Err(error) => return Err(Refusal::failed(&format!("look at {path}"), error)),
-    }
-    let temporary = format!(".sandfleet-{}", uuid::Uuid::now_v7());
-    let written = write_new(parent, &temporary, content)
-        .map_err(|error| Refusal::failed(&format!("write {path}"), error))
-        .and_then(|()| match renameat(parent, &temporary, parent, name) {
-            Err(Errno::ISDIR) => Err(Refusal::in_the_way(path, "a directory")),
-            other => other.map_err(|error| Refusal::failed(&format!("write {path}"), error)),
-        });
-    if written.is_err() {
-        // It may not be there; what is said is why the file isn't.
-        let _ = unlinkat(parent, &temporary, AtFlags::empty());
-    }
-    written
-}
-
-fn write_new(parent: &OwnedFd, name: &str, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat2(parent, name, flags, Mode::from_raw_mode(0o666), RESOLVE)?;
-    std::fs::File::from(file)
-        .write_all(content)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-}
-
-/// What stands under `name`, itself and not what it leads to.
-fn kind(parent: &OwnedFd, name: &str) -> Result<Option<FileType>, Errno> {
-    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn describe(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Directory => "a directory",
-        FileType::Symlink => "a symbolic link",
-        FileType::RegularFile => "a file",
-        FileType::Fifo => "a named pipe",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no file",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -189,6 +63,7 @@ mod tests {
         sync::atomic::{AtomicBool, Ordering},
     };
 
+    use rustix::fs::{CWD, FileType, Mode};
     use sandfleet_common::Encoding;
     use tempfile::TempDir;
 

@@ -1,12 +1,13 @@
 //! `sandfleet doctor`: what this host can give.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     exit::{Exit, Failure},
+    report::{self, ReportFiles},
     run::SandboxChoice,
     scope, terminal,
 };
@@ -17,6 +18,7 @@ use crate::{
     doctor::{
         self, Needs, State,
         attack::{self, Tried},
+        report::{Attacked, Report},
     },
     shutdown::stop_signal,
 };
@@ -32,12 +34,28 @@ pub(super) struct Arguments {
     #[arg(long)]
     attack: bool,
 
+    /// Write what the attack came to into this directory: report.html for people, report.json for --diff
+    #[arg(long, value_name = "DIR", requires = "attack")]
+    report: Option<PathBuf>,
+
+    /// Compare two reports (report.json, or its directory), such as those from before and after an update of the kernel
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["OLD", "NEW"],
+        conflicts_with_all = ["attack", "report", "sandbox"]
+    )]
+    diff: Option<Vec<PathBuf>>,
+
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    if let Some([old, new]) = arguments.diff.as_deref() {
+        return report::diff(old, new, arguments.json);
+    }
     scope::obtain(settings);
     let mut settings = settings.clone();
     // Containers that wait are made like those that don't: they would tell nothing more.
@@ -80,7 +98,19 @@ fn choice(arguments: &Arguments, settings: &Settings) -> BackendChoice {
 }
 
 async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
-    let opened = app::open_chosen_sandbox(choice(arguments, settings), settings).await?;
+    let choice = choice(arguments, settings);
+    // A directory that can't be written to is told before the attack and not after it.
+    let files = arguments.report.as_deref().map(ReportFiles::create).transpose()?;
+    let opened = match app::open_chosen_sandbox(choice, settings).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            if let Some(files) = files {
+                let reason = error.to_string();
+                files.write(&Report::make(choice, settings, Attacked::NotOpened(&reason)).await)?;
+            }
+            return Err(error.into());
+        }
+    };
     let Resolved { backend, made: sandbox, .. } = opened;
     let is_local = app::is_here(backend, settings);
     let watch = |tried: &Tried| {
@@ -97,6 +127,10 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
     let Some(tried) = tried else {
         return Err(Exit::Interrupted.with("interrupted"));
     };
+    if let Some(files) = files {
+        let attacked = Attacked::Opened(backend, sandbox.description(), &tried);
+        files.write(&Report::make(choice, settings, attacked).await)?;
+    }
     if arguments.json {
         print_json(&tried)?;
     } else {

@@ -35,8 +35,10 @@ exits! {
     Internal = 70,
     /// A barrier of the sandbox can't be installed on this host.
     Barrier = 71,
-    /// A hostile program was not contained, or could not be tried (`doctor --attack`).
+    /// A hostile program was not contained, or could not be tried (`doctor --attack`); in the newer of two reports a claim is worse (`doctor --diff`).
     Breach = 72,
+    /// Two reports differ, and no claim is worse (`doctor --diff`).
+    Differs = 73,
     /// A worker drained and stopped because every slot holds something that can't be ended.
     Stuck = 74,
     /// There is no result: the job waits or runs, or its result has expired.

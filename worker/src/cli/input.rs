@@ -13,6 +13,8 @@ pub(super) enum Bound {
     Message(usize),
     /// What a program on this machine may hold: its limit `memory_bytes`.
     Memory(u64),
+    /// What a report of `doctor` may hold: it is some hundred KiB.
+    Report,
 }
 
 impl Bound {
@@ -20,6 +22,7 @@ impl Bound {
         match self {
             Bound::Message(bytes) => bytes as u64,
             Bound::Memory(bytes) => bytes,
+            Bound::Report => 16 << 20,
         }
     }
 }
@@ -33,6 +36,7 @@ impl fmt::Display for Bound {
             Bound::Memory(bytes) => {
                 write!(f, "memory_bytes = {bytes}; raise it with --limit memory_bytes=NUMBER")
             }
+            Bound::Report => write!(f, "any report: {} bytes", self.bytes()),
         }
     }
 }

@@ -47,6 +47,13 @@ pub(super) fn json(value: &impl Serialize) -> String {
     escape_json(&String::from_utf8_lossy(&sandfleet_common::encode(value)))
 }
 
+/// As [`json`], on several lines.
+pub(super) fn pretty_json(value: &impl Serialize) -> Result<String, Failure> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Exit::Internal.because(error))?;
+    Ok(escape_json(&text))
+}
+
 /// As [`json`], on several lines if `pretty`, for what is no result: none of its texts is longer than a
 /// [`PrintableText`].
 pub(super) fn bounded_json(value: &impl Serialize, pretty: bool) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Failure},
     terminal,
 };
-use crate::{admission::catalogue, config, metrics, sandbox::agent_binary};
+use crate::{admission::catalogue, config, doctor::threat_model, metrics, sandbox::agent_binary};
 
 #[derive(Args)]
 pub(super) struct AgentArguments {
@@ -44,6 +44,7 @@ enum Page {
     Metrics,
     ExitCodes,
     Languages,
+    ThreatModel,
 }
 
 pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Failure> {
@@ -52,6 +53,7 @@ pub(super) fn print_reference(arguments: &DocsArguments) -> Result<ExitCode, Fai
         Page::Metrics => metrics::reference(),
         Page::ExitCodes => exit_codes(),
         Page::Languages => catalogue::reference(),
+        Page::ThreatModel => threat_model::page(),
     };
     terminal::print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -12,30 +12,35 @@ use sandfleet_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::programs::{Attack, Control, EXHAUSTION, MANIFEST, PROBES, Program};
+use self::programs::{Control, MANIFEST, Program, program};
+use super::claims::{Attempt, Claim, TABLE};
 use crate::{config::Settings, embedded::Embedded, hooks::NoHooks, sandbox::Sandbox};
 
 /// What the corpus calls a sandbox with a kernel of its own.
 const GVISOR: &str = "gvisor";
 
 /// What became of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
+    /// The claim of the threat model that it is about.
+    pub claim: String,
     /// The program's path in the corpus `tests/hostile`.
-    pub program: &'static str,
+    pub program: String,
+    /// Whether its barrier was taken away, to show that the program can tell.
+    pub control: bool,
     /// What it tried.
-    pub tried: &'static str,
+    pub tried: String,
     /// What its failure shows.
-    pub proves: &'static str,
+    pub proves: String,
     /// How it went.
     pub outcome: Outcome,
     /// What there is to say about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
 
 /// How an attempt went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Contained.
@@ -61,11 +66,16 @@ impl Outcome {
             Outcome::Untried => "untried",
         }
     }
+
+    /// Whether it was run, and kept from what is the host's.
+    pub fn is_contained(self) -> bool {
+        !matches!(self, Outcome::Fail | Outcome::Untried)
+    }
 }
 
 /// Whether everything was contained.
 pub fn is_contained(tried: &[Tried]) -> bool {
-    !tried.iter().any(|one| matches!(one.outcome, Outcome::Fail | Outcome::Untried))
+    tried.iter().all(|one| one.outcome.is_contained())
 }
 
 /// What the corpus says about one of its programs.
@@ -188,25 +198,31 @@ pub async fn attack(
     for control in programs::controls() {
         note(&mut all, range.control(&control).await);
     }
-    for probe in PROBES {
-        note(&mut all, range.attack(probe, programs::limits()).await);
-    }
-    for one in EXHAUSTION {
-        let tried = if is_contained(&all) {
-            range.attack(one, programs::small_limits()).await
-        } else {
-            let remark = "takes up room, and something before it was not contained";
-            one.told(Outcome::Untried, Some(remark.into()))
-        };
-        note(&mut all, tried);
+    for takes_room in [false, true] {
+        for (claim, attempt) in TABLE.attempts().filter(|(_, it)| it.takes_room == takes_room) {
+            let tried = if !takes_room {
+                range.attack(claim, attempt, programs::limits()).await
+            } else if is_contained(&all) {
+                range.attack(claim, attempt, programs::small_limits()).await
+            } else {
+                let remark = "takes up room, and something before it was not contained";
+                told(claim, attempt, Outcome::Untried, Some(remark.into()))
+            };
+            note(&mut all, tried);
+        }
     }
     all
 }
 
-impl Attack {
-    fn told(&self, outcome: Outcome, remark: Option<String>) -> Tried {
-        let Attack { program, after: _, tried, proves } = self;
-        Tried { program: program.file, tried, proves, outcome, remark }
+fn told(claim: &Claim, attempt: &Attempt, outcome: Outcome, remark: Option<String>) -> Tried {
+    Tried {
+        claim: claim.id.clone(),
+        program: attempt.program.clone(),
+        control: false,
+        tried: attempt.tried.clone(),
+        proves: attempt.proves.clone(),
+        outcome,
+        remark,
     }
 }
 
@@ -219,33 +235,30 @@ struct Range<'a> {
 }
 
 impl Range<'_> {
-    async fn attack(&self, attack: &Attack, limits: LimitsRequest) -> Tried {
-        let entry = Entry::of(attack.program);
+    async fn attack(&self, claim: &Claim, attempt: &Attempt, limits: LimitsRequest) -> Tried {
         let mut faults = Vec::new();
-        if let Some(before) = attack.after {
-            let entry = Entry::of(before);
-            faults = self.run(&entry, entry.job(before.code, limits.clone()), &limits).await;
+        for program in attempt.after.iter().chain([&attempt.program]).map(|file| program(file)) {
+            let entry = Entry::of(program);
+            let job = entry.job(program.code, limits.clone());
+            faults.extend(self.run(&entry, job, &limits).await);
         }
-        let job = entry.job(attack.program.code, limits.clone());
-        faults.extend(self.run(&entry, job, &limits).await);
-        self.judge(attack, &entry, &faults)
+        let (outcome, remark) = self.judge(&Entry::of(program(&attempt.program)), &faults);
+        told(claim, attempt, outcome, remark)
     }
 
-    fn judge(&self, attack: &Attack, entry: &Entry, faults: &[String]) -> Tried {
+    fn judge(&self, entry: &Entry, faults: &[String]) -> (Outcome, Option<String>) {
         let has_own_kernel = self.sandbox.description().isolation > Isolation::Container;
         if faults.is_empty() {
             let (is_vacuous, doubt) = entry.doubt(self.is_local);
-            let outcome = if is_vacuous { Outcome::Vacuous } else { Outcome::Pass };
-            return attack.told(outcome, doubt);
+            return (if is_vacuous { Outcome::Vacuous } else { Outcome::Pass }, doubt);
         }
         let remark = faults.join("; ");
         let why = entry.not_on.get(GVISOR).cloned();
         let why = why.or_else(|| Some(entry.also.get(GVISOR)?["why"].as_str()?.to_owned()));
-        if has_own_kernel && let Some(why) = why {
-            let remark = format!("{why}: {remark}");
-            return attack.told(Outcome::Inside, Some(remark));
+        match why {
+            Some(why) if has_own_kernel => (Outcome::Inside, Some(format!("{why}: {remark}"))),
+            _ => (Outcome::Fail, Some(remark)),
         }
-        attack.told(Outcome::Fail, Some(remark))
     }
 
     async fn control(&self, control: &Control) -> Tried {
@@ -261,10 +274,16 @@ impl Range<'_> {
             Some(line) => (Outcome::Pass, format!("it said so: {}", shown(line))),
             None => (Outcome::Fail, "it did not notice, so that its passes show nothing".into()),
         };
+        let (claim, _) = TABLE
+            .attempts()
+            .find(|(_, attempt)| attempt.program == control.of.file)
+            .expect("every control is of a program that is run: a test looks");
         Tried {
-            program: control.of.file,
-            tried: control.tried,
-            proves: "control: this probe can fail",
+            claim: claim.id.clone(),
+            program: control.of.file.into(),
+            control: true,
+            tried: control.tried.into(),
+            proves: "control: this probe can fail".into(),
             outcome,
             remark: Some(remark),
         }
@@ -284,7 +303,7 @@ impl Range<'_> {
 
 /// One attempt as a line or two of the table for people.
 pub fn row(one: &Tried) -> String {
-    let Tried { program, tried, proves, outcome, remark } = one;
+    let Tried { claim: _, program, control: _, tried, proves, outcome, remark } = one;
     let outcome = outcome.as_str();
     let mut row = format!("{outcome:7}  {program:32}  {tried}\n{:43}=> {proves}\n", "");
     if let Some(remark) = remark {
@@ -313,32 +332,30 @@ pub fn summary(tried: &[Tried]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> impl Iterator<Item = &'static Attack> {
-        PROBES.iter().chain(EXHAUSTION)
+    fn all() -> impl Iterator<Item = Program> {
+        let attempts = TABLE.attempts().map(|(_, attempt)| attempt);
+        attempts.flat_map(|it| it.after.iter().chain([&it.program])).map(|file| program(file))
     }
 
     #[test]
     fn every_program_is_in_the_corpus_with_what_it_must_come_to() {
-        let programs = all().flat_map(|attack| [Some(attack.program), attack.after]).flatten();
-        for program in programs {
+        for program in all() {
             let entry = Entry::of(program);
             assert!(!entry.verdicts.is_empty(), "{}", program.file);
             assert!(entry.must_not_contain.contains(&"BREACH".to_owned()), "{}", program.file);
         }
-        assert!(PROBES.len() >= 20);
     }
 
     #[test]
     fn every_control_is_of_a_program_that_is_run() {
         for control in programs::controls() {
-            assert!(all().any(|attack| attack.program.file == control.of.file), "{control:?}");
+            assert!(all().any(|program| program.file == control.of.file), "{control:?}");
         }
     }
 
     #[test]
     fn a_breach_and_a_wrong_verdict_are_faults() {
-        let mount = PROBES.iter().find(|attack| attack.program.file == "escape/mount.py");
-        let entry = Entry::of(mount.expect("it is tried").program);
+        let entry = Entry::of(program("escape/mount.py"));
         let mut result: JobResult = serde_json::from_str(
             r#"{"version":1,"job_id":"x","status":"succeeded","verdict":"accepted","message":"","exit_code":0,
             "run":{"stdout":"note: x\nCONTAINED\n","stderr":"","encoding":"utf-8",
@@ -358,8 +375,11 @@ mod tests {
 
     #[test]
     fn only_what_was_contained_counts_as_contained() {
-        let with =
-            |outcome| vec![PROBES[0].told(Outcome::Pass, None), PROBES[1].told(outcome, None)];
+        let attempts: Vec<_> = TABLE.attempts().take(2).collect();
+        let with = |outcome| {
+            let one = |at: usize, outcome| told(attempts[at].0, attempts[at].1, outcome, None);
+            [one(0, Outcome::Pass), one(1, outcome)]
+        };
         for outcome in [Outcome::Pass, Outcome::Vacuous, Outcome::Inside] {
             assert!(is_contained(&with(outcome)), "{outcome:?}");
         }

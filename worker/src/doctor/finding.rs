@@ -1,6 +1,6 @@
 //! What a check has found.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One point that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Finding {
 }
 
 /// How a point is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// As it has to be.

@@ -2,12 +2,16 @@
 
 pub mod attack;
 mod barriers;
+pub mod claims;
 mod confinement;
 mod finding;
 mod host;
+mod image_age;
 mod kernels;
+pub mod report;
 mod services;
 mod table_age;
+pub mod threat_model;
 
 use std::future::ready;
 

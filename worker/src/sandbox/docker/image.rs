@@ -6,6 +6,13 @@ use tokio::time::timeout;
 use super::{label, request::DEADLINE};
 use crate::sandbox::{SandboxError, agent_binary};
 
+/// The day that the image `name` says its packages are of; nothing if the engine doesn't have the image.
+pub(crate) async fn packages_as_of(docker: &Docker, name: &str) -> Option<Option<String>> {
+    let image = timeout(DEADLINE, docker.inspect_image(name)).await.ok()?.ok()?;
+    let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+    Some(labels.get(label::PACKAGES_AS_OF).cloned())
+}
+
 /// The id of the image `name`, if containers can be made of it.
 pub(super) async fn inspect(docker: &Docker, name: &str) -> Result<String, SandboxError> {
     let refuse = |reason: String| SandboxError::Failed {

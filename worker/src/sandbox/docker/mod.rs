@@ -8,7 +8,7 @@ mod config;
 pub(crate) mod confinement;
 mod container;
 mod engine;
-mod image;
+pub(crate) mod image;
 mod label;
 mod pool;
 mod request;

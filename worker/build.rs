@@ -32,6 +32,10 @@ fn variable(name: &str) -> String {
 /// Builds `what` of a package for the profile `agent`; gives back the path of `artifact`.
 fn build(manifest: &Path, what: &[&str], flags: &str, artifact: &str) -> PathBuf {
     let target = variable("TARGET");
+    // Where this checkout is must not show in a release, and so not in the agent that it carries.
+    let outer = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let remaps = outer.split('\x1f').filter(|flag| flag.starts_with("--remap-path-prefix="));
+    let flags: Vec<&str> = [flags].into_iter().filter(|it| !it.is_empty()).chain(remaps).collect();
     let directory = PathBuf::from(variable("OUT_DIR")).join(artifact);
     let status = Command::new(variable("CARGO"))
         .args(["build", "--quiet", "--locked", "--profile", "agent"])
@@ -43,7 +47,7 @@ fn build(manifest: &Path, what: &[&str], flags: &str, artifact: &str) -> PathBuf
         .arg(manifest)
         .arg("--target-dir")
         .arg(&directory)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // What the module of CPython is made for is no matter of which one this machine has.
         .env("PYO3_NO_PYTHON", "1")
         // Set while clippy or a compiler cache drives the outer build; this is a real one.

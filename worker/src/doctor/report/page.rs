@@ -169,11 +169,11 @@ fn tried_row(claim: &ClaimReport) -> Markup {
                 ul.attempts {
                     @for it in &claim.attempts {
                         li {
-                            (badge(outcome_class(it.outcome), it.outcome.as_str())) " "
+                            (badge(outcome_class(it.outcome), outcome_word(it.outcome))) " "
                             @if it.control { em { "control: " } }
-                            "A program " (text(&it.tried))
-                            @if !it.control { "; that it can't shows: " (text(&it.proves)) }
-                            " " code { (text(&it.program)) }
+                            "A program " (text(&it.tried)) ". "
+                            @if !it.control { "If it is contained: " (text(&it.proves)) ". " }
+                            code { (text(&it.program)) }
                             @if let Some(remark) = &it.remark { div.remark { (text(remark)) } }
                         }
                     }
@@ -236,6 +236,16 @@ fn class(state: ClaimState) -> &'static str {
         ClaimState::Vacuous | ClaimState::Inside => "weak",
         ClaimState::NotTried => "none",
         ClaimState::Failed => "bad",
+    }
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "contained",
+        Outcome::Vacuous => "of no weight",
+        Outcome::Inside => "inside",
+        Outcome::Untried => "not tried",
+        Outcome::Fail => "FAILED",
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     doctor::{
         self, Finding, State,
         attack::{self, Outcome, Tried},
+        report::changes::{Change, Kind},
     },
     sandbox::SandboxError,
 };
@@ -162,9 +163,11 @@ proptest! {
         let json = terminal::bounded_json(&[finding], true).expect("JSON");
         prop_assert!(json.len() < 10_000 && json.chars().all(|c| is_printable(c) || c == '\n'));
         let tried = Tried {
-            program: "p", tried: "t", proves: "q", outcome: Outcome::Fail,
-            remark: Some(text),
+            claim: "c".into(), program: "p".into(), control: false, tried: "t".into(), proves: "q".into(),
+            outcome: Outcome::Fail, remark: Some(text.clone()),
         };
         check(&terminal::lines(&attack::row(&tried)), 3)?;
+        let change = Change { kind: Kind::New, what: text.clone(), old: None, new: Some(text) };
+        check(&(terminal::line(change.sentence()) + "\n"), 1)?;
     }
 }

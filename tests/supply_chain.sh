@@ -31,6 +31,8 @@ supply_chain_deny() {
 supply_chain_release() {
     local epoch copy
     epoch=$(git log -1 --format=%ct 2>/dev/null || echo 1767225600)
+    # Both builds are offline and have the same crates.
+    phase crates "${as_builder[@]}" cargo fetch --locked || return
     rm -rf "$work" && "${as_builder[@]}" mkdir -p "$work" || return
     for copy in one another/directory/that/is/longer; do
         phase "copy" "${as_builder[@]}" bash -c "mkdir -p '$work/$copy/cargo' '$work/$copy/checkout' &&

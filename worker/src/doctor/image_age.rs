@@ -15,7 +15,7 @@ const BUILD_AGAIN: &str = "build it again: rm target/images/rootfs-*.tar, docker
 pub(super) fn finding(area: &'static str, as_of: Option<&str>, today: Date) -> Finding {
     let warning = |detail: String, fix: &str| Finding::bad(area, NAME, State::Warning, detail, fix);
     let Some(as_of) = as_of else {
-        let detail = "the image doesn't say of which day they are, so nobody knows what they lack";
+        let detail = "the image doesn't say of which day they are, so what they lack isn't known";
         return warning(detail.into(), "build it with deploy/images/build, which labels it");
     };
     let Ok(day) = as_of.parse::<Date>() else {

@@ -172,7 +172,7 @@ fn tried_row(claim: &ClaimReport) -> Markup {
                             (badge(outcome_class(it.outcome), outcome_word(it.outcome))) " "
                             @if it.control { em { "control: " } }
                             "A program " (text(&it.tried)) ". "
-                            @if !it.control { "If it is contained: " (text(&it.proves)) ". " }
+                            @if !it.control { (shows(it.outcome)) (text(&it.proves)) ". " }
                             code { (text(&it.program)) }
                             @if let Some(remark) = &it.remark { div.remark { (text(remark)) } }
                         }
@@ -188,7 +188,7 @@ fn untried_row(claim: &ClaimReport) -> Markup {
         tr {
             td { (badge(class(claim.state), claim.state.as_str())) }
             td { (markdown(&claim.claim)) (identity(claim)) }
-            td { (text(claim.not_tried.as_deref().unwrap_or("no reason is given"))) }
+            td { (markdown(claim.not_tried.as_deref().unwrap_or("no reason is given"))) }
         }
     }
 }
@@ -199,7 +199,7 @@ fn identity(claim: &ClaimReport) -> Markup {
             code { (text(&claim.id)) } "; tests: "
             @for (at, test) in claim.tests.iter().enumerate() {
                 @if at > 0 { ", " }
-                (text(test))
+                (markdown(test))
             }
         }
     }
@@ -246,6 +246,14 @@ fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Inside => "inside",
         Outcome::Untried => "not tried",
         Outcome::Fail => "FAILED",
+    }
+}
+
+/// How what an attempt shows is introduced.
+fn shows(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "It shows: ",
+        _ => "Contained it would show: ",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
     config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings},
+    hooks::Observer,
     host::memory::HostMemory,
     pipeline::PipelineConfig,
     queue::AmqpConfig,
@@ -26,17 +27,22 @@ use crate::{
 /// The first pause before a job that the fleet failed is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Opens the sandbox that `backend` names.
+/// Opens the sandbox that `backend` names, which tells `observer` of what happens in it beside jobs.
 ///
 /// # Errors
 /// Names the barrier or the service that is missing.
 pub async fn open_sandbox(
     backend: Backend,
     settings: &Settings,
+    observer: Observer,
 ) -> Result<Arc<dyn Sandbox>, SandboxError> {
     let sandbox: Arc<dyn Sandbox> = match backend {
-        Backend::Native => Arc::new(NativeSandbox::open(native_config(settings)).await?),
-        Backend::Docker => Arc::new(DockerSandbox::open(docker_config(settings)).await?),
+        Backend::Native => Arc::new(
+            NativeSandbox::open(NativeConfig { observer, ..native_config(settings) }).await?,
+        ),
+        Backend::Docker => Arc::new(
+            DockerSandbox::open(DockerConfig { observer, ..docker_config(settings) }).await?,
+        ),
     };
     let memory = HostMemory::new("/proc", least_available(backend, settings));
     Ok(Arc::new(HealthTracked::new(sandbox, Arc::new(memory))))
@@ -50,10 +56,11 @@ pub async fn open_sandbox(
 pub async fn open_chosen_sandbox(
     choice: BackendChoice,
     settings: &Settings,
+    observer: Observer,
 ) -> Result<Resolved<Arc<dyn Sandbox>>, SandboxError> {
     let settings = &backend::settings_for(choice, settings);
     let tried = async |backend| {
-        let sandbox = open_sandbox(backend, settings).await?;
+        let sandbox = open_sandbox(backend, settings, observer.clone()).await?;
         if let Err(error) = self_test(sandbox.as_ref()).await {
             sandbox.close().await;
             return Err(error);
@@ -88,6 +95,7 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
         cpus: settings.sandbox.cpus,
         warm: warm_starts(settings),
         slots: settings.worker.slots,
+        observer: Observer::default(),
     }
 }
 
@@ -114,6 +122,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         apparmor_profile: settings.sandbox.apparmor_profile.clone(),
         pool_size: settings.sandbox.docker_pool_size,
         slots: settings.worker.slots,
+        observer: Observer::default(),
     }
 }
 

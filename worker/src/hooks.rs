@@ -1,41 +1,122 @@
 //! What happens to jobs, for observers: metrics, progress bars, the live output of
 //! `sandfleet run`.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use sandfleet_common::{JobId, JobResult};
+use sandfleet_common::{Job, JobId, JobResult, Priority};
 
-/// One of a program's two output streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
+pub use crate::labels::Stream;
+use crate::labels::{
+    Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Violation,
+};
+
+/// What is known of a job besides its result: what the result doesn't name, and exact durations.
+#[derive(Debug, Clone)]
+pub struct JobFacts {
+    /// Its language, if it could be read.
+    pub language: Option<String>,
+    /// Its priority, if it could be read.
+    pub priority: Option<Priority>,
+    /// Its tenant, if it names one.
+    pub tenant: Option<String>,
+    /// How long it waited, by the store's clock, if it says when it was submitted.
+    pub waited: Option<Duration>,
+    /// When the worker knew that.
+    pub since: Instant,
+    /// How its run went, if it ran.
+    pub run: Option<RunFacts>,
+    /// How long the store took to take its result, with all that was tried again.
+    pub commit: Duration,
 }
 
-/// Called along the path of a job. Implementations return at once: the job waits for them.
+/// How a run went, beyond what the result says.
+#[derive(Debug, Clone, Default)]
+pub struct RunFacts {
+    /// Until the program started; nothing if it did not compile.
+    pub setup: Option<Duration>,
+    /// The compiler, if there was one.
+    pub compile: Option<Duration>,
+    /// The program.
+    pub run: Option<Duration>,
+    /// From its end to the last artifact.
+    pub collect: Option<Duration>,
+    /// What ended it, if it didn't end by itself.
+    pub kill: Option<Kill>,
+    /// What it did that no honest program does.
+    pub violation: Option<Violation>,
+    /// Whether it started from a warm interpreter, if it could have.
+    pub is_warm: Option<bool>,
+}
+
+impl JobFacts {
+    /// Of a job of which nothing but the id could be read.
+    pub fn unread() -> Self {
+        Self {
+            language: None,
+            priority: None,
+            tenant: None,
+            waited: None,
+            since: Instant::now(),
+            run: None,
+            commit: Duration::ZERO,
+        }
+    }
+
+    /// Of a job that could be read.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            language: Some(job.language.clone()),
+            priority: Some(job.priority),
+            tenant: job.tenant.clone(),
+            ..Self::unread()
+        }
+    }
+}
+
+/// Called along the path of a job, and by what is beside it. Implementations return at once: the job waits for
+/// them.
 pub trait Hooks: Send + Sync {
-    /// A delivery was taken from the queue.
-    fn taken(&self) {}
+    /// A delivery was taken from the queue, perhaps not for the first time.
+    fn taken(&self, _is_redelivered: bool) {}
     /// The job was claimed and goes to the sandbox.
     fn started(&self, _job: &JobId, _language: &str) {}
     /// The program printed something that is within its output limit.
     fn output(&self, _job: &JobId, _stream: Stream, _bytes: &[u8]) {}
     /// The sandbox is done with the job, after so long; the slot is free again.
-    fn ended(&self, _job: &JobId, _busy: Duration) {}
+    fn ended(&self, _job: &JobId, _language: &str, _busy: Duration) {}
     /// The job's result is in the store for everybody to see.
-    fn stored(&self, _result: &JobResult) {}
+    fn stored(&self, _result: &JobResult, _facts: &JobFacts) {}
     /// The job had its result already; nothing ran.
     fn duplicate(&self, _job: &JobId) {}
-    /// The job goes back into the queue because the fleet failed it.
-    fn retried(&self, _job: &JobId, _reason: &str) {}
+    /// The job goes back into the queue because the fleet failed it, or its worker stops.
+    fn retried(&self, _job: &JobId, _cause: RetryCause) {}
+    /// The lease of a running job could not be renewed and has ended.
+    fn lease_lost(&self, _job: &JobId) {}
     /// A message without a readable job id went to the queue of unreadable messages.
     fn unreadable(&self, _reason: &str) {}
     /// A message with another job's id went there.
     fn twin(&self, _job: &JobId) {}
     /// A message that this worker can't take was put off, for another that can.
     fn put_off(&self, _job: &JobId) {}
+    /// A job went to the end of its queue, since as many of its tenant run as may.
+    fn postponed(&self, _job: &JobId) {}
+    /// A dead letter was taken.
+    fn dead_letter(&self, _cause: DeathCause) {}
+    /// Something happened to an interpreter that is started ahead.
+    fn interpreter(&self, _event: InterpreterEvent) {}
+    /// Something happened to the containers that are started ahead.
+    fn pool(&self, _event: PoolEvent) {}
+    /// So much was removed that dead workers had left.
+    fn reaped(&self, _kind: Leftover, _count: usize) {}
+    /// A service was asked for something and answered after so long, or failed.
+    fn called(&self, _call: Call, _took: Duration, _is_ok: bool) {}
+    /// A connection to a service was made again after one was lost.
+    fn reconnected(&self, _service: Service) {}
 }
 
 /// Watches nothing.
@@ -43,3 +124,50 @@ pub trait Hooks: Send + Sync {
 pub struct NoHooks;
 
 impl Hooks for NoHooks {}
+
+/// The hooks that a part of the worker calls which is configured before there are jobs.
+#[derive(Clone)]
+pub struct Observer(pub Arc<dyn Hooks>);
+
+impl Observer {
+    /// Awaits the answer to `call` and tells how long it took.
+    ///
+    /// # Errors
+    /// What the call fails with.
+    pub async fn timed<T, E>(
+        &self,
+        call: Call,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let begun = Instant::now();
+        let answer = answer.await;
+        self.called(call, begun.elapsed(), answer.is_ok());
+        answer
+    }
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self(Arc::new(NoHooks))
+    }
+}
+
+impl Deref for Observer {
+    type Target = dyn Hooks;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref()
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

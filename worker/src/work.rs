@@ -18,18 +18,20 @@ use crate::{
     app,
     backend::Resolved,
     config::{Backend, BackendChoice, Settings},
-    hooks::Hooks,
+    hooks::{Hooks, Observer},
     host::memory,
     metrics::{Metrics, MetricsHooks},
     pipeline::{Pipeline, exclusive_gate::ExclusiveGate},
     queue::{AmqpConfig, AmqpQueue, DeadLetterStatus, DeadLetters, Gate, LimitedQueue, Queue},
     sandbox::{Sandbox, SandboxError, policy::Policy},
     services::{
-        admin,
+        admin, certificates,
         dead_letter_handler::DeadLetterHandler,
         heartbeat::send_heartbeats,
         readiness::{self, Readiness},
         reaper::reap_regularly,
+        taken_jobs::note_taken_jobs,
+        timed_store::TimedStore,
     },
     shutdown::{Shutdown, Signals},
 };
@@ -78,8 +80,15 @@ pub async fn work(
     until: DrainAfter,
 ) -> Result<(), WorkError> {
     let mut signals = Signals::listen();
+    let metrics = Metrics::new(
+        settings.worker.slots,
+        settings.catalogue.names(),
+        settings.admin.metrics_tenants,
+    );
+    let metrics = Arc::new(metrics.map_err(unavailable)?);
+    let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&metrics)));
     let Resolved { backend, made: sandbox, why } = tokio::select! {
-        opened = app::open_chosen_sandbox(choice, settings) => opened?,
+        opened = app::open_chosen_sandbox(choice, settings, Observer(Arc::clone(&hooks))) => opened?,
         () = signals.next() => {
             info!("stopped before it began");
             return Ok(());
@@ -93,6 +102,7 @@ pub async fn work(
         }
     };
     let description = sandbox.description();
+    metrics.set_sandbox(description.backend, description.isolation.as_str());
     info!(
         worker = %settings.worker.id,
         slots = settings.worker.slots,
@@ -104,7 +114,7 @@ pub async fn work(
     );
     let shutdown = Shutdown::default();
     let worker = reserve_memory(backend, settings)
-        .and_then(|()| Worker::new(settings, &sandbox, until, shutdown.clone()));
+        .and_then(|()| Worker::new(settings, &sandbox, until, (metrics, hooks), shutdown.clone()));
     let worked = match worker {
         Ok(worker) => worker.run(&mut signals).await,
         Err(error) => Err(error),
@@ -149,6 +159,7 @@ struct Worker<'a> {
     redis: Arc<RedisStore>,
     tenant_limiter: Option<TenantLimiter>,
     metrics: Arc<Metrics>,
+    hooks: Arc<dyn Hooks>,
     readiness: Arc<Readiness>,
     shutdown: Shutdown,
 }
@@ -163,6 +174,7 @@ impl<'a> Worker<'a> {
         settings: &'a Settings,
         sandbox: &'a Arc<dyn Sandbox>,
         until: DrainAfter,
+        (metrics, hooks): (Arc<Metrics>, Arc<dyn Hooks>),
         shutdown: Shutdown,
     ) -> Result<Self, WorkError> {
         let redis = app::redis_config(settings);
@@ -172,14 +184,16 @@ impl<'a> Worker<'a> {
             .transpose()
             .map_err(unavailable)?;
         let redis = Arc::new(RedisStore::connect(redis).map_err(unavailable)?);
-        let metrics = Metrics::new(settings.worker.slots, settings.catalogue.names());
-        let metrics = Arc::new(metrics.map_err(unavailable)?);
         let amqp = app::amqp_config(settings, sandbox.description().isolation);
         let letters = DeadLetterStatus::default();
         let changed = Arc::new(Notify::new());
         // Of what is asked whether it works, the broker is one, and it has to know whether the others do.
         let able = tokio::sync::watch::Sender::new(false);
-        let gate = Gate { open: able.subscribe(), changed: Arc::clone(&changed) };
+        let gate = Gate {
+            open: able.subscribe(),
+            changed: Arc::clone(&changed),
+            observer: Observer(Arc::clone(&hooks)),
+        };
         let queue: Arc<dyn Queue> =
             Arc::new(AmqpQueue::connect(amqp.clone(), gate).map_err(unavailable)?);
         let components = readiness::components(
@@ -204,6 +218,7 @@ impl<'a> Worker<'a> {
             redis,
             tenant_limiter,
             metrics,
+            hooks,
             readiness: Arc::new(readiness),
             shutdown,
         })
@@ -216,8 +231,14 @@ impl<'a> Worker<'a> {
             .await
             .map_err(WorkError::Unavailable)?;
         let watching = tokio::spawn(Arc::clone(readiness).watch(shutdown.clone()));
-        let reaping = tokio::spawn(reap_regularly(Arc::clone(self.sandbox), shutdown.clone()));
-        let mut tasks: Vec<_> = [watching, reaping].into_iter().chain(admin).collect();
+        let reaping = tokio::spawn(reap_regularly(
+            Arc::clone(self.sandbox),
+            Arc::clone(&self.hooks),
+            shutdown.clone(),
+        ));
+        let certificates = certificates::watch(settings, &self.metrics, shutdown);
+        let mut tasks: Vec<_> =
+            [watching, reaping].into_iter().chain(admin).chain(certificates).collect();
         let worked = tokio::select! {
             biased;
             () = signals.next() => Ok(()),
@@ -240,7 +261,6 @@ impl<'a> Worker<'a> {
         tasks: &mut Vec<JoinHandle<()>>,
     ) -> Result<(), WorkError> {
         let Self { settings, sandbox, shutdown, .. } = self;
-        let hooks: Arc<dyn Hooks> = Arc::new(MetricsHooks(Arc::clone(&self.metrics)));
         let info = app::worker_info(settings, sandbox.description());
         // Known before it is ready, so that no client is told that there are no live workers. A store that has gone
         // away again is waited for later.
@@ -254,8 +274,10 @@ impl<'a> Worker<'a> {
             self.readiness.ready(),
             shutdown.clone(),
         )));
-        tasks.push(tokio::spawn(self.dead_letter_handler(&hooks)?.serve()));
-        let serving = tokio::spawn(self.pipeline(hooks).serve(settings.worker.slots));
+        let (queue, store) = (Arc::clone(&self.queue), Arc::clone(&self.redis));
+        tasks.push(tokio::spawn(note_taken_jobs(queue, store, shutdown.clone())));
+        tasks.push(tokio::spawn(self.dead_letter_handler()?.serve()));
+        let serving = tokio::spawn(self.pipeline().serve(settings.worker.slots));
         let exhausted = async {
             match sandbox.capacity() {
                 Some(capacity) => capacity.exhausted().await,
@@ -271,6 +293,11 @@ impl<'a> Worker<'a> {
             }
         };
         let grace = Duration::from_millis(settings.worker.grace_ms);
+        let (metrics, draining) = (Arc::clone(&self.metrics), shutdown.clone());
+        tasks.push(tokio::spawn(async move {
+            draining.drained().await;
+            metrics.set_draining(grace);
+        }));
         let queue = self.queue.as_ref();
         let stopped = shutdown.in_order(signals, serving, queue, grace, enough).await;
         match stuck {
@@ -279,11 +306,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn dead_letter_handler(&self, hooks: &Arc<dyn Hooks>) -> Result<DeadLetterHandler, WorkError> {
+    fn dead_letter_handler(&self) -> Result<DeadLetterHandler, WorkError> {
         Ok(DeadLetterHandler {
             letters: DeadLetters::connect(&self.amqp, self.letters.clone()).map_err(unavailable)?,
-            store: Arc::clone(&self.redis) as Arc<dyn Store>,
-            hooks: Arc::clone(hooks),
+            store: self.store(),
+            hooks: Arc::clone(&self.hooks),
             worker_id: self.settings.worker.id.clone(),
             result_ttl: Duration::from_millis(self.settings.store.result_ttl_ms),
             max_job_bytes: self.settings.jobs.max_bytes,
@@ -291,14 +318,20 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn pipeline(&self, hooks: Arc<dyn Hooks>) -> Arc<Pipeline> {
+    /// The store as the path of a job calls it: timed.
+    fn store(&self) -> Arc<dyn Store> {
+        let store = Arc::clone(&self.redis) as Arc<dyn Store>;
+        Arc::new(TimedStore::new(store, Observer(Arc::clone(&self.hooks))))
+    }
+
+    fn pipeline(&self) -> Arc<Pipeline> {
         Arc::new(Pipeline {
             queue: Arc::clone(&self.queue) as Arc<dyn Queue>,
-            store: Arc::clone(&self.redis) as Arc<dyn Store>,
+            store: self.store(),
             sandbox: Arc::clone(self.sandbox),
             tenant_limiter: self.tenant_limiter.clone(),
             peers: Some(Peers::of(Arc::clone(&self.redis))),
-            hooks,
+            hooks: Arc::clone(&self.hooks),
             admission: app::admission(self.settings, self.sandbox.description().isolation),
             policy: Policy::strict(),
             config: app::pipeline_config(self.settings),

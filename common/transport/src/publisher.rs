@@ -84,6 +84,13 @@ impl Publisher {
         self.link().await.map(drop)
     }
 
+    /// Whether the broker takes no messages over the connection at present, as far as is known.
+    pub fn is_blocked(&self) -> bool {
+        let current = self.current.try_lock();
+        let link = current.ok().and_then(|current| current.link.clone());
+        link.is_some_and(|link| link.connection.status().blocked())
+    }
+
     /// Publishes `message` and returns when the broker has it on disk.
     ///
     /// # Errors

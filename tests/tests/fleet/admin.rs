@@ -83,8 +83,14 @@ async fn metrics_count_what_happened() {
         ("sandfleet_queue_unreadable_total", 1),
         ("sandfleet_job_starts_total{language=\"python\"}", 1),
         ("sandfleet_job_starts_total{language=\"bash\"}", 1),
-        ("sandfleet_job_results_total{status=\"succeeded\",verdict=\"accepted\"}", 1),
-        ("sandfleet_job_results_total{status=\"failed\",verdict=\"runtime_error\"}", 1),
+        (
+            "sandfleet_job_results_total{language=\"python\",priority=\"interactive\",status=\"succeeded\",verdict=\"accepted\"}",
+            1,
+        ),
+        (
+            "sandfleet_job_results_total{language=\"bash\",priority=\"interactive\",status=\"failed\",verdict=\"runtime_error\"}",
+            1,
+        ),
         ("sandfleet_job_output_bytes_total{stream=\"stdout\"}", 4),
         ("sandfleet_job_artifact_bytes_total", 5),
         ("sandfleet_worker_slots", 2),

@@ -15,7 +15,7 @@ use sandfleet_worker::{
     app,
     config::{Backend, Settings},
     embedded::Embedded,
-    hooks::Hooks,
+    hooks::{Hooks, JobFacts},
     sandbox::Sandbox,
 };
 
@@ -69,7 +69,7 @@ impl Answers {
 }
 
 impl Hooks for Answers {
-    fn stored(&self, result: &JobResult) {
+    fn stored(&self, result: &JobResult, _: &JobFacts) {
         self.push(Ok(result.clone()));
     }
 

@@ -67,6 +67,7 @@ pub(crate) async fn natively_on(
         cpus,
         warm,
         slots: 64,
+        observer: Default::default(),
     };
     let sandbox = NativeSandbox::open(config).await.expect("this host has all barriers");
     claim(&sandbox).await;
@@ -116,6 +117,7 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         apparmor_profile: None,
         pool_size: 0,
         slots: 64,
+        observer: Default::default(),
     }
 }
 

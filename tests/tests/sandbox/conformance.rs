@@ -154,6 +154,7 @@ async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandb
             cpus: 2.0,
             warm,
             slots: 64,
+            observer: Default::default(),
         };
         NativeSandbox::open(config).await.expect("this host has all barriers")
     };

@@ -37,6 +37,7 @@ async fn with_one_slot(test_cgroup: &TestCgroup) -> NativeSandbox {
         cpus: 1.0,
         warm: Vec::new(),
         slots: 1,
+        observer: Default::default(),
     };
     NativeSandbox::open(config).await.expect("this host has all barriers")
 }

@@ -20,7 +20,7 @@ use crate::{
     app,
     config::{Backend, Settings},
     embedded::Embedded,
-    hooks::Hooks,
+    hooks::{Hooks, JobFacts, Observer},
     shutdown::stop_signal,
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let input = input::open_lines(path)?;
     let slots = settings.worker.slots;
-    let sandbox = app::open_sandbox(backend, settings).await?;
+    let sandbox = app::open_sandbox(backend, settings, Observer::default()).await?;
     let (ends, mut ended) = mpsc::unbounded_channel();
     let hooks = Arc::new(Collect { ends: ends.clone() });
     let embedded = Embedded::new(Arc::clone(&sandbox), settings, hooks);
@@ -224,7 +224,7 @@ struct Collect {
 
 impl Hooks for Collect {
     // The receiver is dropped only when results are no longer wanted.
-    fn stored(&self, result: &JobResult) {
+    fn stored(&self, result: &JobResult, _facts: &JobFacts) {
         let _ = self.ends.send(JobEnd::Result(Box::new(result.clone())));
     }
 

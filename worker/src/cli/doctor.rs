@@ -20,6 +20,7 @@ use crate::{
         attack::{self, Tried},
         report::{Attacked, Report},
     },
+    hooks::Observer,
     shutdown::stop_signal,
 };
 
@@ -101,7 +102,7 @@ async fn attack(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, 
     let choice = choice(arguments, settings);
     // A directory that can't be written to is told before the attack and not after it.
     let files = arguments.report.as_deref().map(ReportFiles::create).transpose()?;
-    let opened = match app::open_chosen_sandbox(choice, settings).await {
+    let opened = match app::open_chosen_sandbox(choice, settings, Observer::default()).await {
         Ok(opened) => opened,
         Err(error) => {
             if let Some(files) = files {

@@ -5,6 +5,7 @@ mod batch;
 mod bench;
 mod doctor;
 mod exit;
+mod exporter;
 mod files;
 pub mod flags;
 mod fleet;
@@ -59,6 +60,8 @@ enum Command {
     Run(run::Arguments),
     /// Take jobs from the broker until told to stop
     Worker(worker::Arguments),
+    /// Export the fleet's metrics: queues, live workers, the store
+    Exporter(exporter::Arguments),
     /// Submit a job to the fleet
     Submit(submit::Arguments),
     /// Show results of jobs, or their states
@@ -132,6 +135,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Worker(arguments) => {
                 log_to_stderr(&settings, &settings.log.level);
                 worker::run(arguments, &settings).await
+            }
+            Command::Exporter(arguments) => {
+                log_to_stderr(&settings, &settings.log.level);
+                exporter::run(arguments, &settings).await
             }
             Command::Submit(arguments) => {
                 log_to_stderr(&settings, "warn");

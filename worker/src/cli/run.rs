@@ -18,7 +18,7 @@ use crate::{
     app,
     config::{Backend, BackendChoice, Settings},
     embedded::Embedded,
-    hooks::{Hooks, NoHooks, Stream},
+    hooks::{Hooks, NoHooks, Observer, Stream},
     sandbox::{SandboxError, self_test},
     shutdown::stop_signal,
 };
@@ -123,7 +123,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     settings.sandbox.docker_pool_size = 0;
     settings.worker.slots = 1;
     job.queued_at = Some(jiff::Timestamp::now());
-    let sandbox = app::open_sandbox(arguments.sandbox.into(), &settings).await?;
+    let sandbox =
+        app::open_sandbox(arguments.sandbox.into(), &settings, Observer::default()).await?;
     let output = Arc::new(ProgramOutput::new(arguments.raw));
     let hooks: Arc<dyn Hooks> = match arguments.json {
         true => Arc::new(NoHooks),

@@ -132,6 +132,12 @@ impl Typed for Option<String> {
     }
 }
 
+impl Typed for SocketAddr {
+    fn typed(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl Typed for Option<SocketAddr> {
     fn typed(text: &str) -> Option<Self> {
         match text {
@@ -259,6 +265,14 @@ pub(super) const DOCKER_HOST: Form = Form {
             "tcp" if url.has_host() && url.port().is_some() => Ok(()),
             _ => Err("is no address of a Docker daemon".into()),
         }
+    },
+};
+
+pub(super) const ADDRESS: Form = Form {
+    allowed: "an IP address and a port such as 127.0.0.1:9465",
+    check: |text| match SocketAddr::typed(text) {
+        Some(_) => Ok(()),
+        None => Err("is no such address".into()),
     },
 };
 

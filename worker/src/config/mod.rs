@@ -29,8 +29,8 @@ pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
-    AdminSettings, JobSettings, LimitSettings, LogSettings, QueueSettings, SandboxSettings,
-    Settings, StoreSettings, WorkerSettings,
+    AdminSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings, QueueSettings,
+    SandboxSettings, Settings, StoreSettings, WorkerSettings,
 };
 
 use sandfleet_common::{LimitName, Limits};

@@ -1,6 +1,6 @@
 //! Rules between settings.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use sandfleet_common::LimitName;
 
@@ -26,17 +26,22 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
             ));
         }
     }
-    if let (Some(Some(address)), Some(None)) = (
-        values.typed::<Option<std::net::SocketAddr>>("admin", "address"),
-        values.typed::<Option<PathBuf>>("admin", "token_file"),
-    ) && !address.ip().is_loopback()
-    {
-        mistakes.push(values.mistake(
-            "admin",
-            "address",
-            "can be reached from other machines without a token",
-            "use 127.0.0.1, or name a file with a token in admin.token_file",
-        ));
+    let addresses = [
+        ("admin", values.typed::<Option<SocketAddr>>("admin", "address").flatten()),
+        ("exporter", values.typed::<SocketAddr>("exporter", "address")),
+    ];
+    for (area, address) in addresses {
+        if let (Some(address), Some(None)) =
+            (address, values.typed::<Option<PathBuf>>("admin", "token_file"))
+            && !address.ip().is_loopback()
+        {
+            mistakes.push(values.mistake(
+                area,
+                "address",
+                "can be reached from other machines without a token",
+                "use 127.0.0.1, or name a file with a token in admin.token_file",
+            ));
+        }
     }
     // A third for each: both happen within one delivery.
     for area in [LIMITS_MAX, LIMITS_COMPILE] {

@@ -7,8 +7,8 @@ use sandfleet_common::{LimitName, Limits};
 use super::{
     address::ServiceUrl,
     kind::{
-        ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames, IMAGE,
-        Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
+        ADDRESS, ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames,
+        IMAGE, Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     setting::{Area, Preset, Setting},
     values::Values,
@@ -235,6 +235,17 @@ settings! {
         /// Host names by which it may be asked for, besides `localhost` and IP addresses. A request that
         /// names another host is refused: a web page could have made its reader's browser send it.
         hosts: HostNames = "", Kind::Text(&HOSTS_OR_NONE);
+        /// How many tenants have series of their own in the metrics, the first that come; all others count as `other`.
+        /// Each takes seven series. 0 for no metrics by tenant.
+        metrics_tenants: usize = "0", Kind::Integer { min: 0, max: 100 };
+    }
+
+    /// The exporter, which shows what no worker can. Its token and host names are those of `admin`.
+    exporter: ExporterSettings {
+        /// Where it listens.
+        address: SocketAddr = "127.0.0.1:9465", Kind::Text(&ADDRESS);
+        /// How often it asks the broker and the store, in milliseconds; scrapes in between show the last answers.
+        interval_ms: u64 = "5000", Kind::Integer { min: 100, max: 300_000 };
     }
 
     /// What is logged, on standard error.

@@ -1,71 +1,202 @@
-//! Metrics for Prometheus. `table` declares each of them once; `docs/metrics.md` follows from it.
+//! Metrics for Prometheus. `table` declares those of a worker, `fleet_table` those of the exporter, each once;
+//! `docs/metrics.md` follows from both.
 
+mod counting;
+mod declaration;
+mod fleet;
+mod fleet_table;
+mod reference;
 mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
-use prometheus::{Registry, TextEncoder};
-use sandfleet_common::{JobId, JobResult, Status, Verdict};
+use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
+use sandfleet_common::{LimitName, Priority, Status, Verdict};
 
-use crate::hooks::{Hooks, Stream};
+use crate::labels::{
+    Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Stage,
+    Stream, Violation,
+};
 
-use table::{Handles, TABLE};
+use table::Handles;
 
-/// The label of a language that isn't in the catalogue: job input must not make new series.
+pub use counting::MetricsHooks;
+pub use fleet::{FleetMetrics, FleetReport, QueueReport, StoreReport};
+pub use reference::{Described, described, reference};
+
+/// The label of a language that isn't in the catalogue, and of a tenant beyond the cap: what jobs say must not make
+/// new series.
 const OTHER: &str = "other";
 
-/// The label of a result without a verdict.
+/// The label of a result without a verdict, and of a job whose priority could not be read.
 const NONE: &str = "none";
+
+/// How a program can start that may start from a warm interpreter.
+const WARM_RESULTS: [&str; 2] = ["hit", "miss"];
+
+/// The limits that refuse something without ending the job.
+const REFUSING: [LimitName; 6] = [
+    LimitName::Processes,
+    LimitName::ScratchBytes,
+    LimitName::OpenFiles,
+    LimitName::OutputBytes,
+    LimitName::ArtifactBytes,
+    LimitName::ArtifactCount,
+];
 
 /// The metrics of one worker.
 pub struct Metrics {
     registry: Registry,
     handles: Handles,
     languages: BTreeSet<String>,
+    /// How many tenants have series of their own.
+    tenant_cap: usize,
+    tenants: RwLock<BTreeSet<String>>,
 }
 
 impl Metrics {
-    /// Metrics of a worker with so many slots, whose catalogue has these languages.
+    /// Metrics of a worker with so many slots, whose catalogue has these languages, with series of their own for the
+    /// first `tenant_cap` tenants.
     ///
     /// # Errors
     /// If a metric is declared wrongly; the tests would have found it.
     pub fn new(
         slots: usize,
         languages: impl IntoIterator<Item = impl Into<String>>,
+        tenant_cap: usize,
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let handles = Handles::register(&registry)?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         let languages = languages.into_iter().map(Into::into).collect();
-        let metrics = Self { registry, handles, languages };
+        let tenants = RwLock::default();
+        let metrics = Self { registry, handles, languages, tenant_cap, tenants };
         metrics.handles.slots.set(i64::try_from(slots).unwrap_or(i64::MAX));
-        metrics.handles.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.create_series();
         Ok(metrics)
     }
 
     /// A series that begins with its first event shows no increase at that event, so that an alert
-    /// on the first failure would stay silent: all begin at 0.
+    /// on the first failure would stay silent: all begin at 0. On a job's path no series is made then, which is all
+    /// that the families' locks wait for.
     fn create_series(&self) {
-        for verdict in Verdict::ALL {
-            self.results(verdict.status(), Some(*verdict));
+        let handles = &self.handles;
+        let languages = || self.languages.iter().map(String::as_str).chain([OTHER]);
+        let kinds = languages()
+            .flat_map(|language| Priority::ALL.iter().map(move |it| (language, it.as_str())))
+            .chain([(OTHER, NONE)]);
+        for (language, priority) in kinds {
+            for verdict in Verdict::ALL {
+                self.results(verdict.status(), Some(*verdict), language, priority);
+            }
+            for status in [Status::Cancelled, Status::Expired, Status::Rejected, Status::Error] {
+                self.results(status, None, language, priority);
+            }
         }
-        for status in [Status::Cancelled, Status::Expired, Status::Rejected, Status::Error] {
-            self.results(status, None);
+        for language in languages() {
+            handles.jobs_started.with_label_values(&[language]);
+            handles.busy_seconds.with_label_values(&[language]);
         }
-        for language in self.languages.iter().map(String::as_str).chain([OTHER]) {
-            self.handles.jobs_started.with_label_values(&[language]);
+        for stream in Stream::ALL {
+            handles.output_bytes.with_label_values(&[stream.as_str()]);
+            handles.truncations.with_label_values(&[stream.as_str()]);
         }
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            self.handles.output_bytes.with_label_values(&[stream_label(stream)]);
+        for priority in Priority::ALL.iter().map(|it| it.as_str()).chain([NONE]) {
+            handles.job_seconds.with_label_values(&[priority]);
+        }
+        for stage in Stage::ALL {
+            handles.stage_seconds.with_label_values(&[stage.as_str()]);
+        }
+        let counters = [
+            (&handles.dead_letters, names(DeathCause::ALL, DeathCause::as_str)),
+            (&handles.job_retries, names(RetryCause::ALL, RetryCause::as_str)),
+            (&handles.job_kills, names(Kill::ALL, Kill::as_str)),
+            (&handles.limits_hit, names(&REFUSING, LimitName::as_str)),
+            (&handles.security_events, names(Violation::ALL, Violation::as_str)),
+            (&handles.warm_starts, WARM_RESULTS.to_vec()),
+            (&handles.interpreters, names(InterpreterEvent::ALL, InterpreterEvent::as_str)),
+            (&handles.pool, names(PoolEvent::ALL, PoolEvent::as_str)),
+            (&handles.leftovers, names(Leftover::ALL, Leftover::as_str)),
+            (&handles.reconnects, vec![Service::Broker.as_str(), Service::Store.as_str()]),
+        ];
+        for (counter, values) in counters {
+            for value in values {
+                counter.with_label_values(&[value]);
+            }
+        }
+        for call in Call::ALL.iter().filter(|call| call.service() != Service::Engine) {
+            self.create_call(*call);
+        }
+        if self.tenant_cap > 0 {
+            self.create_tenant(OTHER);
         }
     }
 
-    fn results(&self, status: Status, verdict: Option<Verdict>) -> prometheus::IntCounter {
+    fn create_call(&self, call: Call) {
+        let labels = [call.service().as_str(), call.as_str()];
+        self.handles.call_seconds.with_label_values(&labels);
+        self.handles.call_errors.with_label_values(&labels);
+    }
+
+    fn create_tenant(&self, tenant: &str) {
+        for status in Status::ALL.iter().filter(|status| status.is_final()) {
+            self.handles.tenant_results.with_label_values(&[tenant, status.as_str()]);
+        }
+        self.handles.tenant_seconds.with_label_values(&[tenant]);
+    }
+
+    fn results(
+        &self,
+        status: Status,
+        verdict: Option<Verdict>,
+        language: &str,
+        priority: &str,
+    ) -> prometheus::IntCounter {
         let verdict = verdict.map_or(NONE, Verdict::as_str);
-        self.handles.job_results.with_label_values(&[status.as_str(), verdict])
+        let labels = [status.as_str(), verdict, language, priority];
+        self.handles.job_results.with_label_values(&labels)
+    }
+
+    /// The label of a language.
+    fn language<'a>(&self, language: &'a str) -> &'a str {
+        if self.languages.contains(language) { language } else { OTHER }
+    }
+
+    /// The label of a tenant; nothing while tenants have none.
+    fn tenant<'a>(&self, tenant: Option<&'a str>) -> Option<&'a str> {
+        let tenant = tenant.filter(|_| self.tenant_cap > 0)?;
+        {
+            let known = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+            if known.contains(tenant) {
+                return Some(tenant);
+            }
+            if known.len() >= self.tenant_cap {
+                return Some(OTHER);
+            }
+        }
+        let mut known = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < self.tenant_cap && known.insert(tenant.to_owned()) {
+            self.create_tenant(tenant);
+        }
+        Some(if known.contains(tenant) { tenant } else { OTHER })
+    }
+
+    /// Notes what runs the jobs.
+    pub fn set_sandbox(&self, backend: &str, isolation: &str) {
+        let labels = [env!("CARGO_PKG_VERSION"), backend, isolation];
+        self.handles.build_info.with_label_values(&labels).set(1);
+        if backend == "docker" {
+            for call in Call::ALL.iter().filter(|call| call.service() == Service::Engine) {
+                self.create_call(*call);
+            }
+        }
     }
 
     /// Notes whether the component called `component` works.
@@ -76,6 +207,23 @@ impl Metrics {
     /// Notes whether the worker takes jobs.
     pub fn set_ready(&self, ready: bool) {
         self.handles.ready.set(ready.into());
+    }
+
+    /// Notes that the worker stops and should have ended after `grace`.
+    pub fn set_draining(&self, grace: Duration) {
+        let deadline = jiff::Timestamp::now().as_second();
+        let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        self.handles.drain_deadline.set(deadline.saturating_add(grace));
+    }
+
+    /// Notes whether the broker takes messages from this worker.
+    pub fn set_broker_blocked(&self, is_blocked: bool) {
+        self.handles.broker_blocked.set(is_blocked.into());
+    }
+
+    /// Notes when a certificate ends that is for `service` and in its setting `file`, as a Unix time.
+    pub fn set_certificate_expiry(&self, service: &str, file: &str, at: i64) {
+        self.handles.certificate_expiry.with_label_values(&[service, file]).set(at);
     }
 
     /// Notes how many slots are taken out now.
@@ -101,131 +249,8 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
-
-    /// A program ran, so that all its stages took some time.
-    fn observe_run(&self, result: &JobResult) {
-        let timing = &result.timing;
-        self.observe_stage("setup", timing.setup_ms);
-        if result.compile.is_some() {
-            self.observe_stage("compile", timing.compile_ms);
-        }
-        self.observe_stage("run", timing.run_ms);
-        self.observe_stage("collect", timing.collect_ms);
-        if let Some(peak) = result.usage.and_then(|usage| usage.memory_peak_bytes) {
-            self.handles.memory_peak_bytes.observe(peak as f64);
-        }
-        let bytes = result.artifacts.iter().map(|artifact| artifact.size_bytes).sum();
-        self.handles.artifact_bytes.inc_by(bytes);
-    }
-
-    fn observe_stage(&self, stage: &str, ms: u64) {
-        let duration = Duration::from_millis(ms).as_secs_f64();
-        self.handles.stage_seconds.with_label_values(&[stage]).observe(duration);
-    }
 }
 
-fn stream_label(stream: Stream) -> &'static str {
-    match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    }
-}
-
-/// Counts what happens to jobs.
-#[derive(Clone)]
-pub struct MetricsHooks(pub Arc<Metrics>);
-
-impl Hooks for MetricsHooks {
-    fn taken(&self) {
-        self.0.handles.deliveries.inc();
-    }
-
-    fn started(&self, _job: &JobId, language: &str) {
-        let language = if self.0.languages.contains(language) { language } else { OTHER };
-        self.0.handles.jobs_started.with_label_values(&[language]).inc();
-        self.0.handles.slots_busy.inc();
-    }
-
-    fn output(&self, _job: &JobId, stream: Stream, bytes: &[u8]) {
-        let counter = self.0.handles.output_bytes.with_label_values(&[stream_label(stream)]);
-        counter.inc_by(bytes.len() as u64);
-    }
-
-    fn ended(&self, _job: &JobId, busy: Duration) {
-        self.0.handles.slots_busy.dec();
-        self.0.handles.slot_seconds.observe(busy.as_secs_f64());
-    }
-
-    fn stored(&self, result: &JobResult) {
-        self.0.results(result.status, result.verdict).inc();
-        // Producers that don't say when they handed a job over would all count as served at once.
-        if result.queued_at.is_some() {
-            self.0.observe_stage("queue", result.timing.queue_ms);
-        }
-        if result.verdict.is_some() {
-            self.0.observe_run(result);
-        }
-    }
-
-    fn duplicate(&self, _job: &JobId) {
-        self.0.handles.job_duplicates.inc();
-    }
-
-    fn retried(&self, _job: &JobId, _reason: &str) {
-        self.0.handles.job_retries.inc();
-    }
-
-    fn unreadable(&self, _reason: &str) {
-        self.0.handles.unreadable.inc();
-    }
-
-    fn twin(&self, _job: &JobId) {
-        self.0.handles.twins.inc();
-    }
-
-    fn put_off(&self, _job: &JobId) {
-        self.0.handles.put_off.inc();
-    }
-}
-
-/// The page `docs/metrics.md`, made from the table of metrics.
-pub fn reference() -> String {
-    let mut text = "\
-<!-- Made by `sandfleet docs metrics`; edit worker/src/metrics/table.rs instead. -->
-
-# Metrics
-
-A worker shows them to Prometheus at `http://<admin.address>/metrics`.
-
-| Metric | Type | Labels | Meaning |
-|---|---|---|---|
-"
-    .to_owned();
-    for metric in TABLE {
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        text += &format!(
-            "| `{}` | {} | {} | {} |\n",
-            metric.name,
-            metric.kind,
-            labels.join(", "),
-            metric.help
-        );
-    }
-    let statuses = Status::ALL.iter().filter(|status| status.is_final()).map(|s| s.as_str());
-    text += "\nThe values of labels are closed lists, so that jobs can't make new series:\n\n";
-    for (label, values) in [
-        ("status", code_list(statuses)),
-        ("verdict", code_list(Verdict::ALL.iter().map(|v| v.as_str()).chain([NONE]))),
-        ("language", format!("the catalogue's languages, `{OTHER}`")),
-        ("stage", code_list(["queue", "compile", "setup", "run", "collect"].into_iter())),
-        ("stream", code_list(["stdout", "stderr"].into_iter())),
-        ("component", code_list(["broker", "store", "sandbox", "memory"].into_iter())),
-    ] {
-        text += &format!("- `{label}`: {values}\n");
-    }
-    text
-}
-
-fn code_list(values: impl Iterator<Item = &'static str>) -> String {
-    values.map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+fn names<T: Copy>(values: &[T], name: fn(T) -> &'static str) -> Vec<&'static str> {
+    values.iter().map(|value| name(*value)).collect()
 }

@@ -1,102 +1,21 @@
-//! Every metric, declared once: field, type, name, labels, buckets, what it counts.
+//! Every metric of a worker, declared once: field, type, name, labels, buckets, what it counts. Those of the
+//! exporter are in `fleet_table`.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-/// What the table says about one metric.
-pub(super) struct Declaration {
-    pub(super) name: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) labels: &'static [&'static str],
-    pub(super) buckets: &'static [f64],
-    pub(super) help: &'static str,
-}
+use super::declaration::{Declaration, Metric, metrics, only, register};
 
-/// A type of metrics that can be made from its declaration.
-trait Metric: Collector + Clone + Sized + 'static {
-    const KIND: &'static str;
-    fn make(declaration: &Declaration) -> prometheus::Result<Self>;
-}
-
-macro_rules! metric_types {
-    ($($type:ident, $kind:literal, |$d:ident| $make:expr;)+) => {
-        $(impl Metric for $type {
-            const KIND: &'static str = $kind;
-            fn make($d: &Declaration) -> prometheus::Result<Self> { $make }
-        })+
-    };
-}
-
-metric_types! {
-    IntCounter, "counter", |d| IntCounter::with_opts(opts(d));
-    IntCounterVec, "counter", |d| IntCounterVec::new(opts(d), d.labels);
-    IntGauge, "gauge", |d| IntGauge::with_opts(opts(d));
-    IntGaugeVec, "gauge", |d| IntGaugeVec::new(opts(d), d.labels);
-    Histogram, "histogram", |d| Histogram::with_opts(histogram_opts(d));
-    HistogramVec, "histogram", |d| HistogramVec::new(histogram_opts(d), d.labels);
-}
-
-fn opts(declaration: &Declaration) -> Opts {
-    Opts::new(declaration.name, declaration.help)
-}
-
-fn histogram_opts(declaration: &Declaration) -> HistogramOpts {
-    HistogramOpts::from(opts(declaration)).buckets(declaration.buckets.to_vec())
-}
-
-/// The buckets that are given, if they are.
-const fn only(given: &[&'static [f64]]) -> &'static [f64] {
-    match given {
-        [buckets] => buckets,
-        _ => &[],
-    }
-}
-
-fn register<T: Metric>(registry: &Registry, declaration: &Declaration) -> prometheus::Result<T> {
-    let metric = T::make(declaration)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $field:ident: $type:ident = $name:literal
-        $(, labels [$($label:literal),+])? $(, buckets $buckets:expr)?;)+
-    ) => {
-        /// A handle on every metric.
-        #[derive(Clone)]
-        pub(super) struct Handles { $($(#[doc = $doc])+ pub(super) $field: $type,)+ }
-
-        /// Every metric, in the order of the documentation.
-        pub(super) const TABLE: &[Declaration] = &[$(declaration::$field,)+];
-
-        #[allow(non_upper_case_globals, reason = "each is named like the field it belongs to")]
-        mod declaration {
-            use super::*;
-            $(pub(super) const $field: Declaration = Declaration {
-                name: $name,
-                kind: <$type as Metric>::KIND,
-                labels: &[$($($label),+)?],
-                buckets: only(&[$($buckets)?]),
-                help: concat!($($doc),+).trim_ascii(),
-            };)+
-        }
-
-        impl Handles {
-            /// Makes all metrics known to `registry`.
-            pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-                Ok(Self { $($field: register(registry, &declaration::$field)?,)+ })
-            }
-        }
-    };
-}
-
-/// From a warm interpreter's half millisecond to the longest job.
+/// From a warm interpreter's quarter of a millisecond to the longest job.
 const SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0, 120.0, 300.0, 600.0,
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
+
+/// From a local socket to a service that is about to be given up.
+const CALL_SECONDS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
 
 /// From a bare interpreter to the largest jobs: 1 MiB, doubled up to 16 GiB.
 const BYTES: &[f64] = &{
@@ -112,29 +31,56 @@ const BYTES: &[f64] = &{
 metrics! {
     /// Deliveries taken from the queue.
     deliveries: IntCounter = "sandfleet_queue_deliveries_total";
+    /// Deliveries that the broker had delivered before, to a worker that returned them or was lost.
+    redeliveries: IntCounter = "sandfleet_queue_redeliveries_total";
     /// Messages without a readable job id or with properties that can't be parsed, which went to the queue of unreadable messages.
     unreadable: IntCounter = "sandfleet_queue_unreadable_total";
     /// Messages with the id of another job, which went to the queue of unreadable messages.
     twins: IntCounter = "sandfleet_queue_twins_total";
     /// Messages that this worker can't take and another live one can, which were put off.
     put_off: IntCounter = "sandfleet_queue_put_off_total";
+    /// Jobs that went to the end of their queue, since as many of their tenant ran as jobs.max_running_per_tenant allows.
+    postponed: IntCounter = "sandfleet_queue_postponed_total";
+    /// Dead letters that this worker answered, by why the broker or a worker gave them up.
+    dead_letters: IntCounterVec = "sandfleet_queue_dead_letters_total", labels ["cause"];
     /// Jobs that went to the sandbox, by language; a rerun counts again.
     jobs_started: IntCounterVec = "sandfleet_job_starts_total", labels ["language"];
-    /// Results stored, by status and verdict.
-    job_results: IntCounterVec = "sandfleet_job_results_total", labels ["status", "verdict"];
-    /// Jobs that went back into the queue because the fleet failed them.
-    job_retries: IntCounter = "sandfleet_job_retries_total";
-    /// Deliveries of jobs that had their result already.
+    /// Results stored.
+    job_results: IntCounterVec = "sandfleet_job_results_total", labels ["status", "verdict", "language", "priority"];
+    /// Jobs that went back into the queue, because the fleet failed them or their worker stopped.
+    job_retries: IntCounterVec = "sandfleet_job_retries_total", labels ["cause"];
+    /// Deliveries of jobs that had their result already, and results that came second; nothing is stored twice.
     job_duplicates: IntCounter = "sandfleet_job_duplicates_total";
-    /// Time that jobs with a result spent in each stage: waiting in the queue, being compiled, being
-    /// set up, running, having their output collected. Measured in whole milliseconds.
+    /// Jobs that were cancelled while they ran, or after their worker had died. One that is cancelled before its start is ended by the client, and no worker sees it.
+    job_cancellations: IntCounter = "sandfleet_job_cancellations_total";
+    /// Leases of running jobs that could not be renewed before they ended, so that another worker may have started the job too.
+    leases_lost: IntCounter = "sandfleet_job_leases_lost_total";
+    /// Programs that were killed, by the limit that they exceeded.
+    job_kills: IntCounterVec = "sandfleet_job_kills_total", labels ["limit"];
+    /// Jobs that reached a limit which refused something and did not end them.
+    limits_hit: IntCounterVec = "sandfleet_job_limits_hit_total", labels ["limit"];
+    /// Time that jobs with a result spent in each stage. The queue's has the resolution of the store's clock, 1 ms; the others are exact.
     stage_seconds: HistogramVec = "sandfleet_job_stage_duration_seconds", labels ["stage"], buckets SECONDS;
+    /// Time from a job's submission to its stored result.
+    job_seconds: HistogramVec = "sandfleet_job_duration_seconds", labels ["priority"], buckets SECONDS;
     /// The most memory that a job had in use at a time.
     memory_peak_bytes: Histogram = "sandfleet_job_memory_peak_bytes", buckets BYTES;
     /// Bytes that programs printed within their limit.
     output_bytes: IntCounterVec = "sandfleet_job_output_bytes_total", labels ["stream"];
+    /// Streams of output that were cut at output_bytes.
+    truncations: IntCounterVec = "sandfleet_job_output_truncations_total", labels ["stream"];
     /// Bytes of the artifacts in stored results.
     artifact_bytes: IntCounter = "sandfleet_job_artifact_bytes_total";
+    /// Files that matched a job's globs and were not brought back.
+    artifacts_skipped: IntCounter = "sandfleet_job_artifacts_skipped_total";
+    /// Seconds that jobs held a slot, by language.
+    busy_seconds: CounterVec = "sandfleet_job_slot_seconds_total", labels ["language"];
+    /// Results stored by tenant, if admin.metrics_tenants is above 0: the first so many tenants have series of their own.
+    tenant_results: IntCounterVec = "sandfleet_tenant_job_results_total", labels ["tenant", "status"];
+    /// Seconds that jobs of a tenant ran, under the same setting.
+    tenant_seconds: CounterVec = "sandfleet_tenant_run_seconds_total", labels ["tenant"];
+    /// What programs did that no honest program does.
+    security_events: IntCounterVec = "sandfleet_security_events_total", labels ["kind"];
     /// Slots of this worker: jobs it runs at a time.
     slots: IntGauge = "sandfleet_worker_slots";
     /// Slots with a job in them.
@@ -148,8 +94,28 @@ metrics! {
     slot_seconds: Histogram = "sandfleet_slot_busy_seconds", buckets SECONDS;
     /// 1 while the worker takes jobs: all its components work, and it isn't stopping.
     ready: IntGauge = "sandfleet_worker_ready";
+    /// When a worker that is stopping should have ended, as a Unix time; 0 while it isn't stopping.
+    drain_deadline: IntGauge = "sandfleet_worker_drain_deadline_timestamp_seconds";
     /// 1 if the component works, 0 if it doesn't; looked at every few seconds, and when metrics or readiness are asked for.
     component_up: IntGaugeVec = "sandfleet_component_up", labels ["component"];
-    /// Always 1; the label says what runs.
-    build_info: IntGaugeVec = "sandfleet_build_info", labels ["version"];
+    /// Programs that could start from a warm interpreter, by whether they did.
+    warm_starts: IntCounterVec = "sandfleet_warm_starts_total", labels ["result"];
+    /// Interpreters that were started ahead, failed to start, or stopped working.
+    interpreters: IntCounterVec = "sandfleet_warm_interpreters_total", labels ["event"];
+    /// Containers that were started ahead: whether jobs got one, and how many were made or died.
+    pool: IntCounterVec = "sandfleet_pool_containers_total", labels ["event"];
+    /// What dead workers had left on this host and this worker removed.
+    leftovers: IntCounterVec = "sandfleet_leftovers_reaped_total", labels ["kind"];
+    /// How long a service took to answer. A call that failed counts too.
+    call_seconds: HistogramVec = "sandfleet_call_duration_seconds", labels ["service", "call"], buckets CALL_SECONDS;
+    /// Calls of a service that failed.
+    call_errors: IntCounterVec = "sandfleet_call_errors_total", labels ["service", "call"];
+    /// Connections to a service that were made again after one was lost.
+    reconnects: IntCounterVec = "sandfleet_reconnects_total", labels ["service"];
+    /// 1 while the broker takes no messages from this worker, since it has too little memory or disk.
+    broker_blocked: IntGauge = "sandfleet_broker_blocked";
+    /// When the certificate of a configured file ends, as a Unix time; the earliest where a file holds several.
+    certificate_expiry: IntGaugeVec = "sandfleet_certificate_expiry_timestamp_seconds", labels ["service", "file"];
+    /// Always 1; the labels say what runs.
+    build_info: IntGaugeVec = "sandfleet_build_info", labels ["version", "backend", "isolation"];
 }

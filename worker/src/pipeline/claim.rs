@@ -1,6 +1,6 @@
 //! Claiming a job: whether it runs now, and what it holds while it does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, Owner};
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     admission::Admitted,
+    hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::settle::Settlement,
     sandbox::Plan,
@@ -31,7 +32,8 @@ pub(super) enum Answer<'a> {
 /// A claimed job. Dropping it frees its place among the jobs of its tenant and of this worker.
 pub(super) struct Attempt<'a> {
     pub(super) job_id: JobId,
-    pub(super) language: String,
+    /// What observers are told of it.
+    pub(super) facts: JobFacts,
     /// How its program is compiled first, if it is.
     pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
@@ -58,6 +60,8 @@ impl Attempt<'_> {
 /// The result of a job that isn't run.
 pub(super) struct Refused {
     pub(super) result: JobResult,
+    /// What observers are told of it.
+    pub(super) facts: JobFacts,
     /// Of the message that it is the result of.
     pub(super) payload: String,
     pub(super) result_ttl: Duration,
@@ -88,10 +92,15 @@ impl Pipeline {
             ..self.new_claim(payload, Purpose::Run)
         };
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
+        let mut facts = JobFacts::of(&job);
+        let has_waited = |waited| job.queued_at.map(|_| waited);
         let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at);
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
-            TenantSlot::Full => return Answer::Settle(Settlement::Postpone),
+            TenantSlot::Full => {
+                self.hooks.postponed(&job.job_id);
+                return Answer::Settle(Settlement::Postpone);
+            }
             TenantSlot::Stopped => return Answer::Settle(Settlement::Requeue),
         };
         // Subscribed before the claim, so that no cancellation after it is missed.
@@ -105,12 +114,13 @@ impl Pipeline {
                 () = self.shutdown.drained() => return Answer::Settle(Settlement::Requeue),
             };
             let claimed = self.retry_until_drained(|| self.store.claim(&job.job_id, &claim)).await;
+            facts.since = Instant::now();
             let Some(claimed) = claimed else { return Answer::Settle(Settlement::Requeue) };
             let result = match claimed {
                 Claimed::Run { attempt, waited } => {
                     let attempt = Attempt {
                         job_id: job.job_id,
-                        language: job.language,
+                        facts: JobFacts { waited: has_waited(waited), ..facts },
                         compile,
                         plan,
                         number: attempt,
@@ -143,6 +153,7 @@ impl Pipeline {
                 // The store answers this to a look only; then it is not ours to run.
                 Claimed::Free => return Answer::Settle(Settlement::Requeue),
                 Claimed::Expired { waited, limit } => {
+                    facts.waited = has_waited(waited);
                     terminal_results::expired(result_builder.has_waited(waited), job.ttl_ms, limit)
                 }
                 Claimed::Cancelled { by, attempts } => {
@@ -153,7 +164,7 @@ impl Pipeline {
                 }
             };
             let payload = claim.payload;
-            return Answer::Finish(Box::new(Refused { result, payload, result_ttl }));
+            return Answer::Finish(Box::new(Refused { result, facts, payload, result_ttl }));
         }
     }
 

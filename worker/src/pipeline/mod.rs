@@ -10,7 +10,7 @@ mod run;
 mod tests;
 mod turn_away;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use sandfleet_common::payload_digest;
@@ -19,6 +19,7 @@ use tracing::error;
 
 use self::{claim::Answer, run::RunEnd};
 use crate::{
+    labels::Call,
     outcome::{terminal_results, unreadable::malformed},
     queue::{
         Delivery,
@@ -46,9 +47,11 @@ impl Pipeline {
 
     async fn work(self: Arc<Self>) {
         while let Some(delivery) = self.queue.next().await {
-            self.hooks.taken();
+            self.hooks.taken(delivery.is_redelivered);
             let settlement = self.process(&delivery).await;
-            settle(delivery, settlement).await;
+            let begun = Instant::now();
+            let is_settled = settle(delivery, settlement).await;
+            self.hooks.called(Call::Settle, begun.elapsed(), is_settled);
         }
     }
 
@@ -65,6 +68,7 @@ impl Pipeline {
             // Not readable, not valid, or for another worker.
             Err(refusal) => return self.turn_away(delivery, refusal, started_at).await,
         };
+        delivery.note_queued_at(admitted.job.queued_at);
         let payload = payload_digest(&delivery.body);
         let mut attempt = match self.claim(admitted, payload, started_at).await {
             Answer::Run(attempt) => attempt,
@@ -75,7 +79,7 @@ impl Pipeline {
         };
         let result = match self.run(&mut attempt).await {
             // However the program fared, or its compiler, that is its result.
-            RunEnd::Ran(ran) => self.conclude(&attempt, *ran),
+            RunEnd::Ran(ran) => self.conclude(&mut attempt, *ran),
             RunEnd::Cancelled { by } => terminal_results::cancelled(attempt.result(), &by),
             // The sandbox failed, and not the program: another attempt, if one is left.
             RunEnd::Failed(error) if attempt.number < self.config.max_attempts => {
@@ -85,6 +89,6 @@ impl Pipeline {
             // The worker stops: another worker runs it.
             RunEnd::Stopped => return self.hand_back(&attempt).await,
         };
-        self.commit_result(&result, &attempt).await
+        self.commit_result(&result, &mut attempt).await
     }
 }

@@ -10,8 +10,14 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{claim::Attempt, compile::Ran, parts::Pipeline, retry::LAST_WORD};
+use super::{
+    claim::Attempt,
+    compile::{Ran, run_facts},
+    parts::Pipeline,
+    retry::LAST_WORD,
+};
 use crate::{
+    labels::RetryCause,
     outcome::{compile::not_compiled, conclude, terminal_results},
     queue::settle::Settlement,
     sandbox::SandboxError,
@@ -37,7 +43,8 @@ impl Pipeline {
     /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
         let Attempt { job_id, compile, plan, owner, number, cancellations, .. } = attempt;
-        self.hooks.started(job_id, &attempt.language);
+        let language = attempt.facts.language.as_deref().unwrap_or_default();
+        self.hooks.started(job_id, language);
         let begun = Instant::now();
         let output_stream = attempt
             .is_streamed
@@ -64,7 +71,7 @@ impl Pipeline {
         if let Some(output_stream) = output_stream {
             output_stream.finish().await;
         }
-        self.hooks.ended(job_id, begun.elapsed());
+        self.hooks.ended(job_id, language, begun.elapsed());
         end
     }
 
@@ -88,6 +95,7 @@ impl Pipeline {
                 // Said once, when it matters.
                 Err(error) if renewed.is_some_and(|at| at.elapsed() > self.config.lease) => {
                     renewed = None;
+                    self.hooks.lease_lost(job);
                     warn!(%job, %error, "the lease of a running job has ended; another worker may start it too");
                 }
                 Err(error) => debug!(%job, %error, "a lease could not be renewed"),
@@ -96,8 +104,9 @@ impl Pipeline {
     }
 
     /// The result of a program that ended or did not compile.
-    pub(super) fn conclude(&self, attempt: &Attempt<'_>, ran: Ran) -> JobResult {
+    pub(super) fn conclude(&self, attempt: &mut Attempt<'_>, ran: Ran) -> JobResult {
         let description = self.sandbox.description();
+        attempt.facts.run = Some(run_facts(&attempt.plan, &ran));
         match ran {
             Ran::Program(compiled, outcome) => {
                 let result_builder = match compiled {
@@ -126,7 +135,11 @@ impl Pipeline {
     ) -> Settlement {
         let Attempt { job_id, number, .. } = attempt;
         warn!(job = %job_id, attempt = number, %error, "the sandbox failed; the job is retried");
-        self.hooks.retried(job_id, &error.to_string());
+        let cause = match error {
+            SandboxError::HostMemory => RetryCause::HostMemory,
+            _ => RetryCause::Sandbox,
+        };
+        self.hooks.retried(job_id, cause);
         self.release_lease(attempt).await;
         if self.wait_for_turn(self.config.pause_after(*number)).await {
             self.recover().await;
@@ -137,6 +150,7 @@ impl Pipeline {
     /// Sends the job back, since the worker stops.
     pub(super) async fn hand_back(&self, attempt: &Attempt<'_>) -> Settlement {
         info!(job = %attempt.job_id, "stopped; the job goes back");
+        self.hooks.retried(&attempt.job_id, RetryCause::WorkerStopped);
         self.release_lease(attempt).await;
         Settlement::Requeue
     }
@@ -146,12 +160,14 @@ impl Pipeline {
     pub(super) async fn commit_result(
         &self,
         result: &JobResult,
-        Attempt { owner, result_ttl, .. }: &Attempt<'_>,
+        Attempt { owner, result_ttl, facts, .. }: &mut Attempt<'_>,
     ) -> Settlement {
+        let begun = Instant::now();
         match self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await {
             Some(Committed::Stored) => {
                 terminal_results::log_failure(result);
-                self.hooks.stored(result);
+                facts.commit = begun.elapsed();
+                self.hooks.stored(result, facts);
                 Settlement::Done
             }
             Some(Committed::AlreadyThere) => {

@@ -9,7 +9,7 @@ use super::{exclusive_gate::ExclusiveGate, *};
 use crate::{
     app,
     config::Settings,
-    hooks::Hooks,
+    hooks::{Hooks, JobFacts},
     queue::MemoryQueue,
     sandbox::{fake::FakeSandbox, policy::Policy},
     shutdown::Shutdown,
@@ -23,12 +23,12 @@ struct StopOnceTaken {
 }
 
 impl Hooks for StopOnceTaken {
-    fn taken(&self) {
+    fn taken(&self, _: bool) {
         self.taken.fetch_add(1, Ordering::Relaxed);
         self.shutdown.drain();
     }
 
-    fn stored(&self, _: &JobResult) {
+    fn stored(&self, _: &JobResult, _: &JobFacts) {
         self.stored.fetch_add(1, Ordering::Relaxed);
     }
 }

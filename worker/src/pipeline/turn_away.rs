@@ -1,6 +1,6 @@
 //! Messages whose job isn't run here: each gets a result, or waits for another worker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sandfleet_common::{DecodeError, JobId, Outline, PrintableText, payload_digest};
@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::{claim::Refused, parts::Pipeline};
 use crate::{
+    hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement, waited},
 };
@@ -38,7 +39,8 @@ impl Pipeline {
         let result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at);
         let result = terminal_results::rejected(result_builder, message);
         let result_ttl = self.config.bounded_ttl(Outline::of(&delivery.body).result_ttl_ms);
-        self.refuse(Refused { result, payload, result_ttl }).await
+        let facts = JobFacts::unread();
+        self.refuse(Refused { result, facts, payload, result_ttl }).await
     }
 
     /// Lets a message wait for `worker`, as long as its time isn't over.
@@ -84,16 +86,19 @@ impl Pipeline {
             }
         };
         let result_ttl = self.config.bounded_ttl(outline.result_ttl_ms);
-        self.refuse(Refused { result, payload: claim.payload, result_ttl }).await
+        let facts = JobFacts::unread();
+        self.refuse(Refused { result, facts, payload: claim.payload, result_ttl }).await
     }
 
     /// Stores the result of a job that isn't run, if it is the job's.
     pub(super) async fn refuse(&self, refused: Refused) -> Settlement {
-        let Refused { result, payload, result_ttl } = refused;
+        let Refused { result, mut facts, payload, result_ttl } = refused;
+        let begun = Instant::now();
         match self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await {
             Some(records::Refused::Stored) => {
                 terminal_results::log_failure(&result);
-                self.hooks.stored(&result);
+                facts.commit = begun.elapsed();
+                self.hooks.stored(&result, &facts);
                 Settlement::Done
             }
             Some(records::Refused::AlreadyThere) => {

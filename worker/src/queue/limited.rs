@@ -90,6 +90,14 @@ impl Queue for LimitedQueue {
     async fn check(&self) -> Result<Option<String>, Trouble> {
         self.queue.check().await
     }
+
+    fn is_blocked(&self) -> bool {
+        self.queue.is_blocked()
+    }
+
+    fn taken_until(&self) -> Vec<(String, i64)> {
+        self.queue.taken_until()
+    }
 }
 
 #[cfg(test)]

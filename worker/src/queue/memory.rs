@@ -84,7 +84,14 @@ impl Queue for MemoryQueue {
                     state.unsettled += 1;
                     let (shared, kept) = (self.shared.clone(), Some(body.clone()));
                     let ack_handle = Box::new(MemoryAckHandle { shared, kept, put_off });
-                    return Some(Delivery { body, put_off, malformed: None, ack_handle });
+                    return Some(Delivery {
+                        body,
+                        put_off,
+                        malformed: None,
+                        is_redelivered: false,
+                        taken_until: None,
+                        ack_handle,
+                    });
                 }
                 // What is unsettled may come back.
                 if state.closed && state.unsettled == 0 {

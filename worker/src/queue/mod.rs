@@ -6,7 +6,13 @@ mod limited;
 mod memory;
 pub mod settle;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sandfleet_common::PrintableText;
 
 use crate::trouble::Trouble;
@@ -31,6 +37,17 @@ pub trait Queue: Send + Sync {
 
     /// Whether deliveries can be had at present, and what to know all the same; or why not.
     async fn check(&self) -> Result<Option<String>, Trouble>;
+
+    /// Whether it takes no messages from this process at present.
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
+    /// Of each queue that a job was taken from, by its name: when the last of them had been submitted, in Unix
+    /// milliseconds.
+    fn taken_until(&self) -> Vec<(String, i64)> {
+        Vec::new()
+    }
 }
 
 /// One message as bytes, with the right to settle it: once, with [`settle`](settle::settle). Dropped unsettled,
@@ -42,7 +59,20 @@ pub struct Delivery {
     pub put_off: u32,
     /// Why its properties could not be parsed, if that is so: then nothing in the body counts.
     pub malformed: Option<PrintableText>,
+    /// Whether the broker had delivered it before.
+    pub is_redelivered: bool,
+    /// Where it is noted when the last job that was taken from its queue had been submitted.
+    pub(in crate::queue) taken_until: Option<Arc<AtomicI64>>,
     pub(in crate::queue) ack_handle: Box<dyn AckHandle>,
+}
+
+impl Delivery {
+    /// Notes when its job was submitted, if it says so.
+    pub fn note_queued_at(&self, queued_at: Option<Timestamp>) {
+        if let (Some(taken_until), Some(queued_at)) = (&self.taken_until, queued_at) {
+            taken_until.fetch_max(queued_at.as_millisecond(), Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a backend does for [`settle`](settle::settle), which alone may call it.

@@ -27,8 +27,8 @@ pub enum Settlement {
 /// Settles `delivery`.
 ///
 /// A settlement that doesn't reach the broker is no failure of the job: the broker delivers it
-/// again, the store says that it has its result, and it is settled then.
-pub async fn settle(delivery: Delivery, settlement: Settlement) {
+/// again, the store says that it has its result, and it is settled then. Gives back whether it did.
+pub async fn settle(delivery: Delivery, settlement: Settlement) -> bool {
     let Delivery { body, ack_handle, .. } = delivery;
     let settled = match &settlement {
         Settlement::Done => ack_handle.ack(body).await,
@@ -42,7 +42,9 @@ pub async fn settle(delivery: Delivery, settlement: Settlement) {
     {
         warn!(%reason, "a message can't be answered; it is in the queue of unreadable messages");
     }
+    let is_settled = settled.is_ok();
     if let Err(error) = settled {
         debug!(%error, ?settlement, "settlement was lost; the broker will deliver the job again");
     }
+    is_settled
 }

@@ -23,6 +23,7 @@ mod uid_pool;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+pub use sandfleet_agent::protocol::message::Cause;
 use sandfleet_agent::protocol::message::{Collected, ExitReport};
 use sandfleet_common::{Isolation, JobId, Limits, OutputOverflow};
 use tokio::time::timeout;

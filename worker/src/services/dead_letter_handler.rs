@@ -1,6 +1,9 @@
 //! The end of jobs that no worker could settle: each gets a result, so that no client waits in vain.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use sandfleet_common::{
@@ -14,7 +17,8 @@ use tokio::{task::JoinSet, time::sleep};
 use tracing::debug;
 
 use crate::{
-    hooks::Hooks,
+    hooks::{Hooks, JobFacts},
+    labels::DeathCause,
     outcome::{
         ResultBuilder, terminal_results,
         unreadable::{malformed, twin},
@@ -47,6 +51,15 @@ pub struct DeadLetterHandler {
     pub shutdown: Shutdown,
 }
 
+/// A dead letter that names a job.
+struct Letter<'a> {
+    job: &'a JobId,
+    payload: &'a str,
+    result_ttl: Duration,
+    death: &'a Death,
+    facts: JobFacts,
+}
+
 impl DeadLetterHandler {
     /// Answers dead letters until the worker stops. Every worker does, and more than one may have
     /// the same letter: the store takes one result.
@@ -69,6 +82,7 @@ impl DeadLetterHandler {
     async fn work(&self) {
         loop {
             let (delivery, death) = self.letters.next().await;
+            self.hooks.dead_letter(DeathCause::from(death.reason.as_str()));
             self.answer(delivery, &death).await;
         }
     }
@@ -76,19 +90,22 @@ impl DeadLetterHandler {
     async fn answer(&self, delivery: Delivery, death: &Death) {
         if let Some(why) = &delivery.malformed {
             let settlement = malformed(self.hooks.as_ref(), why);
-            return settle(delivery, settlement).await;
+            settle(delivery, settlement).await;
+            return;
         }
         let now = Timestamp::now();
-        let (job_id, payload, result_builder, result_ttl) =
+        let (job_id, payload, result_builder, result_ttl, facts) =
             match decode_job(&delivery.body, self.max_job_bytes) {
                 Ok(job) => {
                     let result_builder = ResultBuilder::of(&self.worker_id, &job, now);
                     let payload = payload_digest(&delivery.body);
+                    let facts = JobFacts::of(&job);
                     (
                         job.job_id,
                         payload,
                         result_builder,
                         job.result_ttl_ms.map(Duration::from_millis),
+                        facts,
                     )
                 }
                 Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
@@ -96,15 +113,17 @@ impl DeadLetterHandler {
                         Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
                     let result_builder =
                         ResultBuilder::unread(&self.worker_id, job_id.clone(), now);
-                    (job_id, payload, result_builder, result_ttl)
+                    (job_id, payload, result_builder, result_ttl, JobFacts::unread())
                 }
                 Err(DecodeError { job_id: None, message, .. }) => {
                     self.hooks.unreadable(&message);
-                    return settle(delivery, Settlement::Unreadable(message)).await;
+                    settle(delivery, Settlement::Unreadable(message)).await;
+                    return;
                 }
             };
         let result_ttl = result_ttl.unwrap_or(self.result_ttl).min(self.result_ttl);
-        let concluded = self.conclude(&job_id, &payload, result_builder, result_ttl, death).await;
+        let letter = Letter { job: &job_id, payload: &payload, result_ttl, death, facts };
+        let concluded = self.conclude(letter, result_builder).await;
         let settlement = concluded.unwrap_or_else(|error| {
             let message = PrintableText::from(format!("the job's keys are damaged: {error}"));
             self.hooks.unreadable(&message);
@@ -120,12 +139,10 @@ impl DeadLetterHandler {
     /// What is wrong with the job's keys, if they are damaged.
     async fn conclude(
         &self,
-        job: &JobId,
-        payload: &str,
+        Letter { job, payload, result_ttl, death, mut facts }: Letter<'_>,
         result_builder: ResultBuilder,
-        result_ttl: Duration,
-        death: &Death,
     ) -> Result<Settlement, StoreError> {
+        let begun = Instant::now();
         let state = async || match self.store.get(job).await {
             Err(Error::Store(error)) => Err(error),
             // A result that a newer fleet wrote, or another job's, is no queued job either.
@@ -141,7 +158,8 @@ impl DeadLetterHandler {
         Ok(match refused {
             Refused::Stored => {
                 terminal_results::log_failure(&result);
-                self.hooks.stored(&result);
+                facts.commit = begun.elapsed();
+                self.hooks.stored(&result, &facts);
                 Settlement::Done
             }
             Refused::AlreadyThere => Settlement::Done,

@@ -1,8 +1,11 @@
 //! What a worker runs beside the path of a job.
 
 pub mod admin;
+pub mod certificates;
 pub mod dead_letter_handler;
 pub mod heartbeat;
 pub mod output_stream;
 pub mod readiness;
 pub mod reaper;
+pub mod taken_jobs;
+pub mod timed_store;

@@ -5,13 +5,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
-use crate::{sandbox::Sandbox, shutdown::Shutdown};
+use crate::{hooks::Hooks, labels::Leftover, sandbox::Sandbox, shutdown::Shutdown};
 
 /// How often leftovers are looked for.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Removes leftovers at the start and then regularly.
-pub async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
+pub async fn reap_regularly(sandbox: Arc<dyn Sandbox>, hooks: Arc<dyn Hooks>, shutdown: Shutdown) {
+    let kind = match sandbox.description().backend {
+        "docker" => Leftover::Container,
+        _ => Leftover::ControlGroup,
+    };
     let mut is_failing = false;
     let mut turns = interval(INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,6 +31,7 @@ pub async fn reap_regularly(sandbox: Arc<dyn Sandbox>, shutdown: Shutdown) {
         match reaped {
             Ok(count) => {
                 if count > 0 {
+                    hooks.reaped(kind, count);
                     info!(count, "removed what a dead worker had left");
                 }
                 is_failing = false;

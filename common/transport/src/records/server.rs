@@ -34,9 +34,18 @@ impl RedisStore {
     /// [`StoreError`].
     pub async fn server(&self) -> Result<ServerInfo, StoreError> {
         let failed = |error| self.link.failed("read the server's INFO".into(), &error);
-        let info: String = self.query(redis::cmd("INFO")).await.map_err(failed)?;
+        let info = self.info().await?;
         let fsync = self.configured("appendfsync").await.map_err(failed)?;
         Ok(ServerInfo::of(&info, fsync))
+    }
+
+    /// The text of the server's INFO.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn info(&self) -> Result<String, StoreError> {
+        let failed = |error| self.link.failed("read the server's INFO".into(), &error);
+        self.query(redis::cmd("INFO")).await.map_err(failed)
     }
 
     /// Whether results can be stored at present, and whether the server keeps them.

@@ -12,6 +12,7 @@ use sandfleet_worker::{
     admission::{Admission, Admitted},
     app,
     config::{Backend, Settings},
+    hooks::Observer,
     outcome::{ResultBuilder, conclude},
     sandbox::{Sandbox, policy::Policy},
 };
@@ -48,7 +49,7 @@ impl Sandboxed {
         job: Job,
         prints: &str,
     ) -> Result<Arc<Self>> {
-        let sandbox = app::open_sandbox(backend, settings).await?;
+        let sandbox = app::open_sandbox(backend, settings, Observer::default()).await?;
         let mut admission = app::admission(settings, sandbox.description().isolation);
         if let Some(catalogue) = catalogue {
             admission.catalogue = catalogue;

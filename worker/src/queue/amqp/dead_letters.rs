@@ -181,7 +181,14 @@ impl Consumer {
             _connection: Arc::clone(connection),
         };
         (
-            Delivery { body: message.data, put_off, malformed, ack_handle: Box::new(ack_handle) },
+            Delivery {
+                body: message.data,
+                put_off,
+                malformed,
+                is_redelivered: message.redelivered,
+                taken_until: None,
+                ack_handle: Box::new(ack_handle),
+            },
             death,
         )
     }

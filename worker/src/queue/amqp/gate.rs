@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use crate::hooks::Observer;
+
 /// Whether deliveries are wanted, and who is told when the broker has come or gone.
 #[derive(Clone)]
 pub struct Gate {
@@ -11,13 +13,19 @@ pub struct Gate {
     pub open: watch::Receiver<bool>,
     /// Notified when the broker has come or gone.
     pub changed: Arc<Notify>,
+    /// Told of what is asked of the broker.
+    pub observer: Observer,
 }
 
 /// Always open.
 impl Default for Gate {
     fn default() -> Self {
         // A receiver keeps the value when its sender is gone.
-        Self { open: watch::channel(true).1, changed: Arc::default() }
+        Self {
+            open: watch::channel(true).1,
+            changed: Arc::default(),
+            observer: Observer::default(),
+        }
     }
 }
 

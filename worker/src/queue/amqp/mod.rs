@@ -15,6 +15,7 @@ mod expiry;
 mod failure;
 mod gate;
 mod headers;
+mod observed;
 mod poller;
 mod pollers;
 mod republish;
@@ -24,7 +25,7 @@ mod supervisor;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError, atomic::AtomicBool},
 };
 
 use async_trait::async_trait;
@@ -41,7 +42,7 @@ pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLette
 pub use self::gate::Gate;
 use self::{
     ack_handle::AmqpAckHandle, circuit_breaker::CircuitBreaker, config::TIMEOUT,
-    session::BrokerStatus, supervisor::Supervisor,
+    observed::Observed, session::BrokerStatus, supervisor::Supervisor,
 };
 use crate::{
     queue::{AckHandle, Delivery, Queue},
@@ -53,6 +54,8 @@ pub struct AmqpQueue {
     deliveries: AsyncMutex<mpsc::Receiver<(lapin::message::Delivery, AmqpAckHandle)>>,
     reachable: Arc<Mutex<BrokerStatus>>,
     stuck: watch::Receiver<BTreeSet<String>>,
+    observed: Arc<Observed>,
+    publisher: Arc<Publisher>,
     /// How many queues it serves.
     served: usize,
     stop: watch::Sender<bool>,
@@ -81,11 +84,15 @@ impl AmqpQueue {
         let reachable = Arc::new(Mutex::new(BrokerStatus::Unknown("not connected yet")));
         let circuit_breaker = CircuitBreaker::new(broker.clone());
         let (stuck, served) = (circuit_breaker.stuck(), config.queues().len());
+        let observed = Arc::new(Observed::new(&config, gate.observer.clone()));
+        // A connection of its own: a broker that blocks publishers reads nothing more from
+        // theirs, and the acks of finished jobs have to go on.
+        let publisher = Arc::new(Publisher::new(broker.clone(), config.topology(Vec::new())));
         let supervisor = Supervisor {
+            observed: Arc::clone(&observed),
+            was_connected: AtomicBool::new(false),
             circuit_breaker,
-            // A connection of its own: a broker that blocks publishers reads nothing more from
-            // theirs, and the acks of finished jobs have to go on.
-            publisher: Arc::new(Publisher::new(broker.clone(), config.topology(Vec::new()))),
+            publisher: Arc::clone(&publisher),
             broker,
             slots: Arc::new(Semaphore::new(config.slots)),
             config,
@@ -99,6 +106,8 @@ impl AmqpQueue {
             deliveries: AsyncMutex::new(deliveries),
             reachable,
             stuck,
+            observed,
+            publisher,
             served,
             stop,
             supervisor: AsyncMutex::new(Some(tokio::spawn(supervisor.run()))),
@@ -124,6 +133,8 @@ impl Queue for AmqpQueue {
                     continue;
                 }
                 return Some(Delivery {
+                    is_redelivered: message.redelivered,
+                    taken_until: Some(Arc::clone(&ack_handle.source.taken_until)),
                     body: message.data,
                     put_off: headers::put_off(&ack_handle.headers),
                     malformed: headers::malformed(&ack_handle.headers),
@@ -154,6 +165,14 @@ impl Queue for AmqpQueue {
     async fn check(&self) -> Result<Option<String>, Trouble> {
         self.reachable.lock().unwrap_or_else(PoisonError::into_inner).check()?;
         Ok(circuit_breaker::verdict(&self.stuck.borrow(), self.served)?)
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.publisher.is_blocked()
+    }
+
+    fn taken_until(&self) -> Vec<(String, i64)> {
+        self.observed.all()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One queue, as a worker sees it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ pub(super) enum Subscription {
 /// Where a delivery came from.
 pub(super) struct Source {
     pub(super) queue: String,
+    /// When the last job that was taken from it had been submitted, in Unix milliseconds; 0 before the first.
+    pub(super) taken_until: Arc<AtomicI64>,
     backoff_until: Mutex<Option<Instant>>,
 }
 
@@ -55,9 +57,9 @@ impl Source {
 
 impl Poller {
     /// A poller of `queue` without a subscription; one of the `tenants`' is empty most of the time.
-    pub(super) fn to(queue: String, tenants: bool) -> Self {
+    pub(super) fn to(queue: String, tenants: bool, taken_until: Arc<AtomicI64>) -> Self {
         Self {
-            source: Arc::new(Source { queue, backoff_until: Mutex::default() }),
+            source: Arc::new(Source { queue, taken_until, backoff_until: Mutex::default() }),
             subscription: Subscription::None,
             held: None,
             questions: 1,

@@ -32,10 +32,13 @@ use tokio::{
     time::{self, Instant},
 };
 
+use crate::{hooks::Observer, labels::Call};
+
 use super::{
     config::AmqpConfig,
     failure::Failure,
     gate::Gate,
+    observed::Observed,
     poller::{Poller, Source, Subscription},
     scheduler::Scheduler,
     session::{MAX_GETTERS, Session},
@@ -49,6 +52,7 @@ const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Pollers<'a> {
     broker: &'a Broker,
+    observer: &'a Observer,
     session: &'a Session,
     pollers: Vec<Poller>,
     scheduler: Scheduler,
@@ -71,6 +75,7 @@ impl<'a> Pollers<'a> {
         broker: &'a Broker,
         session: &'a Session,
         config: &AmqpConfig,
+        observed: &'a Observed,
         stuck: watch::Receiver<BTreeSet<String>>,
     ) -> Result<Self, Error> {
         // For each consumer that follows. Quorum queues know no limit for a whole channel.
@@ -78,12 +83,14 @@ impl<'a> Pollers<'a> {
         broker.with_timeout("limit the prefetch", prefetch).await?;
         let (mut pollers, mut priorities) = (Vec::new(), Vec::new());
         for (priority, queue, tenants) in config.queues() {
-            pollers.push(Poller::to(queue, tenants));
+            let taken_until = observed.taken_until(&queue);
+            pollers.push(Poller::to(queue, tenants, taken_until));
             priorities.push(priority);
         }
         let now = Instant::now();
         let mut pollers = Self {
             broker,
+            observer: &observed.observer,
             session,
             pollers,
             scheduler: Scheduler::new(priorities),
@@ -175,7 +182,7 @@ impl<'a> Pollers<'a> {
         let count = most.min(poller.questions);
         let answers = join_all(self.session.getters.iter().take(count).map(|getter| {
             let get = getter.basic_get(queue.into(), BasicGetOptions::default());
-            answer(self.broker, "ask", queue, get)
+            self.observer.timed(Call::Get, answer(self.broker, "ask", queue, get))
         }))
         .await;
         let mut deliveries = Vec::with_capacity(count);

@@ -1,7 +1,10 @@
 //! Keeps a worker connected to the broker, for as long as it lives.
 
 use std::{
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{
+        Arc, Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,12 +25,12 @@ use super::{
     expiry,
     failure::{Failure, why},
     gate::Gate,
+    observed::Observed,
     poller::Source,
     pollers::Pollers,
     session::{BrokerStatus, Session},
 };
-use crate::pauses::jittered;
-use crate::queue::AckHandle;
+use crate::{labels::Service, pauses::jittered, queue::AckHandle};
 
 /// How often it is looked whether a connection stands that nothing is asked over.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -44,6 +47,9 @@ pub(super) struct Supervisor {
     /// The broker's version is warned of once, not after every reconnect.
     pub(super) warned: Once,
     pub(super) gate: Gate,
+    pub(super) observed: Arc<Observed>,
+    /// Whether there was a connection before.
+    pub(super) was_connected: AtomicBool,
 }
 
 impl Supervisor {
@@ -103,8 +109,12 @@ impl Supervisor {
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), Failure> {
         let stuck = self.circuit_breaker.stuck();
-        let mut pollers = Pollers::open(&self.broker, session, &self.config, stuck).await?;
+        let mut pollers =
+            Pollers::open(&self.broker, session, &self.config, &self.observed, stuck).await?;
         debug!(broker = self.broker.display_url(), "connected");
+        if self.was_connected.swap(true, Ordering::Relaxed) {
+            self.observed.observer.reconnected(Service::Broker);
+        }
         if let Some(risk) = self.broker.dead_lettering_risk() {
             self.warned.call_once(|| warn!(risk, fix = DEAD_LETTERING_FIX, "the broker's version"));
         }

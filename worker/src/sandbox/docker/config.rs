@@ -2,6 +2,8 @@
 
 use sandfleet_common::Isolation;
 
+use crate::hooks::Observer;
+
 /// The settings of a Docker sandbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DockerConfig {
@@ -25,6 +27,8 @@ pub struct DockerConfig {
     pub pool_size: usize,
     /// How many programs run at a time.
     pub slots: usize,
+    /// Told of requests to the engine, and of what happens to what is started ahead.
+    pub observer: Observer,
 }
 
 impl DockerConfig {

@@ -71,6 +71,7 @@ mod tests {
             apparmor_profile: profile.map(str::to_owned),
             pool_size: 0,
             slots: 64,
+            observer: Default::default(),
         }
     }
 

@@ -24,6 +24,8 @@ use tracing::warn;
 
 use super::request::{ask, unless_gone};
 use crate::{
+    hooks::Observer,
+    labels::Call,
     pauses::Pauses,
     sandbox::{SandboxError, capacity::Capacity, session::Loss, uid_pool::ReservedUser},
 };
@@ -136,7 +138,7 @@ impl Container {
     }
 
     /// Starts it and attaches to its agent.
-    pub(super) async fn start(self) -> Result<Running, SandboxError> {
+    pub(super) async fn start(self, observer: &Observer) -> Result<Running, SandboxError> {
         let options = AttachContainerOptions {
             stream: true,
             stdin: true,
@@ -147,9 +149,9 @@ impl Container {
         // Attached first: what a container prints before that is lost.
         let attach = self.docker.attach_container(&self.id, Some(options));
         let AttachContainerResults { output, input } =
-            ask("attaching to a container", attach).await?;
+            observer.timed(Call::Attach, ask("attaching to a container", attach)).await?;
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
-        ask("starting a container", start).await?;
+        observer.timed(Call::Start, ask("starting a container", start)).await?;
         let frames = output.filter_map(|part| async move {
             match part {
                 Ok(LogOutput::StdOut { message }) => Some(Ok(message)),

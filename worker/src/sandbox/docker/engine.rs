@@ -20,6 +20,7 @@ use super::{
     request::{ask, ask_within, unless_gone},
     spec::{self, ContainerKey},
 };
+use crate::labels::Call;
 use crate::sandbox::{SandboxError, policy::Policy, session::Transport, uid_pool::ReservedUser};
 
 /// How long a container waits for a job at most; then another replaces it.
@@ -64,8 +65,10 @@ impl Engine {
         let deadline = Timestamp::now().as_second().saturating_add(seconds);
         let body = spec::lower(&self.policy, &self.config, key, user.id, deadline);
         let worker = &self.config.worker_id;
-        let container = Container::create(&self.docker, &self.removals, worker, user, body).await?;
-        let started = container.start().await;
+        let observer = &self.config.observer;
+        let created = Container::create(&self.docker, &self.removals, worker, user, body);
+        let container = observer.timed(Call::Create, created).await?;
+        let started = container.start(observer).await;
         started.map_err(|error| confinement::explain(error, &self.config))
     }
 

@@ -31,6 +31,8 @@ use self::{
     request::{DEADLINE, ask},
     spec::ContainerKey,
 };
+use crate::labels::PoolEvent;
+
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
@@ -94,8 +96,10 @@ impl DockerSandbox {
     ) -> Result<Outcome, SandboxError> {
         let key = ContainerKey::of(&plan.limits);
         let mut waiting = self.pool.take(key);
+        let observer = &self.engine.config.observer;
         loop {
             let was_waiting = waiting.is_some();
+            observer.pool(if was_waiting { PoolEvent::Hit } else { PoolEvent::Miss });
             let failures = self.pool.failures();
             let mut transcript = Transcript::default();
             let mut running = match waiting.take() {
@@ -143,6 +147,7 @@ impl DockerSandbox {
             if was_waiting && is_lost && transcript.started.is_none() {
                 // It died while it waited, before the program ran: the job hasn't had its attempt. Others may
                 // have died with it.
+                observer.pool(PoolEvent::Died);
                 self.pool.distrust();
                 continue;
             }

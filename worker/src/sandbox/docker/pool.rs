@@ -25,7 +25,11 @@ use super::{
     request::DEADLINE,
     spec::ContainerKey,
 };
-use crate::sandbox::{SandboxError, session};
+use crate::{
+    hooks::Observer,
+    labels::PoolEvent,
+    sandbox::{SandboxError, session},
+};
 
 /// How many are made at a time besides those that jobs wait for.
 const MAKERS: usize = 2;
@@ -112,6 +116,7 @@ impl Pool {
             if taken.is_good() {
                 return Some(taken);
             }
+            self.shared.observer().pool(PoolEvent::Died);
         }
         None
     }
@@ -142,6 +147,10 @@ impl Pool {
 }
 
 impl Shared {
+    fn observer(&self) -> &Observer {
+        &self.engine.config.observer
+    }
+
     fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +175,7 @@ impl Shared {
             match self.make(key).await {
                 Ok(made) => self.put(failures, made),
                 Err(error) => {
+                    self.observer().pool(PoolEvent::Died);
                     warn!(%error, "no container can be started ahead; the next job starts its own");
                     self.distrust();
                 }
@@ -219,6 +229,7 @@ impl Shared {
             let begun = state.making.iter().position(|key| *key == made.key);
             begun.map(|at| state.making.swap_remove(at));
             state.waiting.push_back(made);
+            self.observer().pool(PoolEvent::Made);
         }
     }
 }

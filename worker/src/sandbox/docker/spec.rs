@@ -168,6 +168,7 @@ mod tests {
             apparmor_profile: Some("sandfleet-sandbox".into()),
             pool_size: 0,
             slots: 64,
+            observer: Default::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a native sandbox is set up.
 
-use crate::admission::catalogue::WarmStart;
+use crate::{admission::catalogue::WarmStart, hooks::Observer};
 
 /// The settings of a native sandbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,4 +15,6 @@ pub struct NativeConfig {
     pub warm: Vec<WarmStart>,
     /// How many programs run at a time.
     pub slots: usize,
+    /// Told of what happens to what is started ahead.
+    pub observer: Observer,
 }

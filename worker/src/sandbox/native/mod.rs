@@ -28,6 +28,8 @@ use self::{
     slot_guard::SlotGuard,
     slots::SlotPool,
 };
+use crate::labels::PoolEvent;
+
 use super::{
     Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
@@ -145,6 +147,8 @@ impl Sandbox for NativeSandbox {
             let mut slot_guard = SlotGuard::take(slots, plan, turn).await?;
             let warm = slot_guard.slot()?.is_warm();
             let mut running = slot_guard.slot()?.launch(&plan.limits, policy).await?;
+            let observer = &slots.config.observer;
+            observer.pool(if running.was_waiting { PoolEvent::Hit } else { PoolEvent::Miss });
 
             let mut transcript = Transcript::default();
             let (from, to) = running.stream.split();
@@ -178,6 +182,7 @@ impl Sandbox for NativeSandbox {
             let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
             if running.was_waiting && is_lost && transcript.started.is_none() {
                 // It went while it waited: the job hasn't had its attempt.
+                observer.pool(PoolEvent::Died);
                 continue;
             }
 

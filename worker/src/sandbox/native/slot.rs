@@ -230,13 +230,14 @@ impl Slot {
         &mut self,
         limits: &Limits,
         policy: &Policy,
-    ) -> Result<(), SandboxError> {
-        if self.programs >= WORTH_IT {
+    ) -> Result<bool, SandboxError> {
+        let is_worth_it = self.programs >= WORTH_IT;
+        if is_worth_it {
             let size = ContainerSize::of(limits);
             let stream = self.start(size, policy).await?;
             self.waiting = Some(Waiting { stream, size });
         }
-        Ok(())
+        Ok(is_worth_it)
     }
 
     async fn start(

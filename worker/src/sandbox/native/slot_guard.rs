@@ -7,7 +7,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
 use super::{cgroup::MemoryEvents, slot::Slot, slots::SlotPool};
-use crate::sandbox::{Plan, SandboxError};
+use crate::{
+    labels::PoolEvent,
+    sandbox::{Plan, SandboxError},
+};
 
 /// A slot in use. Dropped before the job's end, it ends the container in the background.
 pub(super) struct SlotGuard {
@@ -96,11 +99,15 @@ pub(super) struct Ended {
 /// Puts back a cleared slot, with a container started ahead for a program with the same `limits`. If that
 /// can't be started, the slot is discarded; the job that ended has its result.
 async fn put_away(slots: &Arc<SlotPool>, mut slot: Slot, limits: &Limits) {
-    if !slot.is_expired()
-        && let Err(error) = slot.launch_ahead(limits, &slots.policy).await
-    {
-        discard(slot, error);
-        return;
+    if !slot.is_expired() {
+        match slot.launch_ahead(limits, &slots.policy).await {
+            Ok(is_made) => is_made.then(|| slots.config.observer.pool(PoolEvent::Made)),
+            Err(error) => {
+                slots.config.observer.pool(PoolEvent::Died);
+                discard(slot, error);
+                return;
+            }
+        };
     }
     slots.put_back(slot);
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     host::limits::Need,
+    labels::PoolEvent,
     sandbox::{
         Plan, SandboxError, capacity::Capacity, policy::Policy, processors::ProcessorPool,
         uid_pool::ReservedUser,
@@ -62,12 +63,13 @@ impl SlotPool {
         let is_root = rustix::process::geteuid().is_root();
         let can_be_warm = is_root && sandfleet_agent::landlock_version().is_some();
         let warm = if can_be_warm { config.warm.clone() } else { Vec::new() };
+        let observer = config.observer.clone();
         let (slots, turns) = if is_root { (config.slots, Semaphore::MAX_PERMITS) } else { (1, 1) };
         Self {
             capacity: Capacity::new(slots),
             processors: ProcessorPool::new(config.cpus),
             config,
-            zygote_pool: ZygotePool::new(warm),
+            zygote_pool: ZygotePool::new(warm, observer),
             policy,
             filter,
             worker_cgroup,
@@ -133,6 +135,7 @@ impl SlotPool {
             if !slot.container_died() {
                 return Some(slot);
             }
+            self.config.observer.pool(PoolEvent::Died);
             warn!("an idle container died; its slot is discarded");
         }
     }

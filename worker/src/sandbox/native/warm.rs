@@ -9,7 +9,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::zygote::{StartError, Zygote};
-use crate::admission::catalogue::WarmStart;
+use crate::{admission::catalogue::WarmStart, hooks::Observer, labels::InterpreterEvent};
 
 /// A program alone is started sooner cold: an interpreter is worth its start from this program on.
 const WORTH_IT: u32 = 2;
@@ -22,6 +22,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct ZygotePool {
     starts: BTreeMap<String, Arc<WarmStart>>,
     places: Arc<Mutex<BTreeMap<String, Place>>>,
+    observer: Observer,
 }
 
 #[derive(Default)]
@@ -36,9 +37,9 @@ struct Place {
 }
 
 impl ZygotePool {
-    pub(super) fn new(starts: Vec<WarmStart>) -> Self {
+    pub(super) fn new(starts: Vec<WarmStart>, observer: Observer) -> Self {
         let starts = starts.into_iter().map(|start| (start.name.clone(), Arc::new(start)));
-        Self { starts: starts.collect(), places: Arc::default() }
+        Self { starts: starts.collect(), places: Arc::default(), observer }
     }
 
     /// The zygote called `name`, if there is one now; if it is worth it, one is started for later.
@@ -53,7 +54,8 @@ impl ZygotePool {
             place.is_starting = true;
             let same_command = |other: &&Arc<WarmStart>| other.command == start.command;
             let alike = self.starts.values().filter(same_command).map(|other| other.name.clone());
-            tokio::spawn(begin(start.clone(), alike.collect(), self.places.clone()));
+            let begun = begin(start.clone(), alike.collect(), self.places.clone());
+            tokio::spawn(begun_by(begun, self.observer.clone()));
         }
         let zygote = place.zygote.clone()?;
         zygote.count();
@@ -63,6 +65,7 @@ impl ZygotePool {
     /// Gives up `zygote`: it doesn't do its part any more.
     pub(super) fn give_up(&self, name: &str, zygote: &Arc<Zygote>) {
         zygote.retire();
+        self.observer.interpreter(InterpreterEvent::Lost);
         if let Some(place) = lock(&self.places).get_mut(name)
             && place.zygote.as_ref().is_some_and(|present| Arc::ptr_eq(present, zygote))
         {
@@ -92,15 +95,25 @@ impl Place {
     }
 }
 
-/// Starts an interpreter. What makes it unfit makes those unfit too that have the same command.
+/// Awaits a start and tells how it went.
+async fn begun_by(start: impl Future<Output = bool>, observer: Observer) {
+    observer.interpreter(match start.await {
+        true => InterpreterEvent::Started,
+        false => InterpreterEvent::Failed,
+    });
+}
+
+/// Starts an interpreter, and gives back whether it is warm. What makes it unfit makes those unfit too that have the same command.
 async fn begin(
     start: Arc<WarmStart>,
     alike: Vec<String>,
     places: Arc<Mutex<BTreeMap<String, Place>>>,
-) {
+) -> bool {
     let begun = Instant::now();
     let started = Zygote::start(&start).await;
+    let is_warm = started.is_ok();
     settle(&start, alike, &mut lock(&places), started, begun);
+    is_warm
 }
 
 fn settle(

@@ -25,7 +25,10 @@ use tokio::net::TcpListener;
 
 use self::listener::Rules;
 pub use self::open::open;
-use crate::{metrics::Metrics, services::readiness::Readiness};
+use crate::{
+    metrics::{FleetMetrics, Metrics},
+    services::readiness::Readiness,
+};
 
 /// Of a longer token file nothing more is read.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -87,6 +90,41 @@ pub async fn serve(
     listener::serve(listener, router, rules, stop).await;
 }
 
+/// Answers `/metrics` with `metrics` of a fleet and `/livez` on `listener`, as [`serve`] does for a worker.
+pub async fn serve_fleet(
+    listener: TcpListener,
+    metrics: Arc<FleetMetrics>,
+    token: Option<Token>,
+    hosts: Vec<String>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let token = Arc::new(token);
+    let page = move |headers: HeaderMap| {
+        let page = match token.as_ref().as_ref().is_none_or(|token| token.is_sent(&headers)) {
+            true => shown(metrics.render()),
+            false => unauthorized(),
+        };
+        async { page }
+    };
+    let router = Router::new()
+        .route("/metrics", get(page))
+        .route("/livez", get(|| async { "alive\n" }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "try /metrics or /livez\n") });
+    listener::serve(listener, router, Rules { hosts, ..Rules::default() }, stop).await;
+}
+
+fn shown(page: prometheus::Result<String>) -> Response {
+    match page {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+fn unauthorized() -> Response {
+    let refusal = "send the token in admin.token_file: Authorization: Bearer TOKEN\n";
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
+}
+
 struct Endpoint {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
@@ -101,15 +139,11 @@ impl Endpoint {
 
 async fn metrics_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
     if !endpoint.admits(&headers) {
-        let refusal = "send the token in admin.token_file: Authorization: Bearer TOKEN\n";
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], refusal).into_response();
+        return unauthorized();
     }
     // For the gauges of the components.
     endpoint.readiness.report().await;
-    match endpoint.metrics.render() {
-        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-    }
+    shown(endpoint.metrics.render())
 }
 
 async fn readiness_page(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {

@@ -31,7 +31,7 @@ async fn start(components: Vec<Component>) -> Running {
 async fn start_with(components: Vec<Component>, token: Option<Token>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let metrics = Arc::new(Metrics::new(1, ["python"]).unwrap());
+    let metrics = Arc::new(Metrics::new(1, ["python"], 0).unwrap());
     let (stop, stopped) = oneshot::channel();
     let stopped = async { stopped.await.unwrap_or(()) };
     let rules = Rules::default();

@@ -27,9 +27,11 @@ pub fn components(
     metrics: &Arc<Metrics>,
 ) -> Vec<Component> {
     let (queue, store) = (Arc::clone(queue), Arc::clone(store));
+    let counted = Arc::clone(metrics);
     vec![
         Component::new(BROKER, move || {
             let (queue, letters) = (Arc::clone(&queue), letters.clone());
+            counted.set_broker_blocked(queue.is_blocked());
             async move {
                 let note = queue.check().await?;
                 letters.check().map(|()| note)

@@ -22,7 +22,7 @@ impl FakeComponents {
             let said = said.lock().unwrap().clone();
             async move { said }
         });
-        let metrics = Arc::new(Metrics::new(1, ["python"]).unwrap());
+        let metrics = Arc::new(Metrics::new(1, ["python"], 0).unwrap());
         let able = watch::Sender::new(false);
         let receiver = able.subscribe();
         let changed = Arc::new(Notify::new());

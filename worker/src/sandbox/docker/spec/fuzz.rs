@@ -59,6 +59,7 @@ fn config(cpus: f64) -> DockerConfig {
         apparmor_profile: None,
         pool_size: 0,
         slots: 64,
+        observer: Default::default(),
     }
 }
 

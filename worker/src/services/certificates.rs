@@ -1,0 +1,77 @@
+//! When the certificates that the settings name end, for an alert before they do.
+
+use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::warn;
+use x509_parser::pem::Pem;
+
+use crate::{config::Settings, metrics::Metrics, shutdown::Shutdown};
+
+/// How often the files are read: they are replaced while the worker runs.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// A file of certificates, and the setting that names it.
+struct File {
+    service: &'static str,
+    setting: &'static str,
+    path: PathBuf,
+}
+
+/// Notes in `metrics` when the certificates end, until the worker stops; nothing if the settings name none.
+pub fn watch(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+) -> Option<JoinHandle<()>> {
+    let (queue, store) = (&settings.queue, &settings.store);
+    let named = [
+        ("broker", "ca_file", &queue.ca_file),
+        ("broker", "certificate_file", &queue.certificate_file),
+        ("store", "ca_file", &store.ca_file),
+        ("store", "certificate_file", &store.certificate_file),
+    ];
+    let files: Vec<File> = named
+        .into_iter()
+        .filter_map(|(service, setting, path)| Some(File { service, setting, path: path.clone()? }))
+        .collect();
+    if files.is_empty() {
+        return None;
+    }
+    let (metrics, shutdown) = (Arc::clone(metrics), shutdown.clone());
+    Some(tokio::spawn(async move {
+        let mut turns = interval(INTERVAL);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = turns.tick() => {}
+                () = shutdown.aborted() => return,
+            }
+            for File { service, setting, path } in &files {
+                match earliest_end(path) {
+                    Ok(at) => metrics.set_certificate_expiry(service, setting, at),
+                    Err(reason) => {
+                        warn!(service, setting, path = %path.display(), reason, "when the certificate ends is not known");
+                    }
+                }
+            }
+        }
+    }))
+}
+
+/// When the first of the certificates in a PEM file ends, as a Unix time.
+fn earliest_end(path: &Path) -> Result<i64, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let mut ends = Vec::new();
+    for pem in Pem::iter_from_buffer(&text) {
+        let pem = pem.map_err(|error| error.to_string())?;
+        if pem.label == "CERTIFICATE" {
+            let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
+            ends.push(certificate.validity().not_after.timestamp());
+        }
+    }
+    ends.into_iter().min().ok_or_else(|| "it holds no certificate".into())
+}

@@ -30,6 +30,11 @@ if [ "$suite" = bench ] || [ "$suite" = all ]; then
     packages+=(bubblewrap:bwrap)
 fi
 
+# The dashboards and alerts.
+if [ "$suite" = observe ]; then
+    packages+=(prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli openssl:openssl)
+fi
+
 missing_packages() {
     local entry package command
     for entry in "${packages[@]}"; do
@@ -75,6 +80,7 @@ disable_units() {
         case $package in
             apparmor) systemctl --quiet disable apparmor.service ;;
             docker.io) systemctl --quiet disable docker.service docker.socket containerd.service ;;
+            prometheus | prometheus-alertmanager) systemctl --quiet disable "$package.service" ;;
             *-server) systemctl --quiet disable "$package.service" ;;
         esac
     done

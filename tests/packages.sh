@@ -32,7 +32,7 @@ fi
 
 # The dashboards and alerts.
 if [ "$suite" = observe ]; then
-    packages+=(prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli openssl:openssl)
+    packages+=(prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli openssl:openssl python3-venv:)
 fi
 
 missing_packages() {

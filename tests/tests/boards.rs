@@ -174,7 +174,7 @@ fn mistakes_in_expressions_are_found() {
         ("sum(sandfleet_job_results_total)", "is under none of"),
         ("rate(sandfleet_worker_slots[5m])", "is no counter"),
         ("sandfleet_worker_slots or vector(0)", "or vector"),
-        ("sum(", "unexpected"),
+        ("sum(", "unclosed"),
     ] {
         let found = mistakes(text, &[]);
         assert!(found.iter().any(|mistake| mistake.contains(part)), "{text}: {found:?}");

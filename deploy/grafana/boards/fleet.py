@@ -1,13 +1,15 @@
 """Is the fleet well? What an operator looks at first."""
 
-from .parts import RED, YELLOW, GREEN, above, below, board, fleet, heat, language, lines, percentiles, quantile, rate, row, single, worker
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from .parts import Others, RED, YELLOW, GREEN, above, below, board, fleet, heat, language, lines, percentiles, quantile, rate, row, single, worker
 
 RESULTS = "sandfleet_job_results_total"
 DURATION = "sandfleet_job_duration_seconds"
 STAGE = "sandfleet_job_stage_duration_seconds"
 
 
-def make(others):
+def make(others: Others) -> Dashboard:
     made = board("sandfleet-fleet", "sandfleet / Fleet", "Whether jobs get their results, how fast, and what is in their way.", others)
     row(
         made,

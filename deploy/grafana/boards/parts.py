@@ -1,18 +1,21 @@
 """What every board consists of: variables, links, and panels with a title, a unit and what to do when they look bad."""
 
-from typing import Callable, Sequence
+from typing import Sequence
 from urllib.parse import quote
 
 from grafana_foundation_sdk.builders import common as commons
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    Panel,
     Threshold,
     ThresholdsMode,
+    VariableOption,
     VariableRefresh,
     VariableSort,
 )
@@ -26,6 +29,8 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 Query = tuple[str, str]
+# The uids and titles of boards.
+Others = Sequence[tuple[str, str]]
 
 
 def worker(**labels: str) -> str:
@@ -117,14 +122,8 @@ def percentiles(title: str, description: str, metric: str, selector: str, width:
 def _variable(name: str, label: str, metric: str, value: str, selector: str) -> boards.QueryVariable:
     variable = boards.QueryVariable(name).label(label).datasource(SOURCE)
     variable.query(f"label_values({metric}{selector}, {value})").multi(True).include_all(True).all_value(ANY)
-    variable.current(_all())
+    variable.current(VariableOption(selected=True, text=["All"], value=["$__all"]))
     return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
-
-
-def _all():
-    from grafana_foundation_sdk.models.dashboard import VariableOption
-
-    return VariableOption(selected=True, text=["All"], value=["$__all"])
 
 
 def _explore(source: str, query: str) -> str:
@@ -135,7 +134,7 @@ def _explore(source: str, query: str) -> str:
     return "/explore?schemaVersion=1&orgId=1&panes=" + quote(panes, safe="${}:_")
 
 
-def board(uid: str, title: str, description: str, others: Sequence[tuple[str, str]]) -> boards.Dashboard:
+def board(uid: str, title: str, description: str, others: Others) -> boards.Dashboard:
     """A board without panels. `others` are the uids and titles of those that it leads to."""
     made = boards.Dashboard(title).uid(uid).description(description).tags(["sandfleet"]).readonly()
     made.timezone("browser").time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR)
@@ -161,7 +160,7 @@ def board(uid: str, title: str, description: str, others: Sequence[tuple[str, st
     return made
 
 
-def row(made: boards.Dashboard, title: str, *panels: Callable) -> None:
+def row(made: boards.Dashboard, title: str, *panels: Builder[Panel]) -> None:
     made.with_row(boards.Row(title))
     for panel in panels:
         made.with_panel(panel)

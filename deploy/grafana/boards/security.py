@@ -1,9 +1,11 @@
 """What programs tried, and whether the barriers and what they rest on are in order."""
 
-from .parts import RED, YELLOW, GREEN, above, below, board, language, lines, rate, row, single, worker
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from .parts import Others, RED, YELLOW, GREEN, above, below, board, language, lines, rate, row, single, worker
 
 
-def make(others):
+def make(others: Others) -> Dashboard:
     made = board("sandfleet-security", "sandfleet / Security", "What programs tried, what ended them, and what was left behind.", others)
     row(
         made,

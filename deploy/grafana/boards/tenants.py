@@ -1,6 +1,8 @@
 """Who uses the fleet, and what runs on it."""
 
-from .parts import above, board, language, lines, rate, row, single, worker
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from .parts import Others, above, board, language, lines, rate, row, single, worker
 
 TENANT = "sandfleet_tenant_job_results_total"
 RUN = "sandfleet_tenant_run_seconds_total"
@@ -8,7 +10,7 @@ SLOT = "sandfleet_job_slot_seconds_total"
 RESULTS = "sandfleet_job_results_total"
 
 
-def make(others):
+def make(others: Others) -> Dashboard:
     made = board(
         "sandfleet-tenants", "sandfleet / Tenants and languages",
         "Who uses the fleet and what runs on it. Tenants are shown if admin.metrics_tenants is above 0.", others,
@@ -16,13 +18,13 @@ def make(others):
     row(
         made,
         "Now",
-        single("Tenants", f"count(count by (tenant) ({TENANT}{worker()}))", "short", above(),
+        single("Tenants", f"count(sum by (tenant) ({rate(TENANT, worker())}))", "short", above(),
                "With series of their own, and `other`. All in `other`: raise admin.metrics_tenants."),
         single("Largest share", f"max(sum by (tenant) ({rate(RUN, worker())})) / sum({rate(RUN, worker())})", "percentunit", above((0.8, "yellow")),
                "Of the run time of all tenants, by the one that uses most. Others wait: set jobs.max_running_per_tenant."),
         single("Held back", f"sum({rate('sandfleet_queue_postponed_total', worker())})", "ops", above(),
                "Jobs that went to the end of their queue, since their tenant runs as many as it may."),
-        single("Languages in use", f"count(sum by (language) (increase({RESULTS}{language()}[1h])) > 0)", "short", above(), "In the last hour."),
+        single("Languages in use", f"count(sum by (language) (increase({RESULTS}{language()}[1h])) > 0)", "short", above(), "With results in the last hour. One that should be there and isn't: its producer, or its queue."),
     )
     row(
         made,

@@ -1,11 +1,13 @@
 """What a single worker does: choose it above."""
 
-from .parts import GREEN, RED, YELLOW, above, below, board, heat, language, lines, percentiles, quantile, rate, row, single, worker
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from .parts import Others, GREEN, RED, YELLOW, above, below, board, heat, language, lines, percentiles, quantile, rate, row, single, worker
 
 CALL = "sandfleet_call_duration_seconds"
 
 
-def make(others):
+def make(others: Others) -> Dashboard:
     made = board("sandfleet-worker", "sandfleet / Worker", "What a worker does, what it waits for, and what it costs its host.", others)
     row(
         made,
@@ -65,7 +67,7 @@ def make(others):
     row(
         made,
         "Host",
-        lines("Memory", "bytes", "Of the worker itself.", (f"sum by (instance) (process_resident_memory_bytes{worker()})", "{{instance}}")),
+        lines("Memory by worker", "bytes", "Of the workers themselves. One that grows while others don't: restart it and report it.", (f"sum by (instance) (process_resident_memory_bytes{worker()})", "{{instance}}")),
         lines("Memory of jobs, p95", "bytes", "The most a job had in use. Far below the limit: more slots fit on the host.",
               (quantile(0.95, "sandfleet_job_memory_peak_bytes", worker()), "p95")),
         lines("Kills by the host's kernel", "ops", "The host had no memory left. Lower worker.slots or limits.max.memory_bytes, or raise worker.min_available_bytes.",

@@ -100,6 +100,7 @@ async fn the_reaper_leaves_workers_alone_that_just_start() {
         cpus: 1.0,
         warm: Vec::new(),
         slots: 1,
+        observer: Default::default(),
     };
     let open = || NativeSandbox::open(config.clone());
     let reapers = [open().await, open().await].map(|it| it.expect("this host has all barriers"));

@@ -20,7 +20,7 @@ use sandfleet_worker::{
     admission::{Admission, catalogue::Catalogue, peers::Peers},
     app,
     config::{Backend, Settings},
-    hooks::Hooks,
+    hooks::{Hooks, Observer},
     pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
     queue::{
         Queue,
@@ -73,7 +73,9 @@ impl Mixed {
         ];
         let settings =
             Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");
-        let sandbox = app::open_sandbox(Backend::Native, &settings).await.expect("a sandbox");
+        let sandbox = app::open_sandbox(Backend::Native, &settings, Observer::default())
+            .await
+            .expect("a sandbox");
         Self {
             services,
             client,

@@ -15,7 +15,7 @@ use sandfleet_worker::{
     app,
     config::{Backend, Settings},
     embedded::Embedded,
-    hooks::{Hooks, JobFacts},
+    hooks::{Hooks, JobFacts, Observer},
     sandbox::Sandbox,
 };
 
@@ -103,7 +103,8 @@ impl Fleet {
         }
         let settings =
             Settings::load(Some(Path::new("/dev/null")), variables).expect("valid settings");
-        let sandbox = app::open_sandbox(backend, &settings).await.expect("a sandbox");
+        let sandbox =
+            app::open_sandbox(backend, &settings, Observer::default()).await.expect("a sandbox");
         let fleet = Self { runtime, settings, sandbox };
         if runtime == Runtime::Warm {
             let begun = Instant::now();

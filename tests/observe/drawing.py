@@ -17,13 +17,13 @@ def sheet(board: dict, data: dict, phases: list, path) -> None:
     rows = math.ceil(len(panels) / COLUMNS)
     figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(COLUMNS * 4.6, rows * 2.7), squeeze=False)
     figure.suptitle(
-        f"{board['title']}: drawn by tests/observe from a run's data, not by Grafana", fontsize=14, y=1 - 0.15 / rows
+        f"{board['title']}: drawn by tests/observe from a run's data, not by Grafana", fontsize=13, y=1 - 0.08 / rows
     )
     for axis, panel in zip(axes.flat, panels):
         draw(axis, panel, data[panel["title"]], phases)
     for axis in list(axes.flat)[len(panels):]:
         axis.axis("off")
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / rows))
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.14 / rows))
     figure.savefig(path, dpi=70)
     pyplot.close(figure)
 
@@ -35,19 +35,32 @@ def draw(axis, panel: dict, series: list, phases: list) -> None:
     begin = phases[0][1]
     if panel["type"] == "heatmap":
         return heat(axis, series, begin)
-    shown = sorted(series, key=lambda one: -max(abs(value) for _, value in one[2]))[:12]
-    for name, _, points in shown:
-        axis.plot([at - begin for at, _ in points], [value for _, value in points], linewidth=1, label=name[:28])
+    shown = sorted(series, key=lambda one: -max(abs(value) for _, value in one[2]))
+    for number, (name, _, points) in enumerate(shown):
+        label = name[-28:] if number < 7 else None
+        points = broken(points)
+        axis.plot([at - begin for at, _ in points], [value for _, value in points], linewidth=1, label=label)
     if panel["type"] == "stat" and series:
         last = series[0][2][-1][1]
         axis.text(0.97, 0.9, f"{last:.4g}", transform=axis.transAxes, fontsize=13, ha="right", va="top")
     elif len(shown) > 0 and any(name for name, _, _ in shown):
-        axis.legend(fontsize=5, loc="upper left", framealpha=0.6)
+        # The mixed jobs are at the left.
+        axis.legend(fontsize=5, loc="upper right", framealpha=0.6)
     for name, start, _ in phases:
         axis.axvline(start - begin, color="0.8", linewidth=0.6, zorder=0)
         if panel["gridPos"]["y"] <= 1:
             axis.text(start - begin, axis.get_ylim()[0], name, fontsize=4, rotation=90, va="bottom", color="0.4")
     axis.set_xlabel(f"s since {time.strftime('%H:%M', time.gmtime(begin))}", fontsize=5)
+
+
+def broken(points: list) -> list:
+    """The points, with an interruption where there was nothing to see."""
+    shown = []
+    for at, value in points:
+        if shown and at - shown[-1][0] > 6:
+            shown.append((at, math.nan))
+        shown.append((at, value))
+    return shown
 
 
 def heat(axis, series: list, begin: float) -> None:

@@ -10,10 +10,10 @@ BOARDS = ("fleet", "worker", "security", "tenants")
 # The event that moves a panel; all others are moved by the mixed jobs.
 EVENTS = {
     "fleet": {
-        "Jobs without our failure": "worker killed", "Workers ready": "no worker", "Dead letters": "messages",
+        "Jobs without our failure": "sandbox fails", "Workers ready": "no worker", "Dead letters": "messages",
         "Workers by queue": "no worker", "Not answerable": "messages", "Workers by state": "no worker",
         "Store memory": "store full", "Replication of the store": "store full", "Components": "store away",
-        "Retries by cause": "drain", "Lost leases": "store away", "Services as the exporter sees them": "store away",
+        "Retries by cause": "sandbox fails", "Lost leases": "store away", "Services as the exporter sees them": "store away",
         "Evicted keys of the store": "store full", "Failed calls": "store away",
     },
     "worker": {
@@ -23,9 +23,9 @@ EVENTS = {
     "security": {
         "Leftovers in 1 h": "worker killed", "Unreadable per minute": "messages", "What can't be answered": "messages",
         "Rejected jobs": "messages", "Cancelled and duplicate": "cancellation", "What runs": "no worker",
-        "Sandboxes that work": "no worker", "Sandbox works": "no worker",
+        "Sandboxes that work": "no worker", "Sandbox works": "sandbox fails",
     },
-    "tenants": {"Our failures by tenant": "worker killed"},
+    "tenants": {"Our failures by tenant": "sandbox fails", "Held back": "tenant over its share"},
 }
 
 # What no event of this run may cause on the machine that it runs on; unit tests move the metric.
@@ -81,10 +81,13 @@ def moved(series: list, start: float, end: float) -> tuple | None:
     """The lowest and the highest value in a window of the series that moved most, if one moved."""
     widest = None
     for name, _, points in series:
+        times = [at for at, _ in points if start - 3 <= at <= end]
         values = [value for at, value in points if start - 3 <= at <= end]
-        before = [at for at, _ in points if at < start]
+        before = [value for at, value in points if at < start - 3]
+        values += before[-1:]
         # A series that came or went has moved as well.
-        if before and (not values or max(at for at, _ in points) < end - 6):
+        gaps = [later - at for at, later in zip([start - 3, *times], [*times, end])]
+        if before and max(gaps) > 5:
             values.append(0.0)
         if values and max(values) != min(values):
             span = (max(values) - min(values), name, min(values), max(values))

@@ -93,7 +93,7 @@ pub trait Hooks: Send + Sync {
     fn stored(&self, _result: &JobResult, _facts: &JobFacts) {}
     /// The job had its result already; nothing ran.
     fn duplicate(&self, _job: &JobId) {}
-    /// The job goes back into the queue because the fleet failed it, or its worker stops.
+    /// The job goes back into the queue because the fleet failed it.
     fn retried(&self, _job: &JobId, _cause: RetryCause) {}
     /// The lease of a running job could not be renewed and has ended.
     fn lease_lost(&self, _job: &JobId) {}

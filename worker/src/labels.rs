@@ -49,8 +49,6 @@ labels! {
         Sandbox = "sandbox",
         /// The host had no memory left, and its kernel killed a program that was within its limit.
         HostMemory = "host_memory",
-        /// Its worker stopped before it ended.
-        WorkerStopped = "worker_stopped",
     }
 
     /// What ended a program that didn't end by itself.

@@ -68,6 +68,7 @@ commands! {
     flags_of_cancel: "cancel";
     flags_of_workers: "workers";
     flags_of_languages: "languages";
+    flags_of_exporter: "exporter";
     flags_of_bench: "bench";
     flags_of_doctor: "doctor";
     flags_of_agent: "agent";

@@ -274,6 +274,11 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "exporter",
+        modes: &[("plain", &[])],
+        rows: &[("--config", &one(BAD, BAD_SEEN))],
+    },
+    Command {
         name: "bench",
         modes: &[
             ("default", &["--jobs", "1", "--rate", "1000", "--timeout", "200ms"]),

@@ -92,12 +92,12 @@ async fn a_closed_memory_queue_ends_when_all_is_settled() {
     queue.push(b"job".to_vec());
     queue.close();
     let delivery = queue.next().await.expect("it holds a job");
-    let (again, ()) = soon("the job's return", async {
+    let (again, _) = soon("the job's return", async {
         tokio::join!(queue.next(), settle(delivery, Settlement::Requeue))
     })
     .await;
     let again = again.expect("an unsettled job may come back, so the queue isn't over");
-    let (end, ()) =
+    let (end, _) =
         soon("the end", async { tokio::join!(queue.next(), settle(again, Settlement::Done)) })
             .await;
     assert!(end.is_none());

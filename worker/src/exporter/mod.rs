@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     config::Settings,
-    metrics::{FleetMetrics, FleetReport, QueueReport},
+    metrics::{FleetMetrics, FleetReport, QueueReport, WorkersReport},
     services::admin::{self, Token},
     shutdown::Signals,
 };
@@ -169,16 +169,15 @@ fn note(service: &str, failure: Option<&str>, told: &mut Option<String>) {
     }
 }
 
-/// Live workers by state, the slots of those that are ready, and how many of all slots are busy.
-fn count_workers(workers: &[WorkerInfo]) -> (Vec<(&'static str, usize)>, usize, usize) {
+/// What the live workers say of themselves. Only the slots of those that are ready can take a job.
+fn count_workers(workers: &[WorkerInfo]) -> WorkersReport {
     let is_ready = |worker: &&WorkerInfo| worker.ready && !worker.stopping;
     let stopping = workers.iter().filter(|worker| worker.stopping).count();
     let ready = workers.iter().filter(is_ready).count();
-    let states = vec![
-        ("ready", ready),
-        ("not_ready", workers.len() - ready - stopping),
-        ("stopping", stopping),
-    ];
-    let slots = workers.iter().filter(is_ready).map(|worker| worker.slots).sum();
-    (states, slots, workers.iter().map(|worker| worker.busy).sum())
+    let not_ready = workers.len() - ready - stopping;
+    WorkersReport {
+        states: vec![("ready", ready), ("not_ready", not_ready), ("stopping", stopping)],
+        slots: workers.iter().filter(is_ready).map(|worker| worker.slots).sum(),
+        busy: workers.iter().filter(is_ready).map(|worker| worker.busy).sum(),
+    }
 }

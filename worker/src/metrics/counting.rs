@@ -98,7 +98,7 @@ impl Hooks for MetricsHooks {
     }
 
     fn reaped(&self, kind: Leftover, count: usize) {
-        self.0.handles.leftovers.with_label_values(&[kind.as_str()]).inc_by(count as u64);
+        self.0.handles.reaped.with_label_values(&[kind.as_str()]).inc_by(count as u64);
     }
 
     fn called(&self, call: Call, took: Duration, is_ok: bool) {

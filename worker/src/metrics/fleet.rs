@@ -33,12 +33,23 @@ pub struct FleetReport {
     pub broker_blocked: Option<bool>,
     /// What the broker calls itself.
     pub broker_version: Option<String>,
-    /// Live workers by state, and the slots of the ready ones and how many are busy, if the store answers.
-    pub workers: Option<(Vec<(&'static str, usize)>, usize, usize)>,
+    /// The live workers, if the store answers.
+    pub workers: Option<WorkersReport>,
     /// The fields of the store's INFO, if it answers.
     pub store: Option<StoreReport>,
     /// What the store calls itself.
     pub store_version: Option<String>,
+}
+
+/// What the live workers say of themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkersReport {
+    /// How many there are in each state.
+    pub states: Vec<(&'static str, usize)>,
+    /// The slots of those that are ready.
+    pub slots: usize,
+    /// How many of these have a job.
+    pub busy: usize,
 }
 
 /// What the store says about itself.
@@ -103,7 +114,7 @@ impl FleetMetrics {
         if let Some(is_blocked) = report.broker_blocked {
             handles.broker_blocked.with_label_values::<&str>(&[]).set(is_blocked.into());
         }
-        if let Some((states, slots, busy)) = &report.workers {
+        if let Some(WorkersReport { states, slots, busy }) = &report.workers {
             for (state, count) in states {
                 handles.workers.with_label_values(&[*state]).set(int(*count));
             }

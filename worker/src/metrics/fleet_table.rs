@@ -18,7 +18,7 @@ metrics! {
     workers: IntGaugeVec = "sandfleet_fleet_workers", labels ["state"];
     /// Slots of ready workers.
     slots: IntGaugeVec = "sandfleet_fleet_slots";
-    /// Slots of live workers with a job in them, by their heartbeats.
+    /// Slots of ready workers with a job in them, by their heartbeats.
     slots_busy: IntGaugeVec = "sandfleet_fleet_slots_busy";
     /// 1 if the service answered at the last poll, 0 if not. While it doesn't, the metrics that follow from it are absent.
     up: IntGaugeVec = "sandfleet_fleet_service_up", labels ["service"];

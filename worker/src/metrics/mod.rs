@@ -28,7 +28,7 @@ use crate::labels::{
 use table::Handles;
 
 pub use counting::MetricsHooks;
-pub use fleet::{FleetMetrics, FleetReport, QueueReport, StoreReport};
+pub use fleet::{FleetMetrics, FleetReport, QueueReport, StoreReport, WorkersReport};
 pub use reference::{Described, described, reference};
 
 /// The label of a language that isn't in the catalogue, and of a tenant beyond the cap: what jobs say must not make
@@ -123,7 +123,7 @@ impl Metrics {
             (&handles.warm_starts, WARM_RESULTS.to_vec()),
             (&handles.interpreters, names(InterpreterEvent::ALL, InterpreterEvent::as_str)),
             (&handles.pool, names(PoolEvent::ALL, PoolEvent::as_str)),
-            (&handles.leftovers, names(Leftover::ALL, Leftover::as_str)),
+            (&handles.reaped, names(Leftover::ALL, Leftover::as_str)),
             (&handles.reconnects, vec![Service::Broker.as_str(), Service::Store.as_str()]),
         ];
         for (counter, values) in counters {

@@ -71,7 +71,7 @@ broker and the store; it works while no worker lives, and loses nothing when it 
         ("cause, of dead letters", code_list(names(DeathCause::ALL, DeathCause::as_str))),
         ("state, of workers", code_list(["ready", "not_ready", "stopping"])),
         ("kind, of security events", code_list(names(Violation::ALL, Violation::as_str))),
-        ("kind, of leftovers", code_list(names(Leftover::ALL, Leftover::as_str))),
+        ("kind, of what dead workers left", code_list(names(Leftover::ALL, Leftover::as_str))),
         ("kind, of queues", code_list(["jobs", "tenant_jobs", "dead", "later", "unreadable"])),
         ("result", code_list(WARM_RESULTS)),
         (

@@ -47,7 +47,7 @@ metrics! {
     jobs_started: IntCounterVec = "sandfleet_job_starts_total", labels ["language"];
     /// Results stored.
     job_results: IntCounterVec = "sandfleet_job_results_total", labels ["status", "verdict", "language", "priority"];
-    /// Jobs that went back into the queue, because the fleet failed them or their worker stopped.
+    /// Jobs that went back into the queue because the fleet failed them. Those of a worker that stops are not counted: it is not scraped any more.
     job_retries: IntCounterVec = "sandfleet_job_retries_total", labels ["cause"];
     /// Deliveries of jobs that had their result already, and results that came second; nothing is stored twice.
     job_duplicates: IntCounter = "sandfleet_job_duplicates_total";
@@ -105,7 +105,7 @@ metrics! {
     /// Containers that were started ahead: whether jobs got one, and how many were made or died.
     pool: IntCounterVec = "sandfleet_pool_containers_total", labels ["event"];
     /// What dead workers had left on this host and this worker removed.
-    leftovers: IntCounterVec = "sandfleet_leftovers_reaped_total", labels ["kind"];
+    reaped: IntCounterVec = "sandfleet_leftovers_reaped_total", labels ["kind"];
     /// How long a service took to answer. A call that failed counts too.
     call_seconds: HistogramVec = "sandfleet_call_duration_seconds", labels ["service", "call"], buckets CALL_SECONDS;
     /// Calls of a service that failed.

@@ -167,7 +167,7 @@ fn every_metric_of_the_fleet_is_moved_by_something() {
         queues: Some(vec![queue]),
         broker_blocked: Some(true),
         broker_version: None,
-        workers: Some((vec![("ready", 1)], 1, 1)),
+        workers: Some(WorkersReport { states: vec![("ready", 1)], slots: 1, busy: 1 }),
         store: Some(store),
         store_version: None,
     };

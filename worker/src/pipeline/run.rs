@@ -150,7 +150,6 @@ impl Pipeline {
     /// Sends the job back, since the worker stops.
     pub(super) async fn hand_back(&self, attempt: &Attempt<'_>) -> Settlement {
         info!(job = %attempt.job_id, "stopped; the job goes back");
-        self.hooks.retried(&attempt.job_id, RetryCause::WorkerStopped);
         self.release_lease(attempt).await;
         Settlement::Requeue
     }

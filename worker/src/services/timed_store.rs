@@ -45,10 +45,12 @@ impl TimedStore {
     ) -> Result<T, StoreError> {
         let answer = self.observer.timed(call, answer).await;
         match &answer {
-            Ok(_) if self.is_away.load(Ordering::Relaxed) => {
-                if self.is_away.swap(false, Ordering::Relaxed) {
-                    self.observer.reconnected(Service::Store);
-                }
+            // Of the calls that come back at a time one tells.
+            Ok(_)
+                if self.is_away.load(Ordering::Relaxed)
+                    && self.is_away.swap(false, Ordering::Relaxed) =>
+            {
+                self.observer.reconnected(Service::Store);
             }
             Err(error) if error.is_passing => self.is_away.store(true, Ordering::Relaxed),
             _ => {}

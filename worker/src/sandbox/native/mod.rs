@@ -48,7 +48,7 @@ pub(crate) use cgroup::BARRIER as CGROUPS;
 pub(crate) fn describe_cgroups(config: &NativeConfig) -> Result<String, SandboxError> {
     let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
     let version = hierarchy.version();
-    drop(WorkerCgroup::claim(hierarchy)?);
+    drop(WorkerCgroup::claim(hierarchy, &config.observer)?);
     Ok(format!("version {version}: memory, pids, cpu"))
 }
 
@@ -70,7 +70,7 @@ impl NativeSandbox {
         let filter = filter::compile(&policy.system_calls)
             .map_err(|error| SandboxError::failed("compiling the system call filter", error))?;
         let hierarchy = Hierarchy::find(&config.cgroup_parent)?;
-        let worker_cgroup = WorkerCgroup::claim(hierarchy.clone())?;
+        let worker_cgroup = WorkerCgroup::claim(hierarchy.clone(), &config.observer)?;
         let description = Description {
             backend: "native",
             runtime: "sandfleet".into(),

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Hierarchy, LEAF, UNIFIED_CONTROLLERS, lacking, missing, write};
-use crate::sandbox::SandboxError;
+use crate::{hooks::Observer, labels::Leftover, sandbox::SandboxError};
 
 /// Directories of this name are ours; those without a lock on them belong to workers that are
 /// gone.
@@ -27,7 +27,7 @@ pub(crate) struct WorkerCgroup {
 
 impl WorkerCgroup {
     /// Makes the worker's groups below its own place.
-    pub(crate) fn claim(hierarchy: Hierarchy) -> Result<Self, SandboxError> {
+    pub(crate) fn claim(hierarchy: Hierarchy, observer: &Observer) -> Result<Self, SandboxError> {
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
         if let Hierarchy::Unified(place) = &hierarchy {
             if let Some(unit) = undelegated_unit(place) {
@@ -45,7 +45,10 @@ impl WorkerCgroup {
         // Here, because a command that runs one program has no other moment for it.
         match Self::reap(&hierarchy) {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "removed what a dead worker had left"),
+            Ok(count) => {
+                observer.reaped(Leftover::ControlGroup, count);
+                tracing::info!(count, "removed what a dead worker had left");
+            }
             Err(error) => tracing::warn!(%error, "leftovers can't be looked for"),
         }
         // Whatever fails from here on, dropping it removes what was made.

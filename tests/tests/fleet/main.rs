@@ -8,6 +8,7 @@ mod connections;
 mod damaged;
 mod death;
 mod endings;
+mod exporter;
 mod following;
 mod jobs;
 mod malformed;

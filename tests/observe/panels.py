@@ -18,12 +18,12 @@ EVENTS = {
     },
     "worker": {
         "Ready": "store away", "Slots": "no worker", "Failed calls": "store away", "Reconnects": "broker away",
-        "Components": "store away", "Broker blocked": "broker blocked", "Leftovers": "worker killed", "Drain deadline": "drain",
+        "Components": "store away", "Broker blocked": "broker blocked", "Leftovers in 1 h": "worker killed", "Drain deadline": "drain",
     },
     "security": {
         "Leftovers in 1 h": "worker killed", "Unreadable per minute": "messages", "What can't be answered": "messages",
         "Rejected jobs": "messages", "Cancelled and duplicate": "cancellation", "What runs": "no worker",
-        "Sandboxes that work": "no worker", "Sandbox works": "sandbox fails",
+        "Sandboxes that work": "no worker", "Sandbox works": "sandbox away",
     },
     "tenants": {"Our failures by tenant": "sandbox fails", "Held back": "tenant over its share"},
 }

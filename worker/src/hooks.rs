@@ -84,11 +84,11 @@ pub trait Hooks: Send + Sync {
     /// A delivery was taken from the queue, perhaps not for the first time.
     fn taken(&self, _is_redelivered: bool) {}
     /// The job was claimed and goes to the sandbox.
-    fn started(&self, _job: &JobId, _language: &str) {}
+    fn started(&self, _job: &JobId, _facts: &JobFacts) {}
     /// The program printed something that is within its output limit.
     fn output(&self, _job: &JobId, _stream: Stream, _bytes: &[u8]) {}
     /// The sandbox is done with the job, after so long; the slot is free again.
-    fn ended(&self, _job: &JobId, _language: &str, _busy: Duration) {}
+    fn ended(&self, _job: &JobId, _facts: &JobFacts, _busy: Duration) {}
     /// The job's result is in the store for everybody to see.
     fn stored(&self, _result: &JobResult, _facts: &JobFacts) {}
     /// The job had its result already; nothing ran.

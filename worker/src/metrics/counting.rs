@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sandfleet_common::{JobId, JobResult, Priority, Status};
 
-use super::{Metrics, NONE, OTHER, WARM_RESULTS};
+use super::{Metrics, NONE, WARM_RESULTS};
 use crate::{
     hooks::{Hooks, JobFacts, RunFacts},
     labels::{
@@ -25,9 +25,11 @@ impl Hooks for MetricsHooks {
         }
     }
 
-    fn started(&self, _job: &JobId, language: &str) {
-        self.0.handles.jobs_started.with_label_values(&[self.0.language(language)]).inc();
+    fn started(&self, _job: &JobId, facts: &JobFacts) {
+        self.0.handles.jobs_started.with_label_values(&[self.0.language(facts)]).inc();
         self.0.handles.slots_busy.inc();
+        // Its series begin now and not with its first result, which would be no increase then.
+        self.0.tenant(facts.tenant.as_deref());
     }
 
     fn output(&self, _job: &JobId, stream: Stream, bytes: &[u8]) {
@@ -35,11 +37,11 @@ impl Hooks for MetricsHooks {
         counter.inc_by(bytes.len() as u64);
     }
 
-    fn ended(&self, _job: &JobId, language: &str, busy: Duration) {
+    fn ended(&self, _job: &JobId, facts: &JobFacts, busy: Duration) {
         let handles = &self.0.handles;
         handles.slots_busy.dec();
         handles.slot_seconds.observe(busy.as_secs_f64());
-        let by_language = handles.busy_seconds.with_label_values(&[self.0.language(language)]);
+        let by_language = handles.busy_seconds.with_label_values(&[self.0.language(facts)]);
         by_language.inc_by(busy.as_secs_f64());
     }
 
@@ -116,7 +118,7 @@ impl Hooks for MetricsHooks {
 
 impl Metrics {
     fn count_result(&self, result: &JobResult, facts: &JobFacts) {
-        let language = facts.language.as_deref().map_or(OTHER, |it| self.language(it));
+        let language = self.language(facts);
         let priority = facts.priority.map_or(NONE, Priority::as_str);
         self.results(result.status, result.verdict, language, priority).inc();
         if result.status == Status::Cancelled {

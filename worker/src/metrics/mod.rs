@@ -20,9 +20,12 @@ use std::{
 use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
 use sandfleet_common::{LimitName, Priority, Status, Verdict};
 
-use crate::labels::{
-    Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Stage,
-    Stream, Violation,
+use crate::{
+    hooks::JobFacts,
+    labels::{
+        Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Stage,
+        Stream, Violation,
+    },
 };
 
 use table::Handles;
@@ -164,9 +167,10 @@ impl Metrics {
         self.handles.job_results.with_label_values(&labels)
     }
 
-    /// The label of a language.
-    fn language<'a>(&self, language: &'a str) -> &'a str {
-        if self.languages.contains(language) { language } else { OTHER }
+    /// The label of a job's language.
+    fn language<'a>(&self, facts: &'a JobFacts) -> &'a str {
+        let known = facts.language.as_deref().filter(|language| self.languages.contains(*language));
+        known.unwrap_or(OTHER)
     }
 
     /// The label of a tenant; nothing while tenants have none.

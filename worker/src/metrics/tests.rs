@@ -88,9 +88,9 @@ fn every_metric_of_a_worker_is_moved_by_something() {
     let (metrics, hooks) = metrics();
     let job = JobId::generate();
     hooks.taken(true);
-    hooks.started(&job, "python");
+    hooks.started(&job, &facts());
     hooks.output(&job, Stream::Stdout, b"1");
-    hooks.ended(&job, "python", Duration::from_millis(1));
+    hooks.ended(&job, &facts(), Duration::from_millis(1));
     hooks.duplicate(&job);
     hooks.retried(&job, RetryCause::Sandbox);
     hooks.lease_lost(&job);
@@ -131,14 +131,14 @@ fn every_metric_of_a_worker_is_moved_by_something() {
         content: String::new(),
         encoding: Default::default(),
     });
-    let mut facts = facts();
-    let run = facts.run.as_mut().unwrap();
+    let mut known = facts();
+    let run = known.run.as_mut().unwrap();
     (run.kill, run.violation) = (Some(Kill::Memory), Some(Violation::Tampering));
     run.is_warm = Some(true);
-    hooks.stored(&stored, &facts);
-    hooks.stored(&result(Status::Cancelled, None), &facts);
+    hooks.stored(&stored, &known);
+    hooks.stored(&result(Status::Cancelled, None), &known);
     // The gauge of busy slots goes up and down again.
-    hooks.started(&job, "python");
+    hooks.started(&job, &facts());
     assert_all_moved(table::TABLE, &metrics.render().unwrap());
     assert_eq!(value(&metrics, "sandfleet_job_artifact_bytes_total"), 7.0);
 }
@@ -226,10 +226,10 @@ fn durations_are_exact() {
 fn slots_are_busy_from_start_to_end() {
     let (metrics, hooks) = metrics();
     let job = JobId::generate();
-    hooks.started(&job, "python");
-    hooks.started(&job, "python");
+    hooks.started(&job, &facts());
+    hooks.started(&job, &facts());
     assert_eq!(value(&metrics, "sandfleet_worker_slots_busy"), 2.0);
-    hooks.ended(&job, "python", Duration::from_micros(300));
+    hooks.ended(&job, &facts(), Duration::from_micros(300));
     assert_eq!(value(&metrics, "sandfleet_worker_slots_busy"), 1.0);
     assert_eq!(value(&metrics, "sandfleet_worker_slots"), 4.0);
     assert_eq!(value(&metrics, "sandfleet_slot_busy_seconds_bucket{le=\"0.00025\"}"), 0.0);
@@ -250,7 +250,7 @@ fn jobs_cannot_make_new_series() {
         let text = format!("value {n}");
         let language = Some(text.clone());
         let facts = JobFacts { language, tenant: Some(text.clone()), ..facts() };
-        hooks.started(&job, &text);
+        hooks.started(&job, &facts);
         hooks.unreadable(&text);
         hooks.dead_letter(text.as_str().into());
         hooks.stored(&result(Status::Succeeded, Some(Verdict::Accepted)), &facts);

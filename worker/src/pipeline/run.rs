@@ -43,8 +43,7 @@ impl Pipeline {
     /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
         let Attempt { job_id, compile, plan, owner, number, cancellations, .. } = attempt;
-        let language = attempt.facts.language.as_deref().unwrap_or_default();
-        self.hooks.started(job_id, language);
+        self.hooks.started(job_id, &attempt.facts);
         let begun = Instant::now();
         let output_stream = attempt
             .is_streamed
@@ -71,7 +70,7 @@ impl Pipeline {
         if let Some(output_stream) = output_stream {
             output_stream.finish().await;
         }
-        self.hooks.ended(job_id, language, begun.elapsed());
+        self.hooks.ended(job_id, &attempt.facts, begun.elapsed());
         end
     }
 

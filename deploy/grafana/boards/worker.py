@@ -7,6 +7,11 @@ from .parts import Others, GREEN, RED, YELLOW, above, below, board, heat, langua
 CALL = "sandfleet_call_duration_seconds"
 
 
+def of_workers(expression: str) -> str:
+    """Only what workers say of a metric that every process has: All matches any job."""
+    return f"({expression} and on (namespace, job, instance) sandfleet_build_info{worker()})"
+
+
 def make(others: Others) -> Dashboard:
     made = board("sandfleet-worker", "sandfleet / Worker", "What a worker does, what it waits for, and what it costs its host.", others)
     row(
@@ -18,13 +23,13 @@ def make(others: Others) -> Dashboard:
         single("Busy", f"sum(sandfleet_worker_slots_busy{worker()})", "short", above(), "Slots with a job in them now."),
         single("Stuck slots", f"sum(sandfleet_worker_slots_stuck{worker()})", "short", above((1, RED)),
                "Something in them can't be ended, such as a process in the kernel's D state. The worker ends itself when all are; see docs/runbooks.md."),
-        single("Memory", f"sum(process_resident_memory_bytes{worker()})", "bytes", above((2e9, YELLOW)),
+        single("Memory", f"sum{of_workers('process_resident_memory_bytes' + worker())}", "bytes", above((2e9, YELLOW)),
                "Of the worker itself, without the programs. It does not grow with the number of jobs; if it does, restart it with --drain-after and report it."),
-        single("CPU", f"sum({rate('process_cpu_seconds_total', worker())})", "short", above((1, YELLOW)),
+        single("CPU", f"sum{of_workers(rate('process_cpu_seconds_total', worker()))}", "short", above((1, YELLOW)),
                "Processors that the worker itself keeps busy, without the programs."),
-        single("Open files", f"max(process_open_fds{worker()} / process_max_fds{worker()})", "percentunit", above((0.7, YELLOW), (0.9, RED)),
+        single("Open files", f"max({of_workers('process_open_fds' + worker())} / process_max_fds{worker()})", "percentunit", above((0.7, YELLOW), (0.9, RED)),
                "Near 100 %: raise LimitNOFILE of its unit."),
-        single("Up since", f"min(time() - process_start_time_seconds{worker()})", "s", above(), "A worker that restarts often: see the end of its log for the reason and docs/exit-codes.md."),
+        single("Up since", f"min(time() - {of_workers('process_start_time_seconds' + worker())})", "s", above(), "A worker that restarts often: see the end of its log for the reason and docs/exit-codes.md."),
     )
     row(
         made,
@@ -67,7 +72,7 @@ def make(others: Others) -> Dashboard:
     row(
         made,
         "Host",
-        lines("Memory by worker", "bytes", "Of the workers themselves. One that grows while others don't: restart it and report it.", (f"sum by (instance) (process_resident_memory_bytes{worker()})", "{{instance}}")),
+        lines("Memory by worker", "bytes", "Of the workers themselves. One that grows while others don't: restart it and report it.", (f"sum by (instance) {of_workers('process_resident_memory_bytes' + worker())}", "{{instance}}")),
         lines("Memory of jobs, p95", "bytes", "The most a job had in use. Far below the limit: more slots fit on the host.",
               (quantile(0.95, "sandfleet_job_memory_peak_bytes", worker()), "p95")),
         lines("Kills by the host's kernel", "ops", "The host had no memory left. Lower worker.slots or limits.max.memory_bytes, or raise worker.min_available_bytes.",

@@ -17,7 +17,7 @@ use crate::{
     backend::Resolved,
     config::{Backend, BackendChoice, Settings},
     embedded::Embedded,
-    hooks::NoHooks,
+    hooks::{NoHooks, Observer},
     sandbox::Sandbox,
 };
 
@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     settings.worker.slots = 1;
     let choice = arguments.sandbox.map_or(settings.sandbox.backend, BackendChoice::from);
     let Resolved { backend, made: sandbox, .. } =
-        app::open_chosen_sandbox(choice, &settings).await?;
+        app::open_chosen_sandbox(choice, &settings, Observer::default()).await?;
     let looked = look(&arguments, backend, &sandbox, &mut settings).await;
     sandbox.close().await;
     looked

@@ -275,8 +275,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exporter",
-        modes: &[("plain", &[])],
-        rows: &[("--config", &one(BAD, BAD_SEEN))],
+        // Without the flag it goes on: fleet::exporter.
+        modes: &[("once", &["--once"])],
+        rows: &[("--config", &one(BAD, BAD_SEEN)), ("--once", &one(&[], Mode))],
     },
     Command {
         name: "bench",

@@ -16,7 +16,7 @@ async fn a_mistake_is_one_clear_line() {
     let cases: [(&[&str], &str); 23] = [
         (&["run", "/nowhere/it.py"], "/nowhere/it.py: No such file"),
         (&["run", &odd], "--language"),
-        (&["run", &script, "--language", "cobol"], "--language: \"cobol\" is not offered"),
+        (&["run", &script, "--language", "cobol"], "language: \"cobol\" is not offered"),
         (&["run", &script, "--limit", "speed=1"], "unknown limit \"speed\""),
         (&["run", &script, "--limit", "wall_time_ms=soon"], "\"soon\" is no duration; use"),
         (&["run", &script, "--limit", "memory_bytes=512X"], "\"512X\" is no size; use"),

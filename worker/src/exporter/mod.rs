@@ -40,14 +40,8 @@ pub async fn export(settings: &Settings) -> Result<(), String> {
         .await
         .map_err(|error| format!("exporter.address {address}: {error}; name another"))?;
     let token = settings.admin.token_file.as_deref().map(Token::read).transpose()?;
-    let metrics = Arc::new(FleetMetrics::new().map_err(|error| error.to_string())?);
-    let mut exporter = Exporter {
-        broker: BrokerPoll::new(settings).map_err(|error| error.to_string())?,
-        store: StorePoll::new(settings).map_err(|error| error.to_string())?,
-        metrics: Arc::clone(&metrics),
-        emptied: BTreeMap::new(),
-        troubles: [None, None],
-    };
+    let mut exporter = Exporter::new(settings)?;
+    let metrics = Arc::clone(&exporter.metrics);
     let (stopping, mut stopped) = watch::channel(false);
     let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
     let hosts = settings.admin.hosts.0.clone();
@@ -73,17 +67,41 @@ struct Exporter {
     troubles: [Option<String>; 2],
 }
 
+/// What both services say now, as Prometheus reads it.
+///
+/// # Errors
+/// One sentence if a service's address is unusable. A service that is away is no error: that is shown.
+pub async fn look(settings: &Settings) -> Result<String, String> {
+    let mut exporter = Exporter::new(settings)?;
+    exporter.show().await.map_err(|error| error.to_string())?;
+    exporter.metrics.render().map_err(|error| error.to_string())
+}
+
 impl Exporter {
+    fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(Self {
+            broker: BrokerPoll::new(settings).map_err(|error| error.to_string())?,
+            store: StorePoll::new(settings).map_err(|error| error.to_string())?,
+            metrics: Arc::new(FleetMetrics::new().map_err(|error| error.to_string())?),
+            emptied: BTreeMap::new(),
+            troubles: [None, None],
+        })
+    }
+
     async fn poll_regularly(&mut self, pause: Duration) {
         let mut turns = interval(pause);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            let report = self.poll().await;
-            if let Err(error) = self.metrics.show(&report, Timestamp::now().as_second()) {
+            if let Err(error) = self.show().await {
                 warn!(%error, "what was seen of the fleet can't be shown");
             }
         }
+    }
+
+    async fn show(&mut self) -> prometheus::Result<()> {
+        let report = self.poll().await;
+        self.metrics.show(&report, Timestamp::now().as_second())
     }
 
     /// Asks both services at a time: neither waits for the other.

@@ -34,11 +34,12 @@ async fn a_worker_without_a_slot_says_so_drains_and_exits_with_its_own_code() {
     let client = services.client().await;
     let mut stuck = installation.worker("stuck");
     stuck.ready().await;
-    let launchers = eventually("a slot with nothing but its launcher", || async {
-        Some(processes(&installation)).filter(|found| found.len() == 1)
+    // The worker's own two programs are behind it: whether its sandbox works, and which languages that has.
+    let held = eventually("a launcher and the container that waits in its slot", || async {
+        Some(processes(&installation)).filter(|found| found.len() == 2)
     })
     .await;
-    let frozen = Frozen::hold(&launchers);
+    let frozen = Frozen::hold(&held);
     let job = Job::new("python", "print('done')");
     client.submit(&job).await.expect("the broker takes it");
     // A start and an end that don't come are waited for, for 25 s together.
@@ -46,6 +47,8 @@ async fn a_worker_without_a_slot_says_so_drains_and_exits_with_its_own_code() {
         stuck.log().contains("a slot is discarded").then_some(())
     })
     .await;
+    // Then the end of the launcher, and of what is left at the worker's own end.
+    stuck.logs("no slot is left").await;
     assert_eq!(stuck.ended().await, 74, "{}", stuck.log());
     let log = stuck.log();
     assert!(log.contains("no slot is left: 1 of 1 slots held by what can't be ended"), "{log}");

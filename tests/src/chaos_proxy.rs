@@ -23,8 +23,9 @@ pub struct ChaosProxy {
 
 #[derive(Clone, Copy)]
 struct Wire {
-    /// How often it was cut or mended: what was there before is not what is there after.
-    changes: u64,
+    /// How often it was cut and silenced: a connection that didn't see it before it was mended still breaks.
+    cuts: u64,
+    silences: u64,
     state: State,
 }
 
@@ -56,18 +57,18 @@ impl ChaosProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let wire = watch::Sender::new(Wire { changes: 0, state: State::Whole });
+        let wire = watch::Sender::new(Wire { cuts: 0, silences: 0, state: State::Whole });
         let listening = tokio::spawn({
             let (address, accepted, wire) = (address.to_owned(), accepted.clone(), wire.clone());
             async move {
                 while let Ok((near, _)) = listener.accept().await {
                     accepted.fetch_add(1, Ordering::SeqCst);
-                    let (address, tls, mut wire) = (address.clone(), tls.clone(), wire.subscribe());
+                    let (address, tls, wire) = (address.clone(), tls.clone(), wire.subscribe());
+                    let now = *wire.borrow();
                     tokio::spawn(async move {
-                        let now = *wire.borrow_and_update();
                         match (now.state, tls) {
                             (State::Cut, _) => {}
-                            (State::Silent, _) => hold(wire).await,
+                            (State::Silent, _) => hold(now, wire).await,
                             (State::Whole, None) => pass(near, &address, now, wire).await,
                             (State::Whole, Some(tls)) => {
                                 // Who refuses our certificate goes away.
@@ -109,7 +110,11 @@ impl ChaosProxy {
     }
 
     fn change(&self, state: State) {
-        self.wire.send_modify(|wire| *wire = Wire { changes: wire.changes + 1, state });
+        self.wire.send_modify(|wire| {
+            wire.cuts += u64::from(state == State::Cut);
+            wire.silences += u64::from(state == State::Silent);
+            wire.state = state;
+        });
     }
 }
 
@@ -129,18 +134,70 @@ async fn pass(
     let Ok(mut far) = TcpStream::connect(address).await else { return };
     let changed = tokio::select! {
         _ = io::copy_bidirectional(&mut near, &mut far) => return,
-        changed = wire.wait_for(|now| now.changes > born.changes && now.state != State::Whole) => {
+        changed = wire.wait_for(|now| now.cuts > born.cuts || now.silences > born.silences) => {
             changed.map(|now| *now)
         }
     };
-    if let Ok(now) = changed
-        && now.state == State::Silent
-    {
-        hold(wire).await;
+    if changed.is_ok() {
+        hold(born, wire).await;
     }
 }
 
-/// Does nothing until the wire is cut.
-async fn hold(mut wire: watch::Receiver<Wire>) {
-    let _ = wire.wait_for(|now| now.state == State::Cut).await;
+/// Does nothing until the wire is cut, as seen by a connection that is as old as `born`.
+async fn hold(born: Wire, mut wire: watch::Receiver<Wire>) {
+    let _ = wire.wait_for(|now| now.cuts > born.cuts).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// A service that answers each byte with the same byte.
+    async fn echo() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.into_split();
+                    let _ = io::copy(&mut read, &mut write).await;
+                });
+            }
+        });
+        address
+    }
+
+    async fn answers(stream: &mut TcpStream) -> bool {
+        let mut byte = [0];
+        stream.write_all(b"x").await.is_ok()
+            && matches!(
+                timeout(Duration::from_millis(300), stream.read(&mut byte)).await,
+                Ok(Ok(1))
+            )
+    }
+
+    #[tokio::test]
+    async fn a_connection_breaks_however_soon_the_wire_is_mended() {
+        let proxy = ChaosProxy::to(&echo().await).await;
+        let connect = || TcpStream::connect(("127.0.0.1", proxy.port()));
+        let mut before = connect().await.expect("it listens");
+        assert!(answers(&mut before).await);
+        proxy.cut();
+        proxy.mend();
+        assert!(!answers(&mut before).await, "cut and mended at once");
+        let mut after = connect().await.expect("it listens");
+        assert!(answers(&mut after).await);
+        proxy.silence();
+        proxy.mend();
+        assert!(!answers(&mut after).await, "silent and mended at once");
+        let mut last = connect().await.expect("it listens");
+        assert!(answers(&mut last).await);
+    }
 }

@@ -94,8 +94,17 @@ pub async fn work(
             return Ok(());
         }
     };
-    let settings = &match with_installed(settings, sandbox.as_ref()).await {
-        Ok(settings) => settings,
+    let installed = tokio::select! {
+        looked = with_installed(settings, sandbox.as_ref()) => looked.map(Some),
+        () = signals.next() => Ok(None),
+    };
+    let settings = &match installed {
+        Ok(Some(settings)) => settings,
+        Ok(None) => {
+            info!("stopped before it began");
+            sandbox.close().await;
+            return Ok(());
+        }
         Err(error) => {
             sandbox.close().await;
             return Err(error.into());

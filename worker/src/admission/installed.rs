@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use sandfleet_common::{JobId, Limits, OutputOverflow};
+use sandfleet_common::Limits;
 
 use super::catalogue::{Bounds, Catalogue, Language};
-use crate::sandbox::{Outcome, Plan, Sandbox, SandboxError};
+use crate::sandbox::{Outcome, Plan, Sandbox, SandboxError, smallest_plan};
 
 /// Prints those of its arguments that are files, a line each.
 const FIND: &str = r#"for file; do if [ -f "$file" ]; then printf '%s\n' "$file"; fi; done"#;
@@ -59,18 +59,6 @@ async fn run(
     command: Vec<String>,
     environment: Vec<(String, String)>,
 ) -> Result<Outcome, SandboxError> {
-    let plan = Plan {
-        job_id: JobId::generate(),
-        command,
-        environment,
-        files: Vec::new(),
-        compiled: Vec::new(),
-        stdin: None,
-        warm: None,
-        pending_output: false,
-        artifacts: Vec::new(),
-        limits: Limits::default(),
-        output_overflow: OutputOverflow::default(),
-    };
+    let plan = Plan { command, environment, ..smallest_plan() };
     sandbox.run(&plan, &|_, _| ()).await
 }

@@ -53,9 +53,17 @@ struct Row<'a> {
     warm: bool,
     /// The Debian packages that it is in.
     packages: &'a [String],
-    /// What came of its own program, if that was run: nothing, or what is wrong.
+    /// What came of its own program, if that was run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    check: Option<Result<(), PrintableText>>,
+    check: Option<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    ok: bool,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<PrintableText>,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
@@ -87,7 +95,10 @@ async fn look(
             false => None,
         };
         let check = match arguments.check && language.is_installed {
-            true => Some(check(name, &language.hello, sandbox, settings).await),
+            true => {
+                let reason = check(name, &language.hello, sandbox, settings).await.err();
+                Some(Check { ok: reason.is_none(), reason })
+            }
             false => None,
         };
         rows.push(Row {
@@ -113,8 +124,11 @@ async fn look(
         };
         terminal::print(&terminal::lines(&table(&rows, &place)))?;
     }
-    let failed: Vec<_> =
-        rows.iter().filter(|row| matches!(row.check, Some(Err(_)))).map(|row| row.name).collect();
+    let failed: Vec<_> = rows
+        .iter()
+        .filter(|row| row.check.as_ref().is_some_and(|it| !it.ok))
+        .map(|row| row.name)
+        .collect();
     if failed.is_empty() {
         return Ok(Exit::Success.into());
     }
@@ -164,10 +178,9 @@ fn table(rows: &[Row<'_>], place: &str) -> String {
             _ => "cold",
         };
         table.push_str(&format!("{:width$}  {start:8}  {what}", row.name));
-        match &row.check {
-            Some(Ok(())) => table.push_str("  [ok]"),
-            Some(Err(why)) => table.push_str(&format!("  [FAILED: {}]", why.as_str())),
-            None => {}
+        if let Some(Check { reason, .. }) = &row.check {
+            let outcome = reason.as_ref().map(|reason| format!("FAILED: {}", reason.as_str()));
+            table.push_str(&format!("  [{}]", outcome.as_deref().unwrap_or("ok")));
         }
         if !row.aliases.is_empty() {
             table.push_str(&format!("  (also {})", row.aliases.join(", ")));

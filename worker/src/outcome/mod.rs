@@ -145,18 +145,14 @@ fn sandbox_report(
 }
 
 fn usage(end: &End) -> Usage {
+    let wall_time_ms = end.wall_time().as_micros().div_ceil(1000) as u64;
     match end {
-        End::Seen(ended) => Usage {
-            cpu_time_ms: ended.cpu_time_us.div_ceil(1000),
-            wall_time_ms: ended.wall_time_us.div_ceil(1000),
-            memory_peak_bytes: ended.memory_peak_bytes,
+        End::Seen(report) => Usage {
+            cpu_time_ms: report.cpu_time_us.div_ceil(1000),
+            wall_time_ms,
+            memory_peak_bytes: report.memory_peak_bytes,
         },
-        End::OutOfMemory { wall_time }
-        | End::Killed { wall_time }
-        | End::Tampered { wall_time }
-        | End::Overdue { wall_time } => {
-            Usage { wall_time_ms: wall_time.as_millis() as u64, ..Usage::default() }
-        }
+        _ => Usage { wall_time_ms, ..Usage::default() },
     }
 }
 

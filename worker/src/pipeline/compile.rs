@@ -1,13 +1,12 @@
 //! Compiling a program before it runs, where its language is compiled.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::parts::Pipeline;
 use crate::{
-    hooks::{RunFacts, Stream},
-    labels::{Kill, Violation},
+    hooks::Stream,
     outcome::compile::{Compiled, Failure, judge},
-    sandbox::{Cause, End, Outcome, Plan, SandboxError, Watcher},
+    sandbox::{Outcome, Plan, SandboxError, Watcher},
 };
 
 /// What became of a program.
@@ -42,66 +41,5 @@ impl Pipeline {
         }
         let outcome = self.sandbox.run(plan, watcher).await?;
         Ok(Ran::Program(compiled, outcome))
-    }
-}
-
-/// What observers are told of a run as `plan`, beyond its result.
-pub(super) fn run_facts(plan: &Plan, ran: &Ran) -> RunFacts {
-    let (compiled, outcome) = match ran {
-        Ran::Program(compiled, outcome) => (compiled.as_ref(), outcome),
-        Ran::NotCompiled(compiled, _) => {
-            return RunFacts { compile: Some(compiled.took), ..RunFacts::default() };
-        }
-    };
-    RunFacts {
-        setup: Some(outcome.setup),
-        compile: compiled.map(|compiled| compiled.took),
-        run: Some(wall_time(&outcome.end)),
-        collect: Some(outcome.collect),
-        kill: kill(&outcome.end),
-        violation: violation(&outcome.end),
-        is_warm: plan.warm.as_ref().map(|_| outcome.warm),
-    }
-}
-
-fn wall_time(end: &End) -> Duration {
-    match end {
-        End::Seen(ended) => Duration::from_micros(ended.wall_time_us),
-        End::OutOfMemory { wall_time }
-        | End::Killed { wall_time }
-        | End::Tampered { wall_time }
-        | End::Overdue { wall_time } => *wall_time,
-    }
-}
-
-fn kill(end: &End) -> Option<Kill> {
-    match end {
-        End::Seen(ended) => match ended.cause {
-            Cause::Itself => {
-                ended.memory_kills.is_some_and(|kills| kills > 0).then_some(Kill::Memory)
-            }
-            Cause::WallTime => Some(Kill::WallTime),
-            Cause::CpuTime => Some(Kill::CpuTime),
-            Cause::Memory => Some(Kill::Memory),
-            Cause::Output => Some(Kill::Output),
-            Cause::Processes => Some(Kill::Processes),
-            Cause::Sockets => Some(Kill::Sockets),
-            Cause::Mappings => Some(Kill::Mappings),
-            Cause::Locks => Some(Kill::Locks),
-            Cause::Tampering => Some(Kill::Security),
-        },
-        End::OutOfMemory { .. } => Some(Kill::Memory),
-        End::Tampered { .. } => Some(Kill::Security),
-        End::Overdue { .. } => Some(Kill::WallTime),
-        End::Killed { .. } => None,
-    }
-}
-
-fn violation(end: &End) -> Option<Violation> {
-    match end {
-        End::Tampered { .. } => Some(Violation::Tampering),
-        End::Killed { .. } => Some(Violation::InitKilled),
-        End::Seen(ended) if ended.cause == Cause::Tampering => Some(Violation::Tampering),
-        _ => None,
     }
 }

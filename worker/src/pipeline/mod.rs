@@ -3,6 +3,7 @@
 mod claim;
 mod compile;
 pub mod exclusive_gate;
+mod facts;
 mod parts;
 mod retry;
 mod run;

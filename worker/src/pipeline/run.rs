@@ -10,12 +10,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{
-    claim::Attempt,
-    compile::{Ran, run_facts},
-    parts::Pipeline,
-    retry::LAST_WORD,
-};
+use super::{claim::Attempt, compile::Ran, facts::run_facts, parts::Pipeline, retry::LAST_WORD};
 use crate::{
     labels::RetryCause,
     outcome::{compile::not_compiled, conclude, terminal_results},

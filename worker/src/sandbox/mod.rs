@@ -178,6 +178,19 @@ pub enum End {
     },
 }
 
+impl End {
+    /// How long the program ran.
+    pub fn wall_time(&self) -> Duration {
+        match self {
+            Self::Seen(report) => Duration::from_micros(report.wall_time_us),
+            Self::OutOfMemory { wall_time }
+            | Self::Killed { wall_time }
+            | Self::Tampered { wall_time }
+            | Self::Overdue { wall_time } => *wall_time,
+        }
+    }
+}
+
 /// How long a sandbox that closes waits for what it is still taking down.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
 

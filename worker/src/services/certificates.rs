@@ -19,6 +19,28 @@ struct File {
     service: &'static str,
     setting: &'static str,
     path: PathBuf,
+    /// Why it couldn't be read the last time.
+    trouble: Option<String>,
+}
+
+impl File {
+    /// Notes when its first certificate ends; logs once why that isn't known.
+    fn note(&mut self, metrics: &Metrics) {
+        let Self { service, setting, path, trouble } = self;
+        let reason = match earliest_end(path) {
+            Ok(at) => {
+                metrics.set_certificate_expiry(service, setting, at);
+                None
+            }
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = &reason
+            && *trouble != Some(reason.clone())
+        {
+            warn!(service, setting, path = %path.display(), reason, "when the certificate ends is not known");
+        }
+        *trouble = reason;
+    }
 }
 
 /// Notes in `metrics` when the certificates end, until the worker stops; nothing if the settings name none.
@@ -34,9 +56,11 @@ pub fn watch(
         ("store", "ca_file", &store.ca_file),
         ("store", "certificate_file", &store.certificate_file),
     ];
-    let files: Vec<File> = named
+    let mut files: Vec<File> = named
         .into_iter()
-        .filter_map(|(service, setting, path)| Some(File { service, setting, path: path.clone()? }))
+        .filter_map(|(service, setting, path)| {
+            Some(File { service, setting, path: path.clone()?, trouble: None })
+        })
         .collect();
     if files.is_empty() {
         return None;
@@ -50,13 +74,8 @@ pub fn watch(
                 _ = turns.tick() => {}
                 () = shutdown.aborted() => return,
             }
-            for File { service, setting, path } in &files {
-                match earliest_end(path) {
-                    Ok(at) => metrics.set_certificate_expiry(service, setting, at),
-                    Err(reason) => {
-                        warn!(service, setting, path = %path.display(), reason, "when the certificate ends is not known");
-                    }
-                }
+            for file in &mut files {
+                file.note(&metrics);
             }
         }
     }))

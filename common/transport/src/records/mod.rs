@@ -26,8 +26,9 @@
 //! | done → result expired | none | the result's time to live; the record stays for `dedup_ttl` |
 //!
 //! `get_state.lua` reads all three keys at once, `append.lua` adds to a running job's output,
-//! `announce.lua` lists a worker, `note_taken.lua` notes up to when queues were served, `enter.lua` counts a tenant's running jobs. Each step is one
-//! script: a single round trip, atomic, and harmless to repeat.
+//! `announce.lua` lists a worker, `note_taken.lua` notes up to when queues were served, `enter.lua`
+//! counts a tenant's running jobs. Each step is one script: a single round trip, atomic, and harmless
+//! to repeat.
 //!
 //! Every step is a file here: the types of its answer, the script's caller, and below it the same
 //! step in memory for the embedded mode. The tests in `tests/tests/queue_store` run against both.

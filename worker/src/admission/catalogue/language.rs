@@ -116,6 +116,10 @@ impl Bounds {
     }
 
     fn inserted(self, text: &str) -> String {
+        // Few texts name them, and every job has some twenty.
+        if !text.contains('{') {
+            return text.to_owned();
+        }
         text.replace("{memory_bytes}", &self.memory_bytes.to_string())
             .replace("{cpus}", &self.cpus.to_string())
     }

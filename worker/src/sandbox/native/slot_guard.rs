@@ -101,13 +101,14 @@ pub(super) struct Ended {
 async fn put_away(slots: &Arc<SlotPool>, mut slot: Slot, limits: &Limits) {
     if !slot.is_expired() {
         match slot.launch_ahead(limits, &slots.policy).await {
-            Ok(is_made) => is_made.then(|| slots.config.observer.pool(PoolEvent::Made)),
+            Ok(true) => slots.config.observer.pool(PoolEvent::Made),
+            Ok(false) => {}
             Err(error) => {
                 slots.config.observer.pool(PoolEvent::Died);
                 discard(slot, error);
                 return;
             }
-        };
+        }
     }
     slots.put_back(slot);
 }

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import os
 import subprocess
 import threading
 import time
@@ -32,10 +33,11 @@ def plain_job():
 
 class Worker:
     def __init__(self, program, sandbox):
-        command = [program, "run", "--batch", "-", "--concurrency", "2", "--sandbox", sandbox]
+        backend, runtime = {"gvisor": ("docker", "runsc")}.get(sandbox, (sandbox, "runc"))
+        command = [program, "run", "--batch", "-", "--concurrency", "2", "--sandbox", backend]
         self.errors = open("worker.log", "a+")
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                      text=True)
+                                      text=True, env=os.environ | {"SANDFLEET_SANDBOX_RUNTIME": runtime})
         self.results = {}
         threading.Thread(target=self.read, daemon=True).start()
 

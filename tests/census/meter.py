@@ -2,7 +2,7 @@
 """What tests/census/run runs inside the machine, as root: for each row a job that makes as many objects as it may, and
 what that costs the host beyond what is counted for the job. A line `row {…}` for each, as JSON.
 
-  meter.py [--limits caps|defaults] [--sandbox native|docker] [--worker PROGRAM] [--processes MOST]
+  meter.py [--limits caps|defaults] [--sandbox native|docker|gvisor] [--worker PROGRAM] [--processes MOST]
       [--end-at ROW=MIB]… ROW…
 
 The meter ends a job that takes so much of the host that the machine would die, more uncounted than the table needs,

@@ -9,6 +9,7 @@
 
 mod content;
 mod digest;
+mod ended;
 mod header;
 mod id;
 mod job;
@@ -28,6 +29,7 @@ mod worker;
 
 pub use content::{Content, Encoding};
 pub use digest::{hexadecimal, payload_digest};
+pub use ended::EndedJob;
 pub use id::{InvalidJobId, JobId};
 pub use job::{
     InputFile, Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_MINOR,

@@ -53,12 +53,12 @@ pub use jiff::Timestamp;
 pub use serde_json::Value;
 
 pub use sandfleet_common::{
-    Artifact, CompileReport, Encoding, InputFile, InvalidJobId, Isolation, Job, JobId, JobResult,
-    JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy,
+    Artifact, CompileReport, Encoding, EndedJob, InputFile, InvalidJobId, Isolation, Job, JobId,
+    JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy,
     OutputOverflow, PrintableText, Priority, QueuedJob, RunOutput, RunningJob, SandboxReport,
     SecurityEvent, Status, Timing, Usage, Verdict, WorkerInfo,
 };
 pub use sandfleet_transport::{
     Error, OpenState, QueueLimits, StoreError, Tls,
-    records::{Cancellation, OutputKind},
+    records::{Cancellation, HistoryPage, OutputKind},
 };

@@ -2,7 +2,7 @@
 
 use sandfleet_common::{Isolation, JobId, JobState, Priority, QueuedJob, WorkerInfo};
 
-use crate::{Cancellation, Client, Error};
+use crate::{Cancellation, Client, Error, HistoryPage};
 
 /// The state of a job, and what a queued job waits for.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,15 @@ impl Client {
     /// [`Error::Store`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
         Ok(self.shared.records.workers().await?)
+    }
+
+    /// The jobs that workers ended lately, the newest first: at most `count` of those before the place `before`,
+    /// which is the [`next`](HistoryPage::next) of the part after. For operators; an entry may be missing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn history(&self, before: Option<&str>, count: usize) -> Result<HistoryPage, Error> {
+        Ok(self.shared.records.history(before, count).await?)
     }
 
     /// Cancels a job. A queued job has its result at once and will never be started; a running job

@@ -78,45 +78,64 @@ impl JobFacts {
     }
 }
 
-/// Called along the path of a job, and by what is beside it. Implementations return at once: the job waits for
-/// them.
-pub trait Hooks: Send + Sync {
+/// Declares the hooks once, for those who implement some of them and for several observers together.
+macro_rules! hooks {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*);)+) => {
+        /// Called along the path of a job, and by what is beside it. Implementations return at once: the job waits
+        /// for them.
+        #[allow(unused_variables, reason = "nothing is done by default")]
+        pub trait Hooks: Send + Sync {
+            $($(#[$doc])* fn $name(&self, $($argument: $type),*) {})+
+        }
+
+        /// Each of them is called, in this order.
+        impl Hooks for Vec<Arc<dyn Hooks>> {
+            $(fn $name(&self, $($argument: $type),*) {
+                for hooks in self {
+                    hooks.$name($($argument),*);
+                }
+            })+
+        }
+    };
+}
+
+hooks! {
     /// A delivery was taken from the queue, perhaps not for the first time.
-    fn taken(&self, _is_redelivered: bool) {}
+    fn taken(is_redelivered: bool);
     /// The job was claimed and goes to the sandbox.
-    fn started(&self, _job: &JobId, _facts: &JobFacts) {}
+    fn started(job: &JobId, facts: &JobFacts);
     /// The program printed something that is within its output limit.
-    fn output(&self, _job: &JobId, _stream: Stream, _bytes: &[u8]) {}
+    fn output(job: &JobId, stream: Stream, bytes: &[u8]);
     /// The sandbox is done with the job, after so long; the slot is free again.
-    fn ended(&self, _job: &JobId, _facts: &JobFacts, _busy: Duration) {}
+    fn ended(job: &JobId, facts: &JobFacts, busy: Duration);
     /// The job's result is in the store for everybody to see.
-    fn stored(&self, _result: &JobResult, _facts: &JobFacts) {}
+    fn stored(result: &JobResult, facts: &JobFacts);
     /// The job had its result already; nothing ran.
-    fn duplicate(&self, _job: &JobId) {}
+    fn duplicate(job: &JobId);
     /// The job goes back into the queue because the fleet failed it.
-    fn retried(&self, _job: &JobId, _cause: RetryCause) {}
+    fn retried(job: &JobId, cause: RetryCause);
     /// The lease of a running job could not be renewed and has ended.
-    fn lease_lost(&self, _job: &JobId) {}
+    fn lease_lost(job: &JobId);
     /// A message without a readable job id went to the queue of unreadable messages.
-    fn unreadable(&self, _reason: &str) {}
+    fn unreadable(reason: &str);
     /// A message with another job's id went there.
-    fn twin(&self, _job: &JobId) {}
+    fn twin(job: &JobId);
     /// A message that this worker can't take was put off, for another that can.
-    fn put_off(&self, _job: &JobId) {}
+    fn put_off(job: &JobId);
     /// A job went to the end of its queue, since as many of its tenant run as may.
-    fn postponed(&self, _job: &JobId) {}
+    fn postponed(job: &JobId);
     /// A dead letter was taken.
-    fn dead_letter(&self, _cause: DeathCause) {}
+    fn dead_letter(cause: DeathCause);
     /// Something happened to an interpreter that is started ahead.
-    fn interpreter(&self, _event: InterpreterEvent) {}
+    fn interpreter(event: InterpreterEvent);
     /// Something happened to the containers that are started ahead.
-    fn pool(&self, _event: PoolEvent) {}
+    fn pool(event: PoolEvent);
     /// So much was removed that dead workers had left.
-    fn reaped(&self, _kind: Leftover, _count: usize) {}
+    fn reaped(kind: Leftover, count: usize);
     /// A service was asked for something and answered after so long, or failed.
-    fn called(&self, _call: Call, _took: Duration, _is_ok: bool) {}
+    fn called(call: Call, took: Duration, is_ok: bool);
     /// A connection to a service was made again after one was lost.
-    fn reconnected(&self, _service: Service) {}
+    fn reconnected(service: Service);
 }
 
 /// Watches nothing.

@@ -28,6 +28,7 @@ use crate::{
         admin, certificates,
         dead_letter_handler::DeadLetterHandler,
         heartbeat::send_heartbeats,
+        job_log::{HistoryWriter, JobLog},
         readiness::{self, Readiness},
         reaper::reap_regularly,
         taken_jobs::note_taken_jobs,
@@ -169,6 +170,7 @@ struct Worker<'a> {
     tenant_limiter: Option<TenantLimiter>,
     metrics: Arc<Metrics>,
     hooks: Arc<dyn Hooks>,
+    history: Option<HistoryWriter>,
     readiness: Arc<Readiness>,
     shutdown: Shutdown,
 }
@@ -193,6 +195,8 @@ impl<'a> Worker<'a> {
             .transpose()
             .map_err(unavailable)?;
         let redis = Arc::new(RedisStore::connect(redis).map_err(unavailable)?);
+        let (job_log, history) = JobLog::new(settings.store.history_jobs);
+        let hooks: Arc<dyn Hooks> = Arc::new(vec![hooks, Arc::new(job_log) as Arc<dyn Hooks>]);
         let amqp = app::amqp_config(settings, sandbox.description().isolation);
         let letters = DeadLetterStatus::default();
         let changed = Arc::new(Notify::new());
@@ -228,13 +232,15 @@ impl<'a> Worker<'a> {
             tenant_limiter,
             metrics,
             hooks,
+            history,
             readiness: Arc::new(readiness),
             shutdown,
         })
     }
 
     /// Waits until all works, and serves.
-    async fn run(self, signals: &mut Signals) -> Result<(), WorkError> {
+    async fn run(mut self, signals: &mut Signals) -> Result<(), WorkError> {
+        let history = self.history.take();
         let Self { settings, readiness, shutdown, .. } = &self;
         let admin = admin::open(settings, &self.metrics, readiness, shutdown)
             .await
@@ -246,8 +252,14 @@ impl<'a> Worker<'a> {
             shutdown.clone(),
         ));
         let certificates = certificates::watch(settings, &self.metrics, shutdown);
-        let mut tasks: Vec<_> =
-            [watching, reaping].into_iter().chain(admin).chain(certificates).collect();
+        let history =
+            history.map(|it| tokio::spawn(it.write(Arc::clone(&self.redis), shutdown.clone())));
+        let mut tasks: Vec<_> = [watching, reaping]
+            .into_iter()
+            .chain(admin)
+            .chain(certificates)
+            .chain(history)
+            .collect();
         let worked = tokio::select! {
             biased;
             () = signals.next() => Ok(()),

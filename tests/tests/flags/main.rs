@@ -67,6 +67,7 @@ commands! {
     flags_of_result: "result";
     flags_of_cancel: "cancel";
     flags_of_workers: "workers";
+    flags_of_jobs: "jobs";
     flags_of_languages: "languages";
     flags_of_exporter: "exporter";
     flags_of_bench: "bench";

@@ -242,12 +242,32 @@ pub(crate) const COMMANDS: &[Command] = &[
             ),
             ("--raw", &both(&["--raw"], TERMINAL)),
             (
+                "--explain",
+                &[
+                    (&["--explain"], Seen("never started")),
+                    (&["--explain"], Elsewhere("fleet::history")),
+                ],
+            ),
+            (
                 "--artifacts",
                 &[
                     (&["--artifacts", "$OUT"], Seen("has no artifacts")),
                     (&["--artifacts", "$OUT"], Elsewhere("fleet::work")),
                 ],
             ),
+        ],
+    },
+    Command {
+        name: "jobs",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--failed", &one(&["--failed"], Elsewhere("fleet::history"))),
+            ("--since", &one(&["--since", "1h"], Elsewhere("fleet::history"))),
+            ("--tenant", &one(&["--tenant", "acme"], Elsewhere("fleet::history"))),
+            ("--language", &one(&["--language", "bash"], Elsewhere("fleet::history"))),
+            ("--limit", &one(&["--limit", "1"], Elsewhere("fleet::history"))),
+            ("--json", &one(&["--json"], Elsewhere("fleet::history"))),
         ],
     },
     Command {

@@ -10,6 +10,7 @@ mod death;
 mod endings;
 mod exporter;
 mod following;
+mod history;
 mod jobs;
 mod malformed;
 mod mixed;

@@ -4,15 +4,16 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 use sandfleet_common::{
-    Artifact, Encoding, Isolation, JobId, JobResult, JobState, Priority, QueuedJob, RunningJob,
-    Status, WorkerInfo, is_printable,
+    Artifact, Encoding, EndedJob, Isolation, JobId, JobResult, JobState, Priority, QueuedJob,
+    RunningJob, Status, WorkerInfo, is_printable,
 };
 use sandfleet_sdk::{Error, Progress};
 use serde_json::json;
 
 use super::{
     exit::Exit,
-    print,
+    explain::explain,
+    jobs, print,
     terminal::{self, MAX_LINE_BYTES, failure_text},
     waiting,
 };
@@ -102,6 +103,18 @@ proptest! {
         let json = terminal::json(&result);
         prop_assert!(json.chars().all(is_printable));
         prop_assert_eq!(serde_json::from_str::<JobResult>(&json).expect("a result"), result);
+    }
+
+    #[test]
+    fn the_life_of_a_job_and_the_history_show_nothing_that_a_terminal_obeys(text in hostile()) {
+        let result = result(&text);
+        // Taken, complete, the message, two artifacts, an event, and where the time went.
+        check(&terminal::lines(&explain(&result)), 7)?;
+        let ended = EndedJob::of(&result, Some(&text), Some(&text), None);
+        let json = terminal::bounded_json(&ended, false).expect("JSON");
+        let stored: EndedJob = serde_json::from_str(&json).expect("an entry");
+        check(&terminal::lines(&jobs::table(&[ended, stored])), 3)?;
+        prop_assert!(json.chars().all(is_printable));
     }
 
     #[test]

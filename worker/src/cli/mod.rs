@@ -5,6 +5,7 @@ mod batch;
 mod bench;
 mod doctor;
 mod exit;
+mod explain;
 mod exporter;
 mod files;
 pub mod flags;
@@ -14,6 +15,7 @@ mod follow;
 mod hostile_text;
 mod input;
 mod job;
+mod jobs;
 mod languages;
 pub mod latency;
 mod line;
@@ -70,6 +72,8 @@ enum Command {
     Cancel(fleet::CancelArguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
+    /// List jobs that ended lately: what failed, where, and how long it took
+    Jobs(jobs::Arguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
     Languages(languages::Arguments),
     /// Load the fleet at a steady rate and show how long jobs take
@@ -155,6 +159,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Workers(arguments) => {
                 log_to_stderr(&settings, "warn");
                 fleet::workers(arguments, &settings).await
+            }
+            Command::Jobs(arguments) => {
+                log_to_stderr(&settings, "warn");
+                jobs::run(arguments, &settings).await
             }
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");

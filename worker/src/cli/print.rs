@@ -14,7 +14,7 @@ use crate::hooks::Stream;
 /// The most artifacts that the closing line names.
 const MAX_NAMES: usize = 20;
 /// The most notes before the closing line.
-const MAX_NOTES: usize = 100;
+pub(super) const MAX_NOTES: usize = 100;
 
 /// Prints what the program printed, each stream to its own, and before it to stderr what its compiler did.
 pub(super) fn output(result: &JobResult, to: &ProgramOutput) -> std::io::Result<()> {

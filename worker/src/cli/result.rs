@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use sandfleet_common::{JobId, JobState};
+use sandfleet_common::{JobId, JobResult, JobState};
 use sandfleet_sdk::Client;
 
 use super::{
     exit::{Exit, Failure},
+    explain::explain,
     fleet::connect,
     show::{self, ShowArguments},
     terminal,
@@ -24,6 +25,10 @@ pub(super) struct Arguments {
     /// Wait until there is one
     #[arg(long)]
     wait: bool,
+
+    /// Tell each job's life in words, instead of showing what it printed
+    #[arg(long, conflicts_with_all = ["json", "raw", "artifacts"])]
+    explain: bool,
 
     #[command(flatten)]
     show: ShowArguments,
@@ -59,14 +64,26 @@ async fn one(
 ) -> Result<u8, Failure> {
     let progress = client.progress(id).await?;
     match &progress.state {
-        JobState::Done(result) => show::show(result, &arguments.show, several),
+        JobState::Done(result) => present(result, arguments, several),
         // Waiting would never end.
         JobState::Unknown | JobState::ResultExpired(_) => Err(show::missing(id, &progress)),
         _ if arguments.wait => {
             show::warn_of_hindrance(client, id).await?;
             let result = show::wait(client, id, arguments.show.timeout()).await?;
-            show::show(&result, &arguments.show, several)
+            present(&result, arguments, several)
         }
         _ => Err(show::missing(id, &progress)),
     }
+}
+
+/// Shows a result as it is asked for. That it was told succeeds, whatever it says.
+fn present(result: &JobResult, arguments: &Arguments, several: bool) -> Result<u8, Failure> {
+    if !arguments.explain {
+        return show::show(result, &arguments.show, several);
+    }
+    if several {
+        terminal::print_line(format_args!("job {}", result.job_id))?;
+    }
+    terminal::print(&terminal::lines(&explain(result)))?;
+    Ok(Exit::Success as u8)
 }

@@ -172,6 +172,9 @@ settings! {
         /// How long a job is remembered after its end, in milliseconds, so that a late copy of its
         /// message is never run again; at least queue.max_wait_ms.
         dedup_ttl_ms: u64 = "604800000", Kind::Integer { min: 1_000, max: 31_536_000_000 };
+        /// How many of the jobs that ended last `sandfleet jobs` lists, of all workers together; 0 for none. An entry
+        /// takes about 600 bytes.
+        history_jobs: u64 = "10000", Kind::Integer { min: 0, max: 10_000_000 };
     }
 
     /// What jobs run in.

@@ -3,18 +3,9 @@
 use std::time::Duration;
 
 use sandfleet_common::{JobResult, PrintableText, Status, Verdict};
-use tracing::warn;
 
 use super::ResultBuilder;
 use crate::{queue::Death, sandbox::SandboxError};
-
-/// Leaves a line of a job that the fleet failed: nothing else tells the operator.
-pub fn log_failure(result: &JobResult) {
-    if result.status == Status::Error {
-        let JobResult { job_id, attempt, message, .. } = result;
-        warn!(job = %job_id, attempt, %message, "a job ended in status error");
-    }
-}
 
 /// The job isn't valid, or not here.
 pub fn rejected(result_builder: ResultBuilder, message: PrintableText) -> JobResult {

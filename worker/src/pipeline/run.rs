@@ -158,7 +158,6 @@ impl Pipeline {
         let begun = Instant::now();
         match self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await {
             Some(Committed::Stored) => {
-                terminal_results::log_failure(result);
                 facts.commit = begun.elapsed();
                 self.hooks.stored(result, facts);
                 Settlement::Done

@@ -96,7 +96,6 @@ impl Pipeline {
         let begun = Instant::now();
         match self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await {
             Some(records::Refused::Stored) => {
-                terminal_results::log_failure(&result);
                 facts.commit = begun.elapsed();
                 self.hooks.stored(&result, &facts);
                 Settlement::Done

@@ -157,7 +157,6 @@ impl DeadLetterHandler {
             self.retry_until_ok(|| self.store.refuse(&result, payload, result_ttl)).await?;
         Ok(match refused {
             Refused::Stored => {
-                terminal_results::log_failure(&result);
                 facts.commit = begun.elapsed();
                 self.hooks.stored(&result, &facts);
                 Settlement::Done

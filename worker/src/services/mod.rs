@@ -4,6 +4,7 @@ pub mod admin;
 pub mod certificates;
 pub mod dead_letter_handler;
 pub mod heartbeat;
+pub mod job_log;
 pub mod output_stream;
 pub mod readiness;
 pub mod reaper;

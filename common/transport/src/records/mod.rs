@@ -38,6 +38,7 @@ mod cancellations;
 mod claim;
 mod commit;
 mod create;
+mod history;
 mod lease;
 mod memory;
 mod output;
@@ -56,6 +57,7 @@ pub use self::{
     claim::{Claim, Claimed, Purpose},
     commit::{Committed, Refused},
     create::Created,
+    history::HistoryPage,
     lease::Renewed,
     memory::MemoryStore,
     output::{Output, OutputEntry, OutputKind},

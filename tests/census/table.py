@@ -63,3 +63,18 @@ def table(figures, rows):
     lines = [HEAD, ["---"] * len(HEAD)]
     lines += [[row.name, *cells(figures[row.name], figures)] for row in rows if row.name in figures]
     return "\n".join([caption(figures, rows), "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def others(runs, rows):
+    """The runs besides those with a table of their own, a line for each row and a column for each run. `runs` is a list of
+    names and figures."""
+    names = [row.name for row in rows if any(row.name in figures for _, figures in runs)]
+    lines = [["object", *(name for name, _ in runs)], ["---"] * (len(runs) + 1)]
+    for name in names:
+        cells = []
+        for _, figures in runs:
+            row = figures.get(name)
+            cells.append("" if not row else "the machine died" if row.get("died") else
+                         f"{uncounted(row, figures)}, {stopped_by(row)}")
+        lines.append([name, *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -41,6 +41,12 @@ pub fn tenant_shards(tenant: &str) -> [usize; 2] {
     [first as usize, second as usize]
 }
 
+/// The exchange that producers publish jobs to, with the name of the queue as the routing key. A topic exchange: the
+/// broker can then say by user which routing keys are allowed.
+pub fn jobs_exchange(prefix: &str) -> String {
+    format!("{prefix}.jobs")
+}
+
 /// The exchange that takes what no worker could settle.
 pub fn dead_exchange(prefix: &str) -> String {
     format!("{prefix}.dead")
@@ -54,6 +60,12 @@ pub fn dead_queue(prefix: &str) -> String {
 /// The Redis key of a job's result. The braces are a hash tag: all keys of a job share one slot.
 pub fn result_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:result")
+}
+
+/// The Redis key of the result of a job that was cancelled before it was started. A key of its own, since a producer
+/// may write it and may not write the [`result_key`].
+pub fn cancelled_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:cancelled")
 }
 
 /// The Redis key that holds the owner of a running job.
@@ -142,6 +154,7 @@ mod tests {
         let a: JobId = "a".parse().expect("valid");
         let keys = [
             result_key("p", &a),
+            cancelled_key("p", &a),
             lease_key("p", &a),
             record_key("p", &a),
             output_key("p", &a),
@@ -166,8 +179,21 @@ mod tests {
     #[test]
     fn no_job_has_a_key_that_is_not_a_jobs() {
         let words = [
-            "workers", "live", "tenant", "check", "cancel", "result", "lease", "record", "output",
-            "done", "running", "_", "-", "a",
+            "workers",
+            "live",
+            "tenant",
+            "check",
+            "cancel",
+            "cancelled",
+            "result",
+            "lease",
+            "record",
+            "output",
+            "done",
+            "running",
+            "_",
+            "-",
+            "a",
         ];
         let of_jobs: BTreeSet<String> = words
             .iter()
@@ -175,6 +201,7 @@ mod tests {
             .flat_map(|id| {
                 [
                     result_key("p", &id),
+                    cancelled_key("p", &id),
                     lease_key("p", &id),
                     record_key("p", &id),
                     output_key("p", &id),
@@ -182,7 +209,7 @@ mod tests {
                 ]
             })
             .collect();
-        assert_eq!(of_jobs.len(), words.len() * 5);
+        assert_eq!(of_jobs.len(), words.len() * 6);
         assert!(of_jobs.iter().all(|key| key.starts_with("p:{")));
         // A worker's name may hold anything.
         let odd = words.iter().map(|word| format!("}}:{word}"));

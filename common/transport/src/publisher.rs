@@ -227,7 +227,7 @@ impl Publisher {
         for index in open {
             let message = &messages[index];
             if returned.contains(&index.to_string()) && matches!(outcomes[index], Some(Ok(()))) {
-                let queue = if message.exchange.is_empty() {
+                let queue = if !message.routing_key.is_empty() {
                     message.routing_key.clone()
                 } else {
                     format!("behind exchange {}", message.exchange)

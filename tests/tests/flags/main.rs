@@ -66,6 +66,7 @@ commands! {
     flags_of_submit: "submit";
     flags_of_result: "result";
     flags_of_cancel: "cancel";
+    flags_of_setup: "setup";
     flags_of_workers: "workers";
     flags_of_languages: "languages";
     flags_of_exporter: "exporter";

@@ -259,6 +259,14 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "setup",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--isolation", &one(&["--isolation", "gvisor"], Seen("container, gvisor"))),
+        ],
+    },
+    Command {
         name: "workers",
         modes: &[("plain", &[])],
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],

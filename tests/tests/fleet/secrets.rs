@@ -123,8 +123,9 @@ async fn no_log_at_any_level_holds_a_password_or_a_program() {
 async fn a_wrong_password_is_named_as_what_it_is_and_not_shown() {
     let services = Services::fresh();
     let rest = services.amqp_url.rsplit_once('@').expect("a login").1.to_owned();
-    let installation =
-        Installation::fresh().on(&services).set("QUEUE_URL", &format!("amqp://guest:wr0ng@{rest}"));
+    let installation = Installation::fresh()
+        .on(&services)
+        .set("QUEUE_URL", &format!("amqp://sandfleet-worker.1:wr0ng@{rest}"));
     let worker = installation.worker("refused");
     eventually("a refusal", || async {
         worker.log().contains("it refused the login").then_some(())

@@ -25,6 +25,7 @@ mod report;
 mod result;
 mod run;
 mod scope;
+mod setup;
 mod show;
 mod submit;
 mod submit_jobs;
@@ -68,6 +69,8 @@ enum Command {
     Result(result::Arguments),
     /// Cancel jobs, queued or running
     Cancel(fleet::CancelArguments),
+    /// Make the fleet's queues, where only an operator's user may
+    Setup(setup::Arguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
@@ -159,6 +162,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");
                 languages::run(arguments, &settings).await
+            }
+            Command::Setup(arguments) => {
+                log_to_stderr(&settings, "warn");
+                setup::run(arguments, &settings).await
             }
             Command::Bench(arguments) => {
                 log_to_stderr(&settings, "warn");

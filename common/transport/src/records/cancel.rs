@@ -8,7 +8,6 @@ use sandfleet_common::{JobId, JobResult, JobState, Status, Timing, encode, names
 
 use super::{
     cancellations::CancelNotice,
-    commit::ANNOUNCED_BYTES,
     memory::State,
     record::Record,
     redis::{RedisStore, milliseconds},
@@ -51,16 +50,15 @@ impl RedisStore {
         let keys = self.keys(job);
         let mut script = CANCEL.prepare_invoke();
         script
-            .key(keys.result)
-            .key(keys.lease)
             .key(keys.record)
+            .key(keys.cancelled)
             .arg(encode(&result))
             .arg(milliseconds(result_ttl))
             .arg(by)
-            .arg(names::done_channel(&self.prefix, job))
             .arg(names::cancel_channel(&self.prefix))
             .arg(job.as_str())
-            .arg(ANNOUNCED_BYTES);
+            .arg(keys.result)
+            .arg(keys.lease);
         let action = || format!("cancel job {job}");
         let answer: String = self.invoke(action, &script).await?;
         match answer.as_str() {

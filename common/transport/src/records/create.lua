@@ -1,4 +1,5 @@
--- KEYS record, result, lease; ARGV payload, keep_ms, then names and values of fields
+-- KEYS record; ARGV payload, keep_ms, result, lease, then names and values of fields
+-- KEYS are only the keys that are written: Redis wants a user of EVALSHA to have the right to write all of them.
 -- Creates a job's record. The answer says whether a message of the job is still needed.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -7,7 +8,7 @@ local queued_at = tonumber(known[2]) or now
 if known[1] and known[1] ~= ARGV[1] then
   return {'conflict', queued_at}
 end
-if known[3] or redis.call('EXISTS', KEYS[2]) == 1 then
+if known[3] or redis.call('EXISTS', ARGV[3]) == 1 then
   return {'ended', queued_at}
 end
 local answer = 'waiting'
@@ -16,10 +17,10 @@ local answer = 'waiting'
 if redis.call('EXISTS', KEYS[1]) == 0 then
   answer = 'new'
   redis.call('HSET', KEYS[1], 'payload', ARGV[1], 'queued_at', string.format('%.0f', queued_at),
-    unpack(ARGV, 3))
+    unpack(ARGV, 5))
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-if redis.call('EXISTS', KEYS[3]) == 1 then
+if redis.call('EXISTS', ARGV[4]) == 1 then
   answer = 'running'
 end
 return {answer, queued_at}

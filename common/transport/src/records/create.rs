@@ -50,8 +50,8 @@ impl RedisStore {
         let keys = self.keys(&job.job_id);
         let dedup_ttl = self.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0)));
         let mut script = CREATE.prepare_invoke();
-        script.key(keys.record).key(keys.result).key(keys.lease);
-        script.arg(payload).arg(milliseconds(dedup_ttl));
+        script.key(keys.record).arg(payload).arg(milliseconds(dedup_ttl));
+        script.arg(keys.result).arg(keys.lease);
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
         if let Some(ms) = job.result_ttl_ms {
@@ -83,7 +83,7 @@ impl RedisStore {
     pub async fn rollback(&self, job: &JobId, payload: &str) -> Result<(), StoreError> {
         let keys = self.keys(job);
         let mut script = ROLLBACK.prepare_invoke();
-        script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
+        script.key(keys.record).arg(payload).arg(keys.result).arg(keys.lease);
         self.invoke(|| format!("roll back job {job}"), &script).await
     }
 }

@@ -68,6 +68,7 @@ pub(super) struct JobKeys {
     pub(super) record: String,
     pub(super) lease: String,
     pub(super) result: String,
+    pub(super) cancelled: String,
 }
 
 impl RedisStore {
@@ -128,6 +129,7 @@ impl RedisStore {
             record: names::record_key(&self.prefix, job),
             lease: names::lease_key(&self.prefix, job),
             result: names::result_key(&self.prefix, job),
+            cancelled: names::cancelled_key(&self.prefix, job),
         }
     }
 

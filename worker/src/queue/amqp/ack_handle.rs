@@ -96,8 +96,8 @@ impl AckHandle for AmqpAckHandle {
     ) -> Result<(), String> {
         let mut headers = carried(&self.headers);
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
-        let queue = names::unreadable_queue(&self.prefix);
-        self.move_to(String::new(), queue, headers, body).await
+        let exchange = names::unreadable_exchange(&self.prefix);
+        self.move_to(exchange, String::new(), headers, body).await
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
@@ -106,7 +106,9 @@ impl AckHandle for AmqpAckHandle {
         // only so many returns are granted to it.
         let queue = self.source.queue.clone();
         let headers = carried(&self.headers);
-        self.move_to(String::new(), queue, headers, body).await
+        // Over an exchange of the fleet's: who may publish to the default one reaches every queue of the broker.
+        let exchange = names::requeue_exchange(&self.prefix);
+        self.move_to(exchange, queue, headers, body).await
     }
 }
 

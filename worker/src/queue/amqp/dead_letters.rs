@@ -295,8 +295,8 @@ impl AckHandle for LetterAckHandle {
         let queue = AMQPValue::LongString(self.death.queue.as_str().into());
         headers.insert(QUEUE_HEADER.into(), queue);
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
-        let queue = names::unreadable_queue(&self.prefix);
-        self.move_to(String::new(), queue, headers, body).await
+        let exchange = names::unreadable_exchange(&self.prefix);
+        self.move_to(exchange, String::new(), headers, body).await
     }
 }
 

@@ -1,0 +1,7 @@
+//! The users that `deploy/credentials` makes: what each role may do, and what it may not, on real servers.
+
+mod broker;
+mod fleet;
+mod rotation;
+mod servers;
+mod store;

@@ -1,0 +1,103 @@
+//! The matrix of the store: role × command.
+
+use redis::{RedisError, aio::MultiplexedConnection};
+
+use crate::servers::{ROLES, Servers, connection};
+
+/// Commands, and who may run them: P, W and O for producer, worker and operator.
+const MATRIX: &[(&str, &str, &str)] = &[
+    ("read a result by its id", "GET own:{a}:result", "PWO"),
+    ("read a state by its id", "HGETALL own:{a}:record", "O"),
+    ("read the fields of a record", "HMGET own:{a}:record queued_at", "PWO"),
+    ("write a result", "SET own:{b}:result forged", "W"),
+    ("delete a result", "DEL own:{b}:result", "WO"),
+    ("note a cancellation", "SET own:{b}:cancelled {}", "PWO"),
+    ("write a record", "HSET own:{b}:record language python", "PWO"),
+    ("remove a record", "DEL own:{b}:record", "PWO"),
+    ("take a lease", "SET own:{b}:lease me", "W"),
+    ("add to an output", "XADD own:{b}:output * kind stdout", "W"),
+    ("read an output", "XRANGE own:{a}:output - +", "PWO"),
+    ("list the workers", "ZREVRANGE own:workers:{live} 0 9", "PWO"),
+    ("pose as a worker", "ZADD own:workers:{live} 1 w", "W"),
+    ("take a tenant's place", "ZADD own:tenant:{t}:running 1 w", "W"),
+    ("announce an end", "PUBLISH own:{a}:done 1", "W"),
+    ("announce a cancellation", "PUBLISH own:cancel a", "PWO"),
+    ("hear the end of all jobs", "PSUBSCRIBE own:{*}:done", ""),
+    ("list keys by pages", "SCAN 0", "O"),
+    ("list all keys", "KEYS *", ""),
+    ("pick a key", "RANDOMKEY", ""),
+    ("run any script", "EVAL return(1) 0", ""),
+    ("read another fleet's key", "GET other:{a}:result", ""),
+    ("write another fleet's key", "SET other:{a}:result x", ""),
+    ("write any key", "SET free x", ""),
+    ("watch all commands", "MONITOR", ""),
+    ("read a setting", "CONFIG GET requirepass", ""),
+    ("change a setting", "CONFIG SET maxmemory-policy allkeys-lru", ""),
+    ("list the users", "ACL LIST", ""),
+    ("make a user", "ACL SETUSER x on nopass ~* +@all", ""),
+    ("empty the store", "FLUSHALL", ""),
+    ("write to the disk", "SAVE", ""),
+    ("stop the server", "SHUTDOWN", ""),
+    ("make it a replica", "REPLICAOF 127.0.0.1 1", ""),
+    ("copy a key", "DUMP own:{a}:result", "O"),
+    ("restore a key", "RESTORE own:{b}:result 0 x", ""),
+    ("rename a key", "RENAME own:{a}:record own:{b}:result", ""),
+    ("copy one key over another", "COPY own:{a}:record own:{b}:result", ""),
+    ("end a client", "CLIENT KILL TYPE normal", ""),
+    ("debug", "DEBUG SLEEP 0", ""),
+];
+
+#[tokio::test]
+async fn each_role_may_run_its_commands_and_no_others() {
+    let servers = Servers::start().await;
+    let mut admin = servers.admin().await;
+    for (key, field) in [("own:{a}:record", "queued_at")] {
+        let seed = redis::cmd("HSET").arg(key).arg(field).arg(1).exec_async(&mut admin).await;
+        seed.expect("an administrator");
+    }
+    let mut faults = Vec::new();
+    for role in ROLES {
+        let mut connection = connection(&servers.login(role).redis_url).await;
+        for (what, command, allowed) in MATRIX {
+            let may = allowed.contains(role[..1].to_uppercase().as_str());
+            let refused = refusal(&mut connection, command).await;
+            if refused.is_some() == may {
+                faults.push(format!("{role}: {what} ({command}): {refused:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// How the server refuses the command, if it does so for want of rights.
+async fn refusal(connection: &mut MultiplexedConnection, command: &str) -> Option<RedisError> {
+    let mut words = command.split(' ');
+    let mut asked = redis::cmd(words.next().expect("a command"));
+    words.for_each(|word| _ = asked.arg(word));
+    let answer: redis::RedisResult<redis::Value> = asked.query_async(connection).await;
+    answer.err().filter(|error| error.code() == Some("NOPERM"))
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_user_or_with_another_roles_password() {
+    let servers = Servers::start().await;
+    let url = servers.login("worker").redis_url;
+    let host = url.rsplit_once('@').expect("a login").1;
+    let (_, secret) = url.split_once("worker:").expect("a password");
+    for wrong in [
+        format!("redis://{host}"),
+        format!("redis://sandfleet-producer:{secret}"),
+        format!("redis://default:{secret}"),
+    ] {
+        let client = redis::Client::open(wrong.as_str()).expect("a URL");
+        let answered = async {
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").exec_async(&mut connection).await
+        };
+        let error = answered.await.expect_err(&wrong).to_string();
+        assert!(
+            error.contains("auth") || error.contains("NOAUTH") || error.contains("WRONGPASS"),
+            "{error}"
+        );
+    }
+}

@@ -104,6 +104,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         worker_id: "test".into(),
         attempt: 1,
         security_events: Vec::new(),
+        tenant_proven: None,
         metadata: Default::default(),
     }
 }

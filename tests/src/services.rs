@@ -169,6 +169,7 @@ impl Services {
             limits: QueueLimits::default(),
             isolations: vec![Isolation::Container],
             priorities: Priority::ALL.to_vec(),
+            worker_users: Default::default(),
         };
         AmqpQueue::connect(config, Gate::default()).expect("a valid configuration")
     }

@@ -147,6 +147,7 @@ pub fn pipeline_config(settings: &Settings) -> PipelineConfig {
         lease: Duration::from_millis(settings.worker.lease_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         retry_delay: RETRY_DELAY,
+        tenant_users: settings.jobs.tenant_users.clone(),
     }
 }
 
@@ -208,6 +209,7 @@ pub fn amqp_config(settings: &Settings, isolation: Isolation) -> AmqpConfig {
         // What is isolated more strongly than asked for is isolated well enough.
         isolations: Isolation::ALL.iter().copied().filter(|asked| *asked <= isolation).collect(),
         priorities: Priority::ALL.to_vec(),
+        worker_users: settings.queue.worker_users.0.clone(),
     }
 }
 

@@ -323,6 +323,7 @@ impl<'a> Worker<'a> {
             worker_id: self.settings.worker.id.clone(),
             result_ttl: Duration::from_millis(self.settings.store.result_ttl_ms),
             max_job_bytes: self.settings.jobs.max_bytes,
+            tenant_users: self.settings.jobs.tenant_users.clone(),
             shutdown: self.shutdown.clone(),
         })
     }

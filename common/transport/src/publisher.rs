@@ -297,6 +297,10 @@ impl Publisher {
         if !message.id.is_empty() {
             properties = properties.with_message_id(message.id.as_str().into());
         }
+        // The broker takes no other user here than that of the connection: it vouches for it to whoever takes the message.
+        if let Some(user) = self.broker.user() {
+            properties = properties.with_user_id(user.into());
+        }
         let action = || format!("publish to {}", message.routing_key);
         let sent = channel.basic_publish(
             message.exchange.as_str().into(),

@@ -5,3 +5,4 @@ mod fleet;
 mod rotation;
 mod servers;
 mod store;
+mod tenants;

@@ -56,6 +56,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         worker_id: String::new(),
         attempt: 1,
         security_events: Vec::new(),
+        tenant_proven: None,
         metadata: Default::default(),
     }
 }

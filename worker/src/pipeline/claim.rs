@@ -15,7 +15,7 @@ use crate::{
     admission::Admitted,
     hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
-    queue::settle::Settlement,
+    queue::{Delivery, settle::Settlement},
     sandbox::Plan,
 };
 
@@ -83,6 +83,7 @@ impl Pipeline {
     pub(super) async fn claim(
         &self,
         Admitted { job, compile, plan }: Admitted,
+        delivery: &Delivery,
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
@@ -94,7 +95,8 @@ impl Pipeline {
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
         let mut facts = JobFacts::of(&job);
         let has_waited = |waited| job.queued_at.map(|_| waited);
-        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at);
+        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
+            .proven(self.config.tenant_users.prove_of(delivery.published_by.as_deref(), &job));
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
             TenantSlot::Full => {

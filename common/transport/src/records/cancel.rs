@@ -133,6 +133,7 @@ impl Record {
             worker_id: String::new(),
             attempt: self.queued.attempts,
             security_events: Vec::new(),
+            tenant_proven: None,
             metadata: self.metadata.clone(),
         };
         (result, self.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl)))

@@ -115,6 +115,11 @@ pub fn taken_key(prefix: &str) -> String {
     format!("{prefix}:queues:taken")
 }
 
+/// The Redis key of the switches that an operator has thrown: a hash.
+pub fn switches_key(prefix: &str) -> String {
+    format!("{prefix}:switches")
+}
+
 /// The Redis key that is written to see whether the store takes anything.
 pub fn check_key(prefix: &str) -> String {
     format!("{prefix}:check")
@@ -215,7 +220,8 @@ mod tests {
         let odd = words.iter().map(|word| format!("}}:{word}"));
         let odd = odd.chain(words.iter().map(ToString::to_string));
         let of_none = odd.flat_map(|word| [worker_key("p", &word), tenant_key("p", &word)]);
-        let fixed = [workers_key("p"), taken_key("p"), check_key("p"), cancel_channel("p")];
+        let fixed =
+            [workers_key("p"), taken_key("p"), check_key("p"), cancel_channel("p"), switches_key("p")];
         for key in of_none.chain(fixed) {
             assert!(!key.starts_with("p:{") && !of_jobs.contains(&key), "{key}");
         }

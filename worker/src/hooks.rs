@@ -117,6 +117,8 @@ pub trait Hooks: Send + Sync {
     fn called(&self, _call: Call, _took: Duration, _is_ok: bool) {}
     /// A connection to a service was made again after one was lost.
     fn reconnected(&self, _service: Service) {}
+    /// A job that an operator holds back was put off.
+    fn held(&self, _job: &JobId) {}
 }
 
 /// Watches nothing.

@@ -7,7 +7,7 @@ use sandfleet_transport::{
     records::{RedisStore, Store, TenantLimiter},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -30,6 +30,7 @@ use crate::{
         heartbeat::send_heartbeats,
         readiness::{self, Readiness},
         reaper::reap_regularly,
+        switches::follow_switches,
         taken_jobs::note_taken_jobs,
         timed_store::TimedStore,
     },
@@ -170,6 +171,7 @@ struct Worker<'a> {
     metrics: Arc<Metrics>,
     hooks: Arc<dyn Hooks>,
     readiness: Arc<Readiness>,
+    all_held: watch::Sender<bool>,
     shutdown: Shutdown,
 }
 
@@ -195,9 +197,10 @@ impl<'a> Worker<'a> {
         let redis = Arc::new(RedisStore::connect(redis).map_err(unavailable)?);
         let amqp = app::amqp_config(settings, sandbox.description().isolation);
         let letters = DeadLetterStatus::default();
+        let all_held = watch::Sender::new(false);
         let changed = Arc::new(Notify::new());
         // Of what is asked whether it works, the broker is one, and it has to know whether the others do.
-        let able = tokio::sync::watch::Sender::new(false);
+        let able = watch::Sender::new(false);
         let gate = Gate {
             open: able.subscribe(),
             changed: Arc::clone(&changed),
@@ -218,17 +221,21 @@ impl<'a> Worker<'a> {
             sandbox,
             until,
             amqp,
-            queue: Arc::new(LimitedQueue::new(
-                queue,
-                until.jobs.unwrap_or(u64::MAX),
-                sandbox.host_memory().map(Arc::clone),
-            )),
+            queue: Arc::new(
+                LimitedQueue::new(
+                    queue,
+                    until.jobs.unwrap_or(u64::MAX),
+                    sandbox.host_memory().map(Arc::clone),
+                )
+                .unless(all_held.subscribe()),
+            ),
             letters,
             redis,
             tenant_limiter,
             metrics,
             hooks,
             readiness: Arc::new(readiness),
+            all_held,
             shutdown,
         })
     }
@@ -285,6 +292,12 @@ impl<'a> Worker<'a> {
         )));
         let (queue, store) = (Arc::clone(&self.queue), Arc::clone(&self.redis));
         tasks.push(tokio::spawn(note_taken_jobs(queue, store, shutdown.clone())));
+        tasks.push(tokio::spawn(follow_switches(
+            Arc::clone(&self.redis),
+            Arc::clone(&self.metrics),
+            self.all_held.clone(),
+            shutdown.clone(),
+        )));
         tasks.push(tokio::spawn(self.dead_letter_handler()?.serve()));
         let serving = tokio::spawn(self.pipeline().serve(settings.worker.slots));
         let exhausted = async {

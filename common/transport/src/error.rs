@@ -69,7 +69,7 @@ pub enum Error {
 
     /// A queue or exchange isn't there, and the user may not make it.
     #[error(
-        "broker {broker}: {what} is not there, and this user may not make it; run \
+        "broker {broker}: {what} is not there, and this user may not make it ({refused}); run \
          `sandfleet setup` with an operator's user, or let this one configure, write and read there (rabbitmqctl \
          set_permissions)"
     )]
@@ -78,6 +78,8 @@ pub enum Error {
         broker: String,
         /// The queue or exchange.
         what: String,
+        /// How the broker refused to make one.
+        refused: PrintableText,
     },
 
     /// There is no queue for the job: no worker that gives this isolation was ever there.

@@ -16,7 +16,7 @@ use sandfleet_common::{
 
 use tracing::warn;
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, refusal};
 
 /// After how many returns the broker itself takes a message out of its queue. Only a backstop,
 /// for messages that never get as far as a claim: attempts are counted in the store, where a
@@ -73,14 +73,20 @@ impl Topology {
     pub async fn declare(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
         match self.make(broker, connection).await {
             Err(Error::Broker { said, .. }) if is_access_refused(&said) => {
-                self.find(broker, connection).await
+                let refused = refusal::of_broker(&said).said().to_owned();
+                self.find(broker, connection, &refused).await
             }
             made => made,
         }
     }
 
     /// Looks whether all is there, which takes no rights.
-    async fn find(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
+    async fn find(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+        refused: &str,
+    ) -> Result<(), Error> {
         let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         let prefix = &self.prefix;
         let mut exchanges = vec![
@@ -99,14 +105,14 @@ impl Topology {
                 options,
                 FieldTable::default(),
             );
-            is_there(broker, format!("exchange {name}"), found).await?;
+            is_there(broker, format!("exchange {name}"), refused, found).await?;
         }
         let queues = [names::dead_queue(prefix), names::unreadable_queue(prefix)];
         let queues: Vec<String> = queues.into_iter().chain(self.job_queues()).collect();
         let found = queues.iter().map(|name| {
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
             let found = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
-            is_there(broker, format!("queue {name}"), found)
+            is_there(broker, format!("queue {name}"), refused, found)
         });
         let mut failures = join_all(found).await.into_iter().filter_map(Result::err);
         let Some(first) = failures.next() else { return Ok(()) };
@@ -164,9 +170,8 @@ impl Topology {
         declare_fanout(broker, channel, &exchange).await?;
         let mut arguments = quorum();
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(LETTER_DELIVERY_LIMIT));
-        dead_letters_to(&mut arguments, "");
-        let unreadable = names::unreadable_queue(&self.prefix);
-        arguments.insert("x-dead-letter-routing-key".into(), text(&unreadable));
+        // Not over the default exchange: who may make this queue would have to have the right to write there.
+        dead_letters_to(&mut arguments, &names::unreadable_exchange(&self.prefix));
         declare_queue(broker, channel, &queue, arguments).await?;
         bind(broker, channel, &queue, &exchange, "").await?;
         // A dead letter is put off, too, while its job runs.
@@ -322,6 +327,7 @@ fn is_access_refused(said: &lapin::Error) -> bool {
 async fn is_there<T>(
     broker: &Broker,
     what: String,
+    refused: &str,
     found: impl Future<Output = lapin::Result<T>>,
 ) -> Result<(), Error> {
     match broker.with_timeout(format!("look at {what}"), found).await {
@@ -330,7 +336,7 @@ async fn is_there<T>(
             ErrorKind::ProtocolError(answer)
                 if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
             {
-                Err(Error::Undeclared { broker, what })
+                Err(Error::Undeclared { broker, what, refused: refused.into() })
             }
             _ => Err(Error::Broker { broker, said, action }),
         },

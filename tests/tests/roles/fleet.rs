@@ -10,7 +10,11 @@ async fn each_role_does_its_work() {
     let [producer, worker, operator] =
         ["producer", "worker", "operator"].map(|name| servers.installation(name));
     let made = operator.run(&["setup"]).await;
-    assert_eq!((made.code, made.stdout.contains("fleet own")), (0, true), "{made:#?}");
+    assert_eq!(
+        (made.code, made.stdout.contains(&servers.own(" for container are there"))),
+        (0, true),
+        "{made:#?}"
+    );
     let directory = tempfile::tempdir().expect("room");
     let script = directory.path().join("it.py");
     std::fs::write(&script, "print('it ran')").expect("room");
@@ -44,17 +48,19 @@ async fn each_role_does_its_work() {
 /// Each is named with what to do about it.
 #[tokio::test]
 async fn a_user_without_its_rights_is_named_at_the_start() {
-    let mut servers = Servers::start().await;
+    let servers = Servers::start().await;
     let impatient = |it: Installation| it.set("WORKER_REFUSAL_TIMEOUT_MS", "1000");
     // The producer's login, for a worker.
-    let mut wrong = impatient(servers.installation("producer")).worker("wrong");
+    let producer = impatient(servers.installation("producer"));
+    let mut wrong = producer.worker("wrong");
     assert_eq!(wrong.ended().await, 77, "{}", wrong.log());
     let log = wrong.log();
     assert!(log.contains("set_permissions") || log.contains("ACL SETUSER"), "{log}");
 
     // A fleet whose queues nobody has made.
-    let other = servers.installation("worker").set("QUEUE_PREFIX", "own.new");
-    let mut early = impatient(other).worker("early");
+    let other = servers.installation("worker").set("QUEUE_PREFIX", &servers.own("new"));
+    let other = impatient(other);
+    let mut early = other.worker("early");
     assert_eq!(early.ended().await, 77, "{}", early.log());
     assert!(early.log().contains("sandfleet setup"), "{}", early.log());
 
@@ -62,7 +68,8 @@ async fn a_user_without_its_rights_is_named_at_the_start() {
     let elsewhere = Credentials::at(servers.credentials.directory());
     elsewhere.make(&["--prefix", "another"]);
     servers.apply().await;
-    let mut lost = impatient(servers.installation("worker")).worker("lost");
+    let worker = impatient(servers.installation("worker"));
+    let mut lost = worker.worker("lost");
     assert_eq!(lost.ended().await, 77, "{}", lost.log());
     let named = lost.log().contains("ACL SETUSER") || lost.log().contains("set_permissions");
     assert!(named, "{}", lost.log());

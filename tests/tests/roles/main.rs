@@ -5,4 +5,5 @@ mod fleet;
 mod rotation;
 mod servers;
 mod store;
+mod switches;
 mod tenants;

@@ -6,15 +6,15 @@ use sandfleet_common::{Job, Status};
 use sandfleet_sdk::{Client, ClientConfig};
 use sandfleet_tests::Login;
 
-use crate::servers::{PREFIX, Servers};
+use crate::servers::Servers;
 
 #[tokio::test]
 async fn passwords_are_rotated_while_jobs_run_and_none_is_lost() {
-    let mut servers = Servers::start().await;
+    let servers = Servers::start().await;
     let config = |login: Login| ClientConfig {
         amqp_url: login.amqp_url,
         redis_url: login.redis_url,
-        prefix: PREFIX.into(),
+        prefix: servers.prefix.clone(),
         ..ClientConfig::default()
     };
     let client = Client::connect(config(servers.login("producer"))).await.expect("it is let in");
@@ -52,7 +52,7 @@ async fn passwords_are_rotated_while_jobs_run_and_none_is_lost() {
 
     for name in ["worker", "producer"] {
         let said = servers.credentials.make(&["--retire", name]);
-        let user = format!("sandfleet-{name}.1");
+        let user = servers.user(name);
         assert!(said.contains(&format!("rabbitmqctl delete_user {user}")), "{said}");
         servers.rabbitmqctl(&["delete_user", &user]);
     }

@@ -8,34 +8,25 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{Isolation, Job, JobResult, Priority, encode, names};
-use sandfleet_sdk::{Client, ClientConfig};
-use sandfleet_tests::FleetWorker;
+use sandfleet_sdk::Client;
+use sandfleet_tests::Installation;
 
-use crate::servers::{PREFIX, Servers};
+use crate::servers::Servers;
 
-const TENANTS: &str = "sandfleet-acme.1=acme,sandfleet-beta.1=beta";
 const USER_HEADER: &str = "x-sandfleet-user";
 
-async fn worker(servers: &Servers, running_per_tenant: &str) -> FleetWorker {
-    let installation = servers
+/// A worker's installation, to which its control groups belong.
+fn installation(servers: &Servers, running_per_tenant: &str) -> Installation {
+    let [acme, beta] = ["acme", "beta"].map(|name| servers.user(name));
+    servers
         .installation("worker")
-        .set("JOBS_TENANT_USERS", TENANTS)
+        .set("JOBS_TENANT_USERS", &format!("{acme}=acme,{beta}=beta"))
         .set("JOBS_MAX_RUNNING_PER_TENANT", running_per_tenant)
-        .set("WORKER_SLOTS", "4");
-    let mut worker = installation.worker("only");
-    worker.ready().await;
-    worker
+        .set("WORKER_SLOTS", "4")
 }
 
 async fn client(servers: &Servers, name: &str) -> Client {
-    let login = servers.login(name);
-    let config = ClientConfig {
-        amqp_url: login.amqp_url,
-        redis_url: login.redis_url,
-        prefix: PREFIX.into(),
-        ..ClientConfig::default()
-    };
-    Client::connect(config).await.expect("it is let in")
+    Client::connect(servers.client_config(name)).await.expect("it is let in")
 }
 
 fn job(tenant: Option<&str>, code: &str) -> Job {
@@ -59,8 +50,8 @@ async fn publish(
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let queue = names::job_queue(PREFIX, Isolation::Container, Priority::Interactive);
-    let exchange = names::jobs_exchange(PREFIX);
+    let queue = names::job_queue(&servers.prefix, Isolation::Container, Priority::Interactive);
+    let exchange = names::jobs_exchange(&servers.prefix);
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let body = encode(job);
     let sent = channel.basic_publish(
@@ -73,16 +64,18 @@ async fn publish(
     sent.await?.await.map(drop)
 }
 
-fn forged_header() -> BasicProperties {
+fn forged_header(servers: &Servers) -> BasicProperties {
     let mut headers = FieldTable::default();
-    headers.insert(USER_HEADER.into(), AMQPValue::LongString("sandfleet-acme.1".into()));
+    headers.insert(USER_HEADER.into(), AMQPValue::LongString(servers.user("acme").into()));
     BasicProperties::default().with_headers(headers)
 }
 
 #[tokio::test]
 async fn a_tenant_is_proven_by_the_user_that_submitted_the_job_and_by_nothing_it_writes() {
     let servers = Servers::start().await;
-    let _worker = worker(&servers, "0").await;
+    let installation = installation(&servers, "0");
+    let mut worker = installation.worker("only");
+    worker.ready().await;
     let (acme, beta) = (client(&servers, "acme").await, client(&servers, "beta").await);
     for (what, client, tenant, proven) in [
         ("its own", &acme, Some("acme"), Some(true)),
@@ -95,21 +88,21 @@ async fn a_tenant_is_proven_by_the_user_that_submitted_the_job_and_by_nothing_it
         assert_eq!(result_of(client, &job).await.tenant_proven, proven, "{what}");
     }
 
-    let by_beta = || BasicProperties::default().with_user_id("sandfleet-beta.1".into());
+    let by_beta = || BasicProperties::default().with_user_id(servers.user("beta").into());
     for (what, properties) in [
         ("no user-id", BasicProperties::default()),
-        ("a worker's header without a user-id", forged_header()),
-        ("a worker's header", forged_header().with_user_id("sandfleet-beta.1".into())),
+        ("a worker's header without a user-id", forged_header(&servers)),
+        ("a worker's header", forged_header(&servers).with_user_id(servers.user("beta").into())),
         ("its own user-id", by_beta()),
     ] {
         let job = job(Some("acme"), "print(2)");
         publish(&servers, "beta", &job, properties).await.expect("the broker takes it");
         assert_eq!(result_of(&beta, &job).await.tenant_proven, Some(false), "{what}");
     }
-    for forged in ["sandfleet-acme.1", "sandfleet-worker.1"] {
+    for forged in ["acme", "worker"].map(|name| servers.user(name)) {
         let job = job(Some("acme"), "print(3)");
-        let properties = forged_header().with_user_id(forged.into());
-        let refused = publish(&servers, "beta", &job, properties).await.expect_err(forged);
+        let properties = forged_header(&servers).with_user_id(forged.as_str().into());
+        let refused = publish(&servers, "beta", &job, properties).await.expect_err(&forged);
         assert!(refused.to_string().contains("PRECONDITION"), "{refused}");
     }
 }
@@ -117,7 +110,9 @@ async fn a_tenant_is_proven_by_the_user_that_submitted_the_job_and_by_nothing_it
 #[tokio::test]
 async fn a_job_that_a_worker_published_again_is_still_its_tenants() {
     let servers = Servers::start().await;
-    let _worker = worker(&servers, "1").await;
+    let installation = installation(&servers, "1");
+    let mut worker = installation.worker("only");
+    worker.ready().await;
     let (acme, beta) = (client(&servers, "acme").await, client(&servers, "beta").await);
     let code = "import time; time.sleep(1)";
     let own: Vec<Job> = (0..3).map(|_| job(Some("acme"), code)).collect();

@@ -29,6 +29,7 @@ mod setup;
 mod show;
 mod submit;
 mod submit_jobs;
+mod switches;
 mod terminal;
 mod tools;
 mod waiting;
@@ -69,6 +70,14 @@ enum Command {
     Result(result::Arguments),
     /// Cancel jobs, queued or running
     Cancel(fleet::CancelArguments),
+    /// Hold jobs back in the whole fleet; they wait
+    Hold(switches::HoldArguments),
+    /// Let jobs go on that were held back
+    Release(switches::ReleaseArguments),
+    /// Have all workers take no more jobs
+    Drain(switches::DrainArguments),
+    /// End what runs now in the whole fleet
+    Kill(switches::KillArguments),
     /// Make the fleet's queues, where only an operator's user may
     Setup(setup::Arguments),
     /// List live workers
@@ -162,6 +171,22 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");
                 languages::run(arguments, &settings).await
+            }
+            Command::Hold(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::hold(arguments, &settings).await
+            }
+            Command::Release(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::release(arguments, &settings).await
+            }
+            Command::Drain(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::drain(arguments, &settings).await
+            }
+            Command::Kill(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::kill(arguments, &settings).await
             }
             Command::Setup(arguments) => {
                 log_to_stderr(&settings, "warn");

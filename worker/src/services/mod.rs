@@ -7,5 +7,6 @@ pub mod heartbeat;
 pub mod output_stream;
 pub mod readiness;
 pub mod reaper;
+pub mod switches;
 pub mod taken_jobs;
 pub mod timed_store;

@@ -54,6 +54,9 @@ impl RedisStore {
         script.arg(keys.result).arg(keys.lease);
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
+        if let Some(tenant) = &job.tenant {
+            script.arg("tenant").arg(tenant);
+        }
         if let Some(ms) = job.result_ttl_ms {
             script.arg("result_ttl_ms").arg(ms);
         }
@@ -117,6 +120,7 @@ impl State {
                     isolation: Some(job.isolation),
                     priority: Some(job.priority),
                     queue: Some(queue.to_owned()),
+                    tenant: job.tenant.clone(),
                 },
                 metadata: job.metadata.clone(),
                 result_ttl: job.result_ttl_ms.map(Duration::from_millis),

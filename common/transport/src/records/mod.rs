@@ -26,9 +26,9 @@
 //! | done → result expired | none | the result's time to live; the record stays for `dedup_ttl` |
 //!
 //! `get_state.lua` reads all three keys at once, `append.lua` adds to a running job's output,
-//! `announce.lua` lists a worker, `note_taken.lua` notes up to when queues were served, `enter.lua`
-//! counts a tenant's running jobs. Each step is one script: a single round trip, atomic, and harmless
-//! to repeat.
+//! `throw.lua` throws an operator's switch, which claims and renewals obey, `announce.lua` lists a worker,
+//! `note_taken.lua` notes up to when queues were served, `enter.lua` counts a tenant's running jobs. Each step is one
+//! script: a single round trip, atomic, and harmless to repeat.
 //!
 //! Every step is a file here: the types of its answer, the script's caller, and below it the same
 //! step in memory for the embedded mode. The tests in `tests/tests/queue_store` run against both.
@@ -46,6 +46,7 @@ mod redis;
 mod server;
 mod state;
 mod store;
+mod switches;
 mod taken_jobs;
 mod tenant_limiter;
 mod workers;
@@ -62,6 +63,7 @@ pub use self::{
     redis::{RedisConfig, RedisStore},
     server::ServerInfo,
     store::Store,
+    switches::{Action, Scope, Switch},
     tenant_limiter::{TenantLimiter, TenantPermit},
     workers::HEARTBEAT,
 };

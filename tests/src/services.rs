@@ -160,6 +160,14 @@ impl Services {
     /// If the URL is none.
     pub fn queue(&self, url: &str, slots: usize) -> AmqpQueue {
         self.declare();
+        self.queue_as_it_is(url, slots)
+    }
+
+    /// As [`queue`](Self::queue), whatever is on the broker.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn queue_as_it_is(&self, url: &str, slots: usize) -> AmqpQueue {
         let config = AmqpConfig {
             url: url.to_owned(),
             tls: Tls::default(),

@@ -61,7 +61,8 @@ async fn each_role_may_run_its_commands_and_no_others() {
         let mut connection = connection(&servers.login(role).redis_url).await;
         for (what, command, allowed) in MATRIX {
             let may = allowed.contains(role[..1].to_uppercase().as_str());
-            let refused = refusal(&mut connection, &command.replace("OWN", &servers.prefix)).await;
+            let refused =
+                refusal(&mut connection, &command.replace("OWN:", &servers.own(":"))).await;
             if refused.0 == may {
                 faults.push(format!("{role}: {what} ({command}): {}", refused.1));
             }

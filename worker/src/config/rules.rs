@@ -82,7 +82,7 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
 /// A worker is believed about the publisher of a message, so its user can be no producer's.
 fn unproven_workers(values: &Values) -> Option<Mistake> {
     let tenants: TenantUsers = values.typed("jobs", "tenant_users")?;
-    let url = url::Url::parse(&values.sound("queue", "url")?).ok()?;
+    let url = url::Url::parse(values.sound("queue", "url")?).ok()?;
     let user = url.username();
     (!tenants.is_empty() && (user == "guest" || tenants.knows(user))).then(|| {
         values.mistake(

@@ -36,7 +36,12 @@ pub async fn follow_switches(
             },
             () = shutdown.drained() => return,
         }
-        let thrown = match store.switches().await {
+        // A store that says nothing keeps no worker from its end.
+        let read = tokio::select! {
+            read = store.switches() => read,
+            () = shutdown.drained() => return,
+        };
+        let thrown = match read {
             Ok(thrown) => thrown,
             // A claim asks the store again, which decides.
             Err(error) => {

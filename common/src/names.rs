@@ -220,8 +220,13 @@ mod tests {
         let odd = words.iter().map(|word| format!("}}:{word}"));
         let odd = odd.chain(words.iter().map(ToString::to_string));
         let of_none = odd.flat_map(|word| [worker_key("p", &word), tenant_key("p", &word)]);
-        let fixed =
-            [workers_key("p"), taken_key("p"), check_key("p"), cancel_channel("p"), switches_key("p")];
+        let fixed = [
+            workers_key("p"),
+            taken_key("p"),
+            check_key("p"),
+            cancel_channel("p"),
+            switches_key("p"),
+        ];
         for key in of_none.chain(fixed) {
             assert!(!key.starts_with("p:{") && !of_jobs.contains(&key), "{key}");
         }

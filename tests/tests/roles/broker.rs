@@ -64,6 +64,11 @@ const MATRIX: &[(&str, Asked, &str)] = &[
         "",
     ),
     (
+        "see whether the broker is blocked",
+        ask!(it, names => publish(it, names.own(".jobs"), "".into(), "")),
+        "O",
+    ),
+    (
         "publish over the default exchange",
         ask!(it, names => publish(it, "".into(), names.own(BATCH), "")),
         "",

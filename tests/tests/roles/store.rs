@@ -23,6 +23,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("announce an end", "PUBLISH OWN:{a}:done 1", "W"),
     ("announce a cancellation", "PUBLISH OWN:cancel a", "PWO"),
     ("read the switches", "HGETALL OWN:switches", "WO"),
+    ("note what was taken", "HSET OWN:queues:taken q 1", "W"),
     ("throw a switch", "HSET OWN:switches later x", "O"),
     ("hear the end of all jobs", "PSUBSCRIBE OWN:{*}:done", ""),
     ("list keys by pages", "SCAN 0", "O"),

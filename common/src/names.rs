@@ -120,6 +120,17 @@ pub fn switches_key(prefix: &str) -> String {
     format!("{prefix}:switches")
 }
 
+/// The Redis key of the stream of what a user of the store did. A key of each user's own: the store itself then vouches for
+/// who wrote it.
+pub fn audit_key(prefix: &str, store_user: &str) -> String {
+    format!("{prefix}:audit:{store_user}")
+}
+
+/// The Redis key of the policies that workers had at their start, by backend: a hash.
+pub fn policies_key(prefix: &str) -> String {
+    format!("{prefix}:policies")
+}
+
 /// The Redis key that is written to see whether the store takes anything.
 pub fn check_key(prefix: &str) -> String {
     format!("{prefix}:check")
@@ -224,6 +235,8 @@ mod tests {
             workers_key("p"),
             taken_key("p"),
             check_key("p"),
+            audit_key("p", "a"),
+            policies_key("p"),
             cancel_channel("p"),
             switches_key("p"),
         ];

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::ClientConfig;
-use sandfleet_transport::{QueueLimits, Tls, records::RedisConfig};
+use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisConfig};
 
 use crate::{
     admission::{Admission, catalogue::WarmStart},
@@ -181,6 +181,8 @@ pub fn client_config(settings: &Settings) -> ClientConfig {
         max_job_bytes: settings.jobs.max_bytes,
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        audit_entries: settings.audit.entries,
+        audit_file: settings.audit.file.clone(),
         ..ClientConfig::default()
     }
 }
@@ -193,6 +195,11 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         prefix: settings.store.prefix.clone(),
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         max_wait: Duration::from_millis(settings.queue.max_wait_ms),
+        audit: AuditConfig {
+            entries: settings.audit.entries,
+            file: settings.audit.file.clone(),
+            broker_url: settings.queue.url.reveal().to_owned(),
+        },
         ..RedisConfig::default()
     }
 }

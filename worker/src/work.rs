@@ -25,7 +25,9 @@ use crate::{
     queue::{AmqpConfig, AmqpQueue, DeadLetterStatus, DeadLetters, Gate, LimitedQueue, Queue},
     sandbox::{Sandbox, SandboxError, policy::Policy},
     services::{
-        admin, certificates,
+        admin,
+        audit::note_worker,
+        certificates,
         dead_letter_handler::DeadLetterHandler,
         heartbeat::send_heartbeats,
         readiness::{self, Readiness},
@@ -292,6 +294,12 @@ impl<'a> Worker<'a> {
         )));
         let (queue, store) = (Arc::clone(&self.queue), Arc::clone(&self.redis));
         tasks.push(tokio::spawn(note_taken_jobs(queue, store, shutdown.clone())));
+        tasks.push(tokio::spawn(note_worker(
+            Arc::clone(&self.redis),
+            settings.worker.id.clone(),
+            sandbox.description().clone(),
+            shutdown.clone(),
+        )));
         tasks.push(tokio::spawn(follow_switches(
             Arc::clone(&self.redis),
             Arc::clone(&self.metrics),

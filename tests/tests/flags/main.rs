@@ -71,6 +71,7 @@ commands! {
     flags_of_kill: "kill";
     flags_of_drain: "drain";
     flags_of_setup: "setup";
+    flags_of_audit: "audit";
     flags_of_workers: "workers";
     flags_of_languages: "languages";
     flags_of_exporter: "exporter";

@@ -301,6 +301,15 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "audit",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--since", &one(&["--since", "1ms"], Elsewhere("roles::audit"))),
+            ("--json", &one(&["--json"], Elsewhere("roles::audit"))),
+        ],
+    },
+    Command {
         name: "workers",
         modes: &[("plain", &[])],
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],

@@ -1,5 +1,6 @@
 //! The users that `deploy/credentials` makes: what each role may do, and what it may not, on real servers.
 
+mod audit;
 mod broker;
 mod fleet;
 mod rotation;

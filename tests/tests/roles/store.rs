@@ -24,6 +24,15 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("announce a cancellation", "PUBLISH OWN:cancel a", "PWO"),
     ("read the switches", "HGETALL OWN:switches", "WO"),
     ("note what was taken", "HSET OWN:queues:taken q 1", "W"),
+    ("note which policy it has", "HSET OWN:policies native x", "W"),
+    ("note what it did", "XADD OWN:audit:ME * event {}", "PWO"),
+    ("note what another did", "XADD OWN:audit:another * event {}", ""),
+    ("read what was noted", "XRANGE OWN:audit:ME - +", "O"),
+    ("cut what was noted", "XTRIM OWN:audit:ME MAXLEN 0", ""),
+    ("delete an event", "XDEL OWN:audit:ME 1-1", ""),
+    ("delete what was noted", "DEL OWN:audit:ME", ""),
+    ("write over what was noted", "SET OWN:audit:ME x", ""),
+    ("have what was noted expire", "PEXPIRE OWN:audit:ME 1", ""),
     ("throw a switch", "HSET OWN:switches later x", "O"),
     ("hear the end of all jobs", "PSUBSCRIBE OWN:{*}:done", ""),
     ("list keys by pages", "SCAN 0", "O"),
@@ -62,8 +71,9 @@ async fn each_role_may_run_its_commands_and_no_others() {
         let mut connection = connection(&servers.login(role).redis_url).await;
         for (what, command, allowed) in MATRIX {
             let may = allowed.contains(role[..1].to_uppercase().as_str());
-            let refused =
-                refusal(&mut connection, &command.replace("OWN:", &servers.own(":"))).await;
+            let own = format!("{}-{role}", servers.users);
+            let command = command.replace("OWN:", &servers.own(":")).replace(":ME", &format!(":{own}"));
+            let refused = refusal(&mut connection, &command).await;
             if refused.0 == may {
                 faults.push(format!("{role}: {what} ({command}): {}", refused.1));
             }

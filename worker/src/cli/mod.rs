@@ -1,6 +1,7 @@
 //! The command line.
 
 mod artifacts;
+mod audit;
 mod batch;
 mod bench;
 mod doctor;
@@ -80,6 +81,8 @@ enum Command {
     Kill(switches::KillArguments),
     /// Make the fleet's queues, where only an operator's user may
     Setup(setup::Arguments),
+    /// Show who did what: submitted, cancelled, threw switches, started workers
+    Audit(audit::Arguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
@@ -187,6 +190,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Kill(arguments) => {
                 log_to_stderr(&settings, "warn");
                 switches::kill(arguments, &settings).await
+            }
+            Command::Audit(arguments) => {
+                log_to_stderr(&settings, "warn");
+                audit::run(arguments, &settings).await
             }
             Command::Setup(arguments) => {
                 log_to_stderr(&settings, "warn");

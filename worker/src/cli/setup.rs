@@ -4,7 +4,11 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use sandfleet_common::Isolation;
-use sandfleet_transport::{Broker, Publisher, Topology};
+use sandfleet_transport::{
+    Broker, Publisher, Topology,
+    audit::{Act, Event},
+    records::RedisStore,
+};
 
 use super::{
     exit::{Exit, Failure},
@@ -35,6 +39,11 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let names: Vec<&str> = isolations.iter().map(|it| it.as_str()).collect();
     let said = format!("the queues of fleet {prefix} for {} are there", names.join(", "));
     Publisher::new(broker, Topology { prefix, isolations, limits }).connect().await?;
+    let event = Event::of(Act::QueuesMade, &settings.queue.prefix).with(names.join(", "));
+    let store = RedisStore::connect(app::redis_config(settings))?;
+    if let Err(error) = store.note(event).await {
+        terminal::say(format_args!("not noted for the audit: {error}"));
+    }
     terminal::print_line(said)?;
     Ok(Exit::Success.into())
 }

@@ -255,6 +255,14 @@ settings! {
         interval_ms: u64 = "5000", Kind::Integer { min: 100, max: 300_000 };
     }
 
+    /// What is noted of who did what, for `sandfleet audit`.
+    audit: AuditSettings {
+        /// About how many events the store keeps of each of its users; 0 for none. An event takes about 300 bytes.
+        entries: u32 = "100000", Kind::Integer { min: 0, max: 100_000_000 };
+        /// A file that gets each event of this process as a line of JSON too.
+        file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+    }
+
     /// What is logged, on standard error.
     log: LogSettings {
         /// How log lines look.

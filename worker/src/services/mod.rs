@@ -1,6 +1,7 @@
 //! What a worker runs beside the path of a job.
 
 pub mod admin;
+pub mod audit;
 pub mod certificates;
 pub mod dead_letter_handler;
 pub mod heartbeat;

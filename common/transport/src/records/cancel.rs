@@ -7,14 +7,18 @@ use redis::Script;
 use sandfleet_common::{JobId, JobResult, JobState, Status, Timing, encode, names};
 
 use super::{
+    audit::noting_script,
     cancellations::CancelNotice,
     memory::State,
     record::Record,
     redis::{RedisStore, milliseconds},
 };
-use crate::Error;
+use crate::{
+    Error,
+    audit::{Act, Event},
+};
 
-static CANCEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("cancel.lua")));
+static CANCEL: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("cancel.lua")));
 
 /// The answer to a cancellation.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +63,14 @@ impl RedisStore {
             .arg(job.as_str())
             .arg(keys.result)
             .arg(keys.lease);
+        let event =
+            Event::of_job(Act::Cancelled, job).of_tenant(record.queued.tenant.as_deref()).with(by);
+        self.audit.prepare(&event, &mut script);
         let action = || format!("cancel job {job}");
-        let answer: String = self.invoke(action, &script).await?;
+        let (answer, unnoted): (String, String) = self.invoke(action, &script).await?;
+        if matches!(answer.as_str(), "running" | "cancelled") {
+            self.audit.conclude(event, &unnoted);
+        }
         match answer.as_str() {
             // It ended since it was read.
             "ended" => {

@@ -7,14 +7,18 @@ use redis::Script;
 use sandfleet_common::{Job, JobId, QueuedJob, encode};
 
 use super::{
+    audit::noting_script,
     memory::{MAX_WAIT, State},
     record::Record,
     redis::{RedisStore, milliseconds},
 };
-use crate::{Error, StoreError};
+use crate::{
+    Error, StoreError,
+    audit::{Act, Event},
+};
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
-static ROLLBACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rollback.lua")));
+static CREATE: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("create.lua")));
+static ROLLBACK: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("rollback.lua")));
 
 /// Longer metadata comes back only with results that a worker makes: a record stays for days, and
 /// in memory.
@@ -52,6 +56,10 @@ impl RedisStore {
         let mut script = CREATE.prepare_invoke();
         script.key(keys.record).arg(payload).arg(milliseconds(dedup_ttl));
         script.arg(keys.result).arg(keys.lease);
+        let submitted = Event::of_job(Act::Submitted, &job.job_id)
+            .of_tenant(job.tenant.as_deref())
+            .with(&job.language);
+        self.audit.prepare(&submitted, &mut script);
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
         if let Some(tenant) = &job.tenant {
@@ -67,13 +75,16 @@ impl RedisStore {
             }
         }
         let action = || format!("create the record of job {}", job.job_id);
-        let (answer, ms): (String, i64) = self.invoke(action, &script).await?;
+        let (answer, ms, unnoted): (String, i64, String) = self.invoke(action, &script).await?;
         let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
         match answer.as_str() {
             "conflict" => Err(conflict(job)),
             "ended" => Ok(Created::Ended),
             "waiting" => Ok(Created::Waiting { queued_at }),
-            "new" => Ok(Created::New { queued_at }),
+            "new" => {
+                self.audit.conclude(submitted, &unnoted);
+                Ok(Created::New { queued_at })
+            }
             "running" => Ok(Created::Running),
             other => Err(self.link.unexpected(action(), other).into()),
         }
@@ -87,7 +98,11 @@ impl RedisStore {
         let keys = self.keys(job);
         let mut script = ROLLBACK.prepare_invoke();
         script.key(keys.record).arg(payload).arg(keys.result).arg(keys.lease);
-        self.invoke(|| format!("roll back job {job}"), &script).await
+        let refused = Event::of_job(Act::NotSubmitted, job).with("the broker refused it");
+        self.audit.prepare(&refused, &mut script);
+        let unnoted: String = self.invoke(|| format!("roll back job {job}"), &script).await?;
+        self.audit.conclude(refused, &unnoted);
+        Ok(())
     }
 }
 

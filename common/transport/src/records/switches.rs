@@ -9,10 +9,15 @@ use jiff::Timestamp;
 use redis::Script;
 use sandfleet_common::{PrintableText, names, validate_tenant};
 
-use super::redis::RedisStore;
-use crate::StoreError;
+use super::{audit::noting_script, redis::RedisStore};
+use crate::{
+    StoreError,
+    audit::{Act, Event},
+};
 
-static THROW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("throw.lua")));
+static THROW: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("throw.lua")));
+static RELEASE_HOLD: LazyLock<Script> =
+    LazyLock::new(|| noting_script(include_str!("release_hold.lua")));
 
 /// The longest name of a language or an image in a switch.
 const MAX_NAME_BYTES: usize = 255;
@@ -28,6 +33,16 @@ pub enum Scope {
     Language(String),
     /// Those that would run in an image with this digest.
     Image(String),
+}
+
+impl Scope {
+    /// The tenant, if it is one's jobs.
+    fn tenant(&self) -> Option<&str> {
+        match self {
+            Scope::Tenant(name) => Some(name),
+            Scope::All | Scope::Language(_) | Scope::Image(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Scope {
@@ -133,7 +148,12 @@ impl RedisStore {
             .arg(names::cancel_channel(&self.prefix))
             .arg(by)
             .arg(action.field(scope));
-        self.invoke(|| format!("throw the switch {} {scope}", action.as_str()), &script).await
+        let event = Event::of(Act::SwitchThrown, action.field(scope)).of_tenant(scope.tenant());
+        self.audit.prepare(&event, &mut script);
+        let what = || format!("throw the switch {} {scope}", action.as_str());
+        let unnoted: String = self.invoke(what, &script).await?;
+        self.audit.conclude(event, &unnoted);
+        Ok(())
     }
 
     /// Takes a hold back; says whether there was one. Jobs that wait for it come back within seconds.
@@ -141,18 +161,20 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn release_hold(&self, scope: &Scope) -> Result<bool, StoreError> {
-        let key = &names::switches_key(&self.prefix);
-        let (channel, field) = (&names::cancel_channel(&self.prefix), &Action::Hold.field(scope));
-        self.run(
-            || format!("release the switch hold {scope}"),
-            |mut connection| async move {
-                let removed: u64 =
-                    redis::cmd("HDEL").arg(key).arg(field).query_async(&mut connection).await?;
-                redis::cmd("PUBLISH").arg(channel).arg("*").exec_async(&mut connection).await?;
-                Ok(removed > 0)
-            },
-        )
-        .await
+        let mut script = RELEASE_HOLD.prepare_invoke();
+        let field = Action::Hold.field(scope);
+        script
+            .key(names::switches_key(&self.prefix))
+            .arg(names::cancel_channel(&self.prefix))
+            .arg(&field);
+        let event = Event::of(Act::SwitchReleased, field).of_tenant(scope.tenant());
+        self.audit.prepare(&event, &mut script);
+        let what = || format!("release the switch hold {scope}");
+        let (removed, unnoted): (u64, String) = self.invoke(what, &script).await?;
+        if removed > 0 {
+            self.audit.conclude(event, &unnoted);
+        }
+        Ok(removed > 0)
     }
 
     /// The switches that are thrown. One that a newer version threw is left out.

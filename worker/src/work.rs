@@ -205,6 +205,7 @@ impl<'a> Worker<'a> {
         let able = watch::Sender::new(false);
         let gate = Gate {
             open: able.subscribe(),
+            held: all_held.subscribe(),
             changed: Arc::clone(&changed),
             observer: Observer(Arc::clone(&hooks)),
         };
@@ -223,14 +224,11 @@ impl<'a> Worker<'a> {
             sandbox,
             until,
             amqp,
-            queue: Arc::new(
-                LimitedQueue::new(
-                    queue,
-                    until.jobs.unwrap_or(u64::MAX),
-                    sandbox.host_memory().map(Arc::clone),
-                )
-                .unless(all_held.subscribe()),
-            ),
+            queue: Arc::new(LimitedQueue::new(
+                queue,
+                until.jobs.unwrap_or(u64::MAX),
+                sandbox.host_memory().map(Arc::clone),
+            )),
             letters,
             redis,
             tenant_limiter,

@@ -95,7 +95,10 @@ async fn what_each_role_does_is_noted_with_who_and_from_where_and_without_code_i
     }
     assert_eq!(of(&events, "submitted")[0]["tenant"], "acme");
     let shown = operator.run(&["audit"]).await;
-    assert!(shown.stdout.contains(&format!("submitted {id} tenant acme: python by ")), "{shown:#?}");
+    assert!(
+        shown.stdout.contains(&format!("submitted {id} tenant acme: python by ")),
+        "{shown:#?}"
+    );
     assert!(!shown.stdout.contains(SECRET) && shown.stderr.is_empty(), "{shown:#?}");
     let none = operator.run(&["audit", "--since", "1ms"]).await;
     assert_eq!((none.code, none.stdout.as_str()), (0, ""), "{none:#?}");
@@ -158,7 +161,10 @@ async fn a_stream_that_takes_nothing_is_in_no_jobs_way_and_is_told_of() {
     fs::write(&input, "x").expect("room");
     let input = input.display().to_string();
     let ran = submitted(&producer, &["--wait", "--stdin", &input]).await;
-    assert!(ran.stderr.contains("could not be noted") && ran.stderr.contains("WRONGTYPE"), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("could not be noted") && ran.stderr.contains("WRONGTYPE"),
+        "{ran:#?}"
+    );
     let held = operator.run(&["hold", "--tenant", "acme"]).await;
     assert_eq!(held.code, 0, "{held:#?}");
     assert!(held.stderr.contains("could not be noted"), "{held:#?}");

@@ -72,7 +72,8 @@ async fn each_role_may_run_its_commands_and_no_others() {
         for (what, command, allowed) in MATRIX {
             let may = allowed.contains(role[..1].to_uppercase().as_str());
             let own = format!("{}-{role}", servers.users);
-            let command = command.replace("OWN:", &servers.own(":")).replace(":ME", &format!(":{own}"));
+            let command =
+                command.replace("OWN:", &servers.own(":")).replace(":ME", &format!(":{own}"));
             let refused = refusal(&mut connection, &command).await;
             if refused.0 == may {
                 faults.push(format!("{role}: {what} ({command}): {}", refused.1));

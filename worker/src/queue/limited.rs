@@ -19,8 +19,6 @@ use crate::{
 pub struct LimitedQueue {
     queue: Arc<dyn Queue>,
     memory: Option<Arc<HostMemory>>,
-    /// Whether an operator holds all jobs back.
-    all_held: Option<watch::Receiver<bool>>,
     left: AtomicU64,
     used_up: watch::Sender<bool>,
     is_stopped: watch::Sender<bool>,
@@ -30,24 +28,7 @@ impl LimitedQueue {
     /// `queue`, for `most` deliveries, on a host with `memory` if that is watched.
     pub fn new(queue: Arc<dyn Queue>, most: u64, memory: Option<Arc<HostMemory>>) -> Self {
         let (used_up, is_stopped) = (watch::Sender::new(most == 0), watch::Sender::new(false));
-        Self { queue, memory, all_held: None, left: AtomicU64::new(most), used_up, is_stopped }
-    }
-
-    /// That gives none while `all_held`.
-    #[must_use]
-    pub fn unless(self, all_held: watch::Receiver<bool>) -> Self {
-        Self { all_held: Some(all_held), ..self }
-    }
-
-    /// Waits while an operator holds all jobs back; nothing if the queue was stopped before.
-    async fn wait_for_release(&self) -> Option<()> {
-        let Some(all_held) = &self.all_held else { return Some(()) };
-        let (mut all_held, mut stopped) = (all_held.clone(), self.is_stopped.subscribe());
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => None,
-            // Without a sender nothing is held any more.
-            _ = all_held.wait_for(|held| !held) => Some(()),
-        }
+        Self { queue, memory, left: AtomicU64::new(most), used_up, is_stopped }
     }
 
     /// Waits until the last delivery was taken.
@@ -70,7 +51,6 @@ impl LimitedQueue {
 
     /// The next delivery for which there is memory. Dropped, it goes back.
     async fn next_with_memory(&self) -> Option<Delivery> {
-        self.wait_for_release().await?;
         self.wait_for_memory().await?;
         let delivery = self.queue.next().await?;
         // It may have been waited for since there was memory.

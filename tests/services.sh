@@ -9,6 +9,7 @@
 services_id=$(printf '%s' "$repo" | sha256sum | cut -c1-8)
 services_dir=$repo/target/services
 log_dir=$services_dir/log
+credentials_dir=$services_dir/credentials
 run_dir=/run/sandfleet-tests-$services_id # short, because a socket's path must stay below 108 bytes
 cgroup_name=sandfleet-tests-$services_id
 docker_url=unix://$run_dir/docker.sock
@@ -98,11 +99,27 @@ services_start() {
         die 73 "could not make the directories of the services"
     fi
     choose_ports
+    make_credentials
     # More than many systems' 1024, yet not the billion of others, for which Erlang would reserve memory.
     ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
     start_docker
     start_redis
     start_rabbitmq
+}
+
+# The users that a fleet has in production, by the script that makes them there; and one for the tests themselves, which
+# may do everything. There is no guest, and no default user of Redis.
+make_credentials() {
+    local admin_hash
+    rm -rf "$credentials_dir"
+    "$repo/deploy/credentials/make" "$credentials_dir" --prefix 't-*' --broker "127.0.0.1:$amqp_port" \
+        --store "127.0.0.1:$redis_port" --producer acme --producer beta >"$log_dir/credentials.log" ||
+        die 70 "could not make the users of the services"
+    chmod 755 "$credentials_dir" # not every test is root
+    chmod 644 "$credentials_dir"/*
+    admin_password=$(openssl rand -hex 24)
+    admin_hash=$(printf '%s' "$admin_password" | sha256sum | cut -d ' ' -f 1)
+    echo "user tests on #$admin_hash ~* &* +@all" >>"$credentials_dir/redis.acl"
 }
 
 start_rabbitmq() {
@@ -111,6 +128,7 @@ start_rabbitmq() {
 listeners.tcp.1 = 127.0.0.1:$amqp_port
 log.console.level = warning
 disk_free_limit.absolute = 50MB
+load_definitions = $credentials_dir/rabbitmq.json
 CONF
     echo '[].' >"$run_dir/enabled_plugins"
     # What the node and rabbitmqctl must agree upon. HOME holds the Erlang cookie. An env file that does not exist keeps
@@ -150,7 +168,7 @@ CONF
 
 # Its process title would overwrite the environment, and with it our marker.
 start_redis() {
-    spawn redis redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$services_dir/redis" \
+    spawn redis redis-server --aclfile "$credentials_dir/redis.acl" --bind 127.0.0.1 --port "$redis_port" --dir "$services_dir/redis" \
         --save '' --appendonly yes --appendfsync everysec --maxmemory-policy noeviction \
         --set-proc-title no --daemonize no
 }
@@ -202,7 +220,9 @@ rabbitmq_is_ready() (
         read -r -t 2 -N 1 type <&7 && [ "$type" = $'\1' ]
 ) 2>/dev/null
 
-redis_is_ready() { [ "$(redis-cli -h 127.0.0.1 -p "$redis_port" ping 2>/dev/null)" = PONG ]; }
+redis_is_ready() {
+    [ "$(REDISCLI_AUTH=$admin_password redis-cli --user tests -h 127.0.0.1 -p "$redis_port" ping 2>/dev/null)" = PONG ]
+}
 
 # A recent client may refuse an old engine; the one in /usr/bin came with it.
 dockerd_is_ready() {
@@ -240,7 +260,13 @@ services_await() {
     for service in redis dockerd rabbitmq; do
         await 120 service_is_ready "$service" || service_failed "$service" 'did not get ready within 120 s'
     done
+    make_admin >>"$log_dir/credentials.log" 2>&1 || die 70 "could not make the tests' own user of RabbitMQ"
     remove_containers # those of a run that was killed
+}
+
+make_admin() {
+    "$run_dir/rabbitmqctl" add_user tests "$admin_password" &&
+        "$run_dir/rabbitmqctl" set_permissions tests '.*' '.*' '.*'
 }
 
 remove_containers() {
@@ -251,8 +277,9 @@ remove_containers() {
 
 services_exports() {
     cat <<ENV
-export SANDFLEET_TEST_AMQP_URL='amqp://guest:guest@127.0.0.1:$amqp_port/%2f'
-export SANDFLEET_TEST_REDIS_URL='redis://127.0.0.1:$redis_port/'
+export SANDFLEET_TEST_AMQP_URL='amqp://tests:$admin_password@127.0.0.1:$amqp_port/%2f'
+export SANDFLEET_TEST_REDIS_URL='redis://tests:$admin_password@127.0.0.1:$redis_port/'
+export SANDFLEET_TEST_CREDENTIALS='$credentials_dir'
 export SANDFLEET_TEST_DOCKER_HOST='$docker_url'
 export SANDFLEET_TEST_RABBITMQCTL='$run_dir/rabbitmqctl'
 export SANDFLEET_TEST_BIN='$target_dir/debug/sandfleet'

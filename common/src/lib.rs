@@ -44,7 +44,7 @@ pub use result::{
     Usage,
 };
 pub use state::{JobState, QueuedJob, RunningJob};
-pub use validate::{MAX_FILES, validate_file_name};
+pub use validate::{MAX_FILES, validate_file_name, validate_tenant};
 pub use verdict::{Status, Verdict};
 pub use wire::{DecodeError, decode_job, encode, json_fault};
 pub use worker::WorkerInfo;

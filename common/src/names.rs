@@ -41,6 +41,12 @@ pub fn tenant_shards(tenant: &str) -> [usize; 2] {
     [first as usize, second as usize]
 }
 
+/// The exchange that producers publish jobs to, with the name of the queue as the routing key. A topic exchange: the
+/// broker can then say by user which routing keys are allowed.
+pub fn jobs_exchange(prefix: &str) -> String {
+    format!("{prefix}.jobs")
+}
+
 /// The exchange that takes what no worker could settle.
 pub fn dead_exchange(prefix: &str) -> String {
     format!("{prefix}.dead")
@@ -54,6 +60,12 @@ pub fn dead_queue(prefix: &str) -> String {
 /// The Redis key of a job's result. The braces are a hash tag: all keys of a job share one slot.
 pub fn result_key(prefix: &str, id: &JobId) -> String {
     format!("{prefix}:{{{id}}}:result")
+}
+
+/// The Redis key of the result of a job that was cancelled before it was started. A key of its own, since a producer
+/// may write it and may not write the [`result_key`].
+pub fn cancelled_key(prefix: &str, id: &JobId) -> String {
+    format!("{prefix}:{{{id}}}:cancelled")
 }
 
 /// The Redis key that holds the owner of a running job.
@@ -108,6 +120,22 @@ pub fn history_key(prefix: &str) -> String {
     format!("{prefix}:history")
 }
 
+/// The Redis key of the switches that an operator has thrown: a hash.
+pub fn switches_key(prefix: &str) -> String {
+    format!("{prefix}:switches")
+}
+
+/// The Redis key of the stream of what a user of the store did. A key of each user's own: the store itself then vouches for
+/// who wrote it.
+pub fn audit_key(prefix: &str, store_user: &str) -> String {
+    format!("{prefix}:audit:{store_user}")
+}
+
+/// The Redis key of the policies that workers had at their start, by backend: a hash.
+pub fn policies_key(prefix: &str) -> String {
+    format!("{prefix}:policies")
+}
+
 /// The Redis key that is written to see whether the store takes anything.
 pub fn check_key(prefix: &str) -> String {
     format!("{prefix}:check")
@@ -147,6 +175,7 @@ mod tests {
         let a: JobId = "a".parse().expect("valid");
         let keys = [
             result_key("p", &a),
+            cancelled_key("p", &a),
             lease_key("p", &a),
             record_key("p", &a),
             output_key("p", &a),
@@ -171,8 +200,21 @@ mod tests {
     #[test]
     fn no_job_has_a_key_that_is_not_a_jobs() {
         let words = [
-            "workers", "live", "tenant", "check", "cancel", "result", "lease", "record", "output",
-            "done", "running", "_", "-", "a",
+            "workers",
+            "live",
+            "tenant",
+            "check",
+            "cancel",
+            "cancelled",
+            "result",
+            "lease",
+            "record",
+            "output",
+            "done",
+            "running",
+            "_",
+            "-",
+            "a",
         ];
         let of_jobs: BTreeSet<String> = words
             .iter()
@@ -180,6 +222,7 @@ mod tests {
             .flat_map(|id| {
                 [
                     result_key("p", &id),
+                    cancelled_key("p", &id),
                     lease_key("p", &id),
                     record_key("p", &id),
                     output_key("p", &id),
@@ -187,7 +230,7 @@ mod tests {
                 ]
             })
             .collect();
-        assert_eq!(of_jobs.len(), words.len() * 5);
+        assert_eq!(of_jobs.len(), words.len() * 6);
         assert!(of_jobs.iter().all(|key| key.starts_with("p:{")));
         // A worker's name may hold anything.
         let odd = words.iter().map(|word| format!("}}:{word}"));
@@ -198,7 +241,10 @@ mod tests {
             taken_key("p"),
             history_key("p"),
             check_key("p"),
+            audit_key("p", "a"),
+            policies_key("p"),
             cancel_channel("p"),
+            switches_key("p"),
         ];
         for key in of_none.chain(fixed) {
             assert!(!key.starts_with("p:{") && !of_jobs.contains(&key), "{key}");

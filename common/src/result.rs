@@ -55,6 +55,10 @@ pub struct JobResult {
     pub started_at: Timestamp,
     /// When the result was complete.
     pub finished_at: Timestamp,
+    /// Whether the broker vouched for the user that submitted it, and that user may speak for the job's tenant; absent
+    /// for a job that names no tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_proven: Option<bool>,
     /// What the job ran under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxReport>,

@@ -35,6 +35,8 @@ pub struct QueuedJob {
     pub priority: Option<Priority>,
     /// The queue that it waits in.
     pub queue: Option<String>,
+    /// Its tenant.
+    pub tenant: Option<String>,
 }
 
 /// A job that runs.

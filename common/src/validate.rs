@@ -153,7 +153,11 @@ impl Job {
     }
 }
 
-fn validate_tenant(tenant: &str) -> Result<(), String> {
+/// Checks a tenant's name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_tenant(tenant: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if (1..=MAX_TENANT_BYTES).contains(&tenant.len()) && tenant.chars().all(plain) {
         return Ok(());

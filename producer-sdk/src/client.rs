@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc};
 use sandfleet_common::{Isolation, WorkerInfo};
 use sandfleet_transport::{
     Broker, Publisher, Topology,
+    audit::AuditConfig,
     records::{RedisConfig, RedisStore},
 };
 
@@ -46,6 +47,11 @@ impl Client {
             prefix: config.store_prefix().to_owned(),
             timeout: config.timeout,
             dedup_ttl: config.dedup_ttl,
+            audit: AuditConfig {
+                entries: config.audit_entries,
+                file: config.audit_file.clone(),
+                broker_url: config.amqp_url.clone(),
+            },
             ..RedisConfig::default()
         })?;
         let topology = Topology {

@@ -1,8 +1,8 @@
 //! `ClientConfig`: addresses, certificates and timeouts.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use sandfleet_transport::{QueueLimits, Tls, masked};
+use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, masked};
 
 /// Where a fleet is, and how far to go for it. The defaults fit a fleet on this machine.
 #[derive(Clone)]
@@ -32,6 +32,11 @@ pub struct ClientConfig {
     pub result_ttl: Duration,
     /// Who this client is, for the results of jobs that it cancels.
     pub name: String,
+    /// About how many events the store keeps of each of its users for `sandfleet audit`; the workers'
+    /// `audit.entries`. 0 for none.
+    pub audit_entries: u32,
+    /// A file that gets each submission and cancellation of this client as a line of JSON.
+    pub audit_file: Option<PathBuf>,
 }
 
 impl Default for ClientConfig {
@@ -49,6 +54,8 @@ impl Default for ClientConfig {
             dedup_ttl: Duration::from_secs(7 * 86_400),
             result_ttl: Duration::from_secs(86_400),
             name: format!("producer {}", std::process::id()),
+            audit_entries: AuditConfig::default().entries,
+            audit_file: None,
         }
     }
 }
@@ -76,6 +83,8 @@ impl fmt::Debug for ClientConfig {
             dedup_ttl,
             result_ttl,
             name,
+            audit_entries,
+            audit_file,
         } = self;
         f.debug_struct("ClientConfig")
             .field("amqp_url", &masked(amqp_url))
@@ -90,6 +99,8 @@ impl fmt::Debug for ClientConfig {
             .field("dedup_ttl", dedup_ttl)
             .field("result_ttl", result_ttl)
             .field("name", name)
+            .field("audit_entries", audit_entries)
+            .field("audit_file", audit_file)
             .finish()
     }
 }

@@ -2,6 +2,8 @@
 
 use sandfleet_common::{Isolation, JobId, JobState, Priority, QueuedJob, WorkerInfo};
 
+use sandfleet_transport::records::Scope;
+
 use crate::{Cancellation, Client, Error, HistoryPage};
 
 /// The state of a job, and what a queued job waits for.
@@ -16,6 +18,8 @@ pub struct Progress {
     pub workers: Vec<WorkerInfo>,
     /// Of a queued job: how many workers are live in all.
     pub workers_alive: usize,
+    /// Of a queued job: the operator's switch that holds it back, if there is one and this client may see it.
+    pub held: Option<String>,
 }
 
 impl Client {
@@ -36,7 +40,7 @@ impl Client {
         let state = self.get(id).await?;
         let JobState::Queued(queued) = &state else {
             let (workers, workers_alive) = (Vec::new(), 0);
-            return Ok(Progress { state, queue_depth: None, workers, workers_alive });
+            return Ok(Progress { state, queue_depth: None, workers, workers_alive, held: None });
         };
         let mut workers = self.workers().await?;
         // One that isn't ready takes nothing at present.
@@ -48,7 +52,17 @@ impl Client {
             Some(queue) => self.shared.publisher.depth(queue).await.ok(),
             None => None,
         };
-        Ok(Progress { state, queue_depth, workers, workers_alive })
+        let held = self.held(queued).await;
+        Ok(Progress { state, queue_depth, workers, workers_alive, held })
+    }
+
+    async fn held(&self, queued: &QueuedJob) -> Option<String> {
+        let mut scopes = vec![Scope::All];
+        scopes.extend(queued.tenant.clone().map(Scope::Tenant));
+        scopes.extend(queued.language.clone().map(Scope::Language));
+        // A producer may not read them; the job's state is known all the same.
+        let switches = self.shared.records.switches().await.ok()?;
+        switches.iter().find(|switch| switch.holds(&scopes)).map(ToString::to_string)
     }
 
     /// The live workers.

@@ -112,7 +112,7 @@ impl Client {
         };
         job.queued_at.get_or_insert(queued_at);
         let message = Message {
-            exchange: String::new(),
+            exchange: names::jobs_exchange(&self.shared.config.prefix),
             routing_key: queue,
             id: job.job_id.to_string(),
             headers: Default::default(),

@@ -25,6 +25,7 @@ pub fn claim(owner: &str) -> Claim {
         exclusive: false,
         payload: payload_digest(&encode(&Job::new("python", "1"))),
         purpose: Purpose::Run,
+        scopes: Vec::new(),
     }
 }
 

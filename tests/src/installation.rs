@@ -18,7 +18,7 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-use crate::{DEADLINE, Services, TestCgroup, eventually, services::setting, soon};
+use crate::{DEADLINE, Login, Services, TestCgroup, eventually, services::setting, soon};
 
 /// The binary with settings and a control group of its own.
 #[derive(Debug)]
@@ -27,6 +27,27 @@ pub struct Installation {
     pub test_cgroup: TestCgroup,
     program: String,
     settings: BTreeMap<String, String>,
+    logins: Option<Logins>,
+}
+
+/// How each role logs in.
+#[derive(Debug)]
+struct Logins {
+    producer: Login,
+    worker: Login,
+    operator: Login,
+}
+
+impl Logins {
+    /// The settings of a command, which has the role that its first argument says.
+    fn of<A: AsRef<OsStr>>(&self, arguments: &[A]) -> [(&'static str, &str); 2] {
+        let login = match arguments.first().and_then(|it| it.as_ref().to_str()) {
+            Some("worker") => &self.worker,
+            Some("submit" | "bench") => &self.producer,
+            _ => &self.operator,
+        };
+        [("SANDFLEET_QUEUE_URL", &login.amqp_url), ("SANDFLEET_STORE_URL", &login.redis_url)]
+    }
 }
 
 /// A process that came to its end.
@@ -45,13 +66,18 @@ impl Installation {
     pub fn fresh() -> Self {
         let test_cgroup = TestCgroup::fresh();
         let path = test_cgroup.path();
-        Self { test_cgroup, program: setting("SANDFLEET_TEST_BIN"), settings: BTreeMap::new() }
-            .set("SANDBOX_CGROUP_PARENT", &path)
-            .set("SANDBOX_DOCKER_HOST", &setting("SANDFLEET_TEST_DOCKER_HOST"))
-            .set("SANDBOX_IMAGE", &image())
-            // Debian 12 has no newer one.
-            .set("SANDBOX_ALLOW_OUTDATED_ENGINE", "true")
-            .set("ADMIN_ADDRESS", "off")
+        Self {
+            test_cgroup,
+            program: setting("SANDFLEET_TEST_BIN"),
+            settings: BTreeMap::new(),
+            logins: None,
+        }
+        .set("SANDBOX_CGROUP_PARENT", &path)
+        .set("SANDBOX_DOCKER_HOST", &setting("SANDFLEET_TEST_DOCKER_HOST"))
+        .set("SANDBOX_IMAGE", &image())
+        // Debian 12 has no newer one.
+        .set("SANDBOX_ALLOW_OUTDATED_ENGINE", "true")
+        .set("ADMIN_ADDRESS", "off")
     }
 
     /// With one setting more: `name` is the variable's without `SANDFLEET_`.
@@ -73,12 +99,19 @@ impl Installation {
         Self { program: program.to_owned(), ..self }
     }
 
-    /// As part of the fleet that shares `services`.
+    /// As part of the fleet that shares `services`: each command with the login of its role.
     #[must_use]
-    pub fn on(self, services: &Services) -> Self {
-        self.set("QUEUE_URL", &services.amqp_url)
-            .set("QUEUE_PREFIX", &services.prefix)
-            .set("STORE_URL", &services.redis_url)
+    pub fn on(mut self, services: &Services) -> Self {
+        services.declare();
+        self.logins = Some(Logins {
+            producer: services.producer.clone(),
+            worker: Login {
+                amqp_url: services.amqp_url.clone(),
+                redis_url: services.redis_url.clone(),
+            },
+            operator: services.operator.clone(),
+        });
+        self.set("QUEUE_PREFIX", &services.prefix)
             .set("STORE_PREFIX", &services.prefix)
             .set("SANDBOX_BACKEND", "native")
     }
@@ -96,6 +129,7 @@ impl Installation {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(self.logins.iter().flat_map(|logins| logins.of(arguments)))
             .envs(&self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

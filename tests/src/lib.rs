@@ -4,6 +4,7 @@
 mod backends;
 mod chaos_proxy;
 mod clock;
+mod credentials;
 mod freezer;
 mod http_get;
 mod import_graph;
@@ -30,6 +31,7 @@ use tokio::time::{self, Instant};
 pub use backends::{Backends, Worker, claim, submitted};
 pub use chaos_proxy::ChaosProxy;
 pub use clock::Clock;
+pub use credentials::{Credentials, Login};
 pub use freezer::Frozen;
 pub use http_get::http_get;
 pub use import_graph::ImportGraph;
@@ -102,6 +104,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         worker_id: "test".into(),
         attempt: 1,
         security_events: Vec::new(),
+        tenant_proven: None,
         metadata: Default::default(),
     }
 }

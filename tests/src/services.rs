@@ -1,6 +1,6 @@
 //! The real broker and the real store, with names of its own for each test.
 
-use std::{process::Command, thread, time::Duration};
+use std::{process::Command, sync::OnceLock, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use lapin::{
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use crate::{
-    ChaosProxy,
+    ChaosProxy, Credentials, Login,
     proxied_url::{through_proxy, through_tls},
     soon,
 };
@@ -34,12 +34,19 @@ use crate::{
 pub struct Services {
     /// How all the names begin.
     pub prefix: String,
-    /// The broker.
+    /// The broker, as a worker.
     pub amqp_url: String,
-    /// The store.
+    /// The store, as a worker.
     pub redis_url: String,
+    /// How a producer logs in.
+    pub producer: Login,
+    /// How an operator does.
+    pub operator: Login,
+    /// How the tests do, which may do everything.
+    pub admin: Login,
     rabbitmqctl: String,
     publisher: Publisher,
+    declared: OnceLock<()>,
 }
 
 impl Services {
@@ -48,14 +55,20 @@ impl Services {
     /// # Panics
     /// If it hasn't.
     pub fn fresh() -> Self {
-        Self::at(
+        let credentials = Credentials::at(setting("SANDFLEET_TEST_CREDENTIALS"));
+        let worker = credentials.login("worker");
+        let mut services = Self::at(
             &setting("SANDFLEET_TEST_AMQP_URL"),
             &setting("SANDFLEET_TEST_REDIS_URL"),
             &setting("SANDFLEET_TEST_RABBITMQCTL"),
-        )
+        );
+        (services.amqp_url, services.redis_url) = (worker.amqp_url, worker.redis_url);
+        services.producer = credentials.login("producer");
+        services.operator = credentials.login("operator");
+        services
     }
 
-    /// Those at two addresses; `rabbitmqctl` is the program for the first.
+    /// Those at two addresses, which are every role's; `rabbitmqctl` is the program for the first.
     ///
     /// # Panics
     /// If an address is none.
@@ -63,28 +76,72 @@ impl Services {
         let prefix = format!("t-{}", Uuid::now_v7());
         let broker = Broker::new(amqp_url, &prefix, Duration::from_secs(10), &Tls::default())
             .expect("a valid URL");
-        let topology = Topology {
-            prefix: prefix.clone(),
-            isolations: vec![Isolation::Container],
-            limits: QueueLimits::default(),
-        };
+        let login = Login { amqp_url: amqp_url.to_owned(), redis_url: redis_url.to_owned() };
         Self {
-            publisher: Publisher::new(broker, topology),
+            publisher: Publisher::new(broker, topology(&prefix, vec![Isolation::Container])),
             prefix,
             amqp_url: amqp_url.to_owned(),
             redis_url: redis_url.to_owned(),
+            producer: login.clone(),
+            operator: login.clone(),
+            admin: login,
             rabbitmqctl: rabbitmqctl.to_owned(),
+            declared: OnceLock::new(),
         }
     }
 
-    /// A proxy to the broker, and the URL that leads through it.
+    /// With another store, which lets everybody in.
+    pub fn set_store(&mut self, url: &str) {
+        let own = [&mut self.redis_url, &mut self.producer.redis_url, &mut self.operator.redis_url];
+        own.into_iter().for_each(|it| url.clone_into(it));
+    }
+
+    /// Makes the queues of plain containers, once, as an operator does: the other roles may not.
+    ///
+    /// # Panics
+    /// If the broker refuses it.
+    pub fn declare(&self) {
+        self.declared.get_or_init(|| self.declare_for(vec![Isolation::Container]));
+    }
+
+    /// Makes the queues of these isolations.
+    ///
+    /// # Panics
+    /// If the broker refuses it.
+    pub fn declare_for(&self, isolations: Vec<Isolation>) {
+        let declaration = async {
+            let (url, timeout) = (&self.operator.amqp_url, Duration::from_secs(30));
+            let broker = Broker::new(url, &self.prefix, timeout, &Tls::default())?;
+            Publisher::new(broker, topology(&self.prefix, isolations)).connect().await
+        };
+        // Within a test's runtime nothing can be awaited here, so another thread does it.
+        let declared = thread::scope(|scope| {
+            let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+            scope.spawn(move || runtime().expect("a runtime").block_on(declaration)).join()
+        });
+        declared.expect("the thread ends").expect("an operator may make queues");
+    }
+
+    /// A proxy to the broker, and a worker's URL that leads through it.
     pub async fn amqp_relay(&self) -> (ChaosProxy, String) {
+        self.declare();
         through_proxy(&self.amqp_url, "5672").await
     }
 
-    /// A proxy to the store, and the URL that leads through it.
+    /// A proxy to the store, and a worker's URL that leads through it.
     pub async fn redis_relay(&self) -> (ChaosProxy, String) {
         through_proxy(&self.redis_url, "6379").await
+    }
+
+    /// A proxy to the broker, and a producer's URL that leads through it.
+    pub async fn producer_amqp_relay(&self) -> (ChaosProxy, String) {
+        self.declare();
+        through_proxy(&self.producer.amqp_url, "5672").await
+    }
+
+    /// A proxy to the store, and a producer's URL that leads through it.
+    pub async fn producer_redis_relay(&self) -> (ChaosProxy, String) {
+        through_proxy(&self.producer.redis_url, "6379").await
     }
 
     /// The broker behind TLS, and the URL that leads there.
@@ -102,6 +159,15 @@ impl Services {
     /// # Panics
     /// If the URL is none.
     pub fn queue(&self, url: &str, slots: usize) -> AmqpQueue {
+        self.declare();
+        self.queue_as_it_is(url, slots)
+    }
+
+    /// As [`queue`](Self::queue), whatever is on the broker.
+    ///
+    /// # Panics
+    /// If the URL is none.
+    pub fn queue_as_it_is(&self, url: &str, slots: usize) -> AmqpQueue {
         let config = AmqpConfig {
             url: url.to_owned(),
             tls: Tls::default(),
@@ -111,6 +177,7 @@ impl Services {
             limits: QueueLimits::default(),
             isolations: vec![Isolation::Container],
             priorities: Priority::ALL.to_vec(),
+            worker_users: Default::default(),
         };
         AmqpQueue::connect(config, Gate::default()).expect("a valid configuration")
     }
@@ -140,10 +207,24 @@ impl Services {
     }
 
     /// A producer's configuration.
+    ///
+    /// # Panics
+    /// If the broker refuses to make the queues.
     pub fn client_config(&self) -> ClientConfig {
+        self.declare();
         ClientConfig {
-            amqp_url: self.amqp_url.clone(),
-            redis_url: self.redis_url.clone(),
+            amqp_url: self.producer.amqp_url.clone(),
+            redis_url: self.producer.redis_url.clone(),
+            prefix: self.prefix.clone(),
+            ..ClientConfig::default()
+        }
+    }
+
+    /// The configuration of a client that may do everything, also make queues that aren't there.
+    pub fn admin_config(&self) -> ClientConfig {
+        ClientConfig {
+            amqp_url: self.admin.amqp_url.clone(),
+            redis_url: self.admin.redis_url.clone(),
             prefix: self.prefix.clone(),
             ..ClientConfig::default()
         }
@@ -272,7 +353,7 @@ impl Services {
     /// If the broker isn't there.
     pub async fn channel(&self) -> Result<(Connection, Channel)> {
         let connection =
-            Connection::connect(&self.amqp_url, ConnectionProperties::default()).await?;
+            Connection::connect(&self.admin.amqp_url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }
@@ -282,7 +363,7 @@ impl Services {
     /// # Panics
     /// If the store isn't there.
     pub async fn redis(&self) -> MultiplexedConnection {
-        redis::Client::open(self.redis_url.as_str())
+        redis::Client::open(self.admin.redis_url.as_str())
             .expect("a valid URL")
             .get_multiplexed_async_connection()
             .await
@@ -321,13 +402,18 @@ impl Services {
             channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
         });
         futures_util::future::try_join_all(deletions).await?;
-        let exchanges = [names::dead_exchange, names::requeue_exchange, names::unreadable_exchange];
+        let exchanges = [
+            names::jobs_exchange,
+            names::dead_exchange,
+            names::requeue_exchange,
+            names::unreadable_exchange,
+        ];
         for exchange in later().chain(exchanges.map(|name| name(&self.prefix))) {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(exchange.as_str().into(), options).await?;
         }
 
-        let client = redis::Client::open(self.redis_url.as_str())?;
+        let client = redis::Client::open(self.admin.redis_url.as_str())?;
         let mut redis = client.get_multiplexed_async_connection().await?;
         // A page at a time: a flood leaves hundreds of thousands, and no answer may take long.
         let mut cursor = 0u64;
@@ -368,6 +454,10 @@ impl Drop for Services {
             _ => panic!("{} is left behind: {deleted:?}", self.prefix),
         }
     }
+}
+
+fn topology(prefix: &str, isolations: Vec<Isolation>) -> Topology {
+    Topology { prefix: prefix.to_owned(), isolations, limits: QueueLimits::default() }
 }
 
 /// Takes a message from `queue`.

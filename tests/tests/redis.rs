@@ -277,7 +277,7 @@ async fn a_server_that_is_loading_is_waited_for() {
     let slowly = ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
     let mut server = PrivateRedis::start(&slowly).await;
     let mut services = Services::fresh();
-    services.redis_url = server.url();
+    services.set_store(&server.url());
     let client = services.client().await;
     let store = services.store(&services.redis_url);
     let (ended, runs) = (JobId::generate(), JobId::generate());
@@ -351,7 +351,7 @@ impl<'a> Policy<'a> {
 impl Drop for Policy<'_> {
     fn drop(&mut self) {
         if !self.restored {
-            let client = redis::Client::open(self.services.redis_url.as_str());
+            let client = redis::Client::open(self.services.admin.redis_url.as_str());
             let put_back = client.and_then(|client| {
                 let mut connection = client.get_connection()?;
                 redis::cmd("CONFIG")

@@ -152,7 +152,7 @@ async fn a_full_queue_refuses_and_says_so() {
 #[tokio::test]
 async fn submitting_survives_a_lost_connection() {
     let services = Services::fresh();
-    let (wire, amqp_url) = services.amqp_relay().await;
+    let (wire, amqp_url) = services.producer_amqp_relay().await;
     let config = ClientConfig { amqp_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let mut ids = BTreeSet::new();
@@ -182,7 +182,7 @@ async fn submitting_survives_a_lost_connection() {
 #[tokio::test]
 async fn a_broker_that_is_gone_is_an_error_and_then_it_is_back() {
     let services = Services::fresh();
-    let (wire, amqp_url) = services.amqp_relay().await;
+    let (wire, amqp_url) = services.producer_amqp_relay().await;
     let config = ClientConfig { amqp_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     wire.cut();
@@ -254,7 +254,7 @@ async fn wait_ends_in_time_and_tells_whether_the_job_runs() {
 #[tokio::test]
 async fn many_who_wait_share_two_connections() {
     let services = Services::fresh();
-    let (wire, redis_url) = services.redis_relay().await;
+    let (wire, redis_url) = services.producer_redis_relay().await;
     let config = ClientConfig { redis_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let store = services.store(&services.redis_url);
@@ -295,7 +295,7 @@ async fn many_who_wait_share_two_connections() {
 #[tokio::test]
 async fn five_thousand_jobs_are_submitted_and_waited_for_together() {
     let services = Services::fresh();
-    let (wire, redis_url) = services.redis_relay().await;
+    let (wire, redis_url) = services.producer_redis_relay().await;
     let config = ClientConfig { redis_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let mut jobs: Vec<Job> = (0..5000).map(|n| Job::new("python", n.to_string())).collect();
@@ -341,7 +341,7 @@ async fn a_batch_that_is_waited_for_tells_which_jobs_are_open() {
 #[tokio::test]
 async fn a_hundred_megabytes_are_refused_before_they_are_sent() {
     let services = Services::fresh();
-    let (wire, amqp_url) = services.amqp_relay().await;
+    let (wire, amqp_url) = services.producer_amqp_relay().await;
     let config = ClientConfig { amqp_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     // Whatever was sent now would be an error of another kind.
@@ -353,7 +353,7 @@ async fn a_hundred_megabytes_are_refused_before_they_are_sent() {
 #[tokio::test]
 async fn wait_survives_a_store_that_goes_away() {
     let services = Services::fresh();
-    let (wire, redis_url) = services.redis_relay().await;
+    let (wire, redis_url) = services.producer_redis_relay().await;
     let config = ClientConfig { redis_url, ..services.client_config() };
     let client = Client::connect(config).await.expect("the services run");
     let result = result(&JobId::generate(), "done");
@@ -389,5 +389,6 @@ async fn no_error_and_no_debug_output_shows_a_password() {
     let shown = format!("{error} {error:?}");
     assert!(matches!(error, Error::Store { .. }) && !shown.contains("SECRET"), "{shown}");
     let client = services.client().await;
-    assert!(!format!("{client:?}").contains("guest:guest"), "{client:?}");
+    let password = services.producer.amqp_url.split([':', '@']).nth(2).expect("a login");
+    assert!(!format!("{client:?}").contains(password), "{client:?}");
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
 use sandfleet_sdk::ClientConfig;
-use sandfleet_transport::{QueueLimits, Tls, records::RedisConfig};
+use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisConfig};
 
 use crate::{
     admission::{Admission, catalogue::WarmStart},
@@ -147,6 +147,7 @@ pub fn pipeline_config(settings: &Settings) -> PipelineConfig {
         lease: Duration::from_millis(settings.worker.lease_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         retry_delay: RETRY_DELAY,
+        tenant_users: settings.jobs.tenant_users.clone(),
     }
 }
 
@@ -180,6 +181,8 @@ pub fn client_config(settings: &Settings) -> ClientConfig {
         max_job_bytes: settings.jobs.max_bytes,
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
+        audit_entries: settings.audit.entries,
+        audit_file: settings.audit.file.clone(),
         ..ClientConfig::default()
     }
 }
@@ -192,6 +195,11 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         prefix: settings.store.prefix.clone(),
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         max_wait: Duration::from_millis(settings.queue.max_wait_ms),
+        audit: AuditConfig {
+            entries: settings.audit.entries,
+            file: settings.audit.file.clone(),
+            broker_url: settings.queue.url.reveal().to_owned(),
+        },
         ..RedisConfig::default()
     }
 }
@@ -208,6 +216,7 @@ pub fn amqp_config(settings: &Settings, isolation: Isolation) -> AmqpConfig {
         // What is isolated more strongly than asked for is isolated well enough.
         isolations: Isolation::ALL.iter().copied().filter(|asked| *asked <= isolation).collect(),
         priorities: Priority::ALL.to_vec(),
+        worker_users: settings.queue.worker_users.0.clone(),
     }
 }
 

@@ -136,6 +136,8 @@ hooks! {
     fn called(call: Call, took: Duration, is_ok: bool);
     /// A connection to a service was made again after one was lost.
     fn reconnected(service: Service);
+    /// A job that an operator holds back was put off.
+    fn held(job: &JobId);
 }
 
 /// Watches nothing.

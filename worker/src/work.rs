@@ -7,7 +7,7 @@ use sandfleet_transport::{
     records::{RedisStore, Store, TenantLimiter},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -25,12 +25,15 @@ use crate::{
     queue::{AmqpConfig, AmqpQueue, DeadLetterStatus, DeadLetters, Gate, LimitedQueue, Queue},
     sandbox::{Sandbox, SandboxError, policy::Policy},
     services::{
-        admin, certificates,
+        admin,
+        audit::note_worker,
+        certificates,
         dead_letter_handler::DeadLetterHandler,
         heartbeat::send_heartbeats,
         job_log::{HistoryWriter, JobLog},
         readiness::{self, Readiness},
         reaper::reap_regularly,
+        switches::follow_switches,
         taken_jobs::note_taken_jobs,
         timed_store::TimedStore,
     },
@@ -172,6 +175,7 @@ struct Worker<'a> {
     hooks: Arc<dyn Hooks>,
     history: Option<HistoryWriter>,
     readiness: Arc<Readiness>,
+    all_held: watch::Sender<bool>,
     shutdown: Shutdown,
 }
 
@@ -199,11 +203,13 @@ impl<'a> Worker<'a> {
         let hooks: Arc<dyn Hooks> = Arc::new(vec![hooks, Arc::new(job_log) as Arc<dyn Hooks>]);
         let amqp = app::amqp_config(settings, sandbox.description().isolation);
         let letters = DeadLetterStatus::default();
+        let all_held = watch::Sender::new(false);
         let changed = Arc::new(Notify::new());
         // Of what is asked whether it works, the broker is one, and it has to know whether the others do.
-        let able = tokio::sync::watch::Sender::new(false);
+        let able = watch::Sender::new(false);
         let gate = Gate {
             open: able.subscribe(),
+            held: all_held.subscribe(),
             changed: Arc::clone(&changed),
             observer: Observer(Arc::clone(&hooks)),
         };
@@ -234,6 +240,7 @@ impl<'a> Worker<'a> {
             hooks,
             history,
             readiness: Arc::new(readiness),
+            all_held,
             shutdown,
         })
     }
@@ -297,6 +304,18 @@ impl<'a> Worker<'a> {
         )));
         let (queue, store) = (Arc::clone(&self.queue), Arc::clone(&self.redis));
         tasks.push(tokio::spawn(note_taken_jobs(queue, store, shutdown.clone())));
+        tasks.push(tokio::spawn(note_worker(
+            Arc::clone(&self.redis),
+            settings.worker.id.clone(),
+            sandbox.description().clone(),
+            shutdown.clone(),
+        )));
+        tasks.push(tokio::spawn(follow_switches(
+            Arc::clone(&self.redis),
+            Arc::clone(&self.metrics),
+            self.all_held.clone(),
+            shutdown.clone(),
+        )));
         tasks.push(tokio::spawn(self.dead_letter_handler()?.serve()));
         let serving = tokio::spawn(self.pipeline().serve(settings.worker.slots));
         let exhausted = async {
@@ -335,6 +354,7 @@ impl<'a> Worker<'a> {
             worker_id: self.settings.worker.id.clone(),
             result_ttl: Duration::from_millis(self.settings.store.result_ttl_ms),
             max_job_bytes: self.settings.jobs.max_bytes,
+            tenant_users: self.settings.jobs.tenant_users.clone(),
             shutdown: self.shutdown.clone(),
         })
     }

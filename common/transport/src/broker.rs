@@ -14,7 +14,7 @@ use std::{
 use lapin::{
     Connection, ConnectionBuilder, ConnectionProperties,
     tcp::OwnedTLSConfig,
-    uri::{AMQPScheme, AMQPUri},
+    uri::{AMQPScheme, AMQPUri, SASLMechanism},
 };
 use tokio::time;
 
@@ -77,6 +77,14 @@ impl Broker {
     /// The broker's URL without the password.
     pub fn display_url(&self) -> &str {
         &self.display_url
+    }
+
+    /// The user that messages are published as, if the URL says it and the broker will check it.
+    pub fn user(&self) -> Option<&str> {
+        let user = self.uri.authority.userinfo.username.as_str();
+        let by_password =
+            matches!(self.uri.query.auth_mechanism, None | Some(SASLMechanism::Plain));
+        (by_password && !user.is_empty()).then_some(user)
     }
 
     /// What the broker named itself, once there was a connection; nothing if it didn't.

@@ -67,6 +67,21 @@ pub enum Error {
         reason: PrintableText,
     },
 
+    /// A queue or exchange isn't there, and the user may not make it.
+    #[error(
+        "broker {broker}: {what} is not there, and this user may not make it ({refused}); run \
+         `sandfleet setup` with an operator's user, or let this one configure, write and read there (rabbitmqctl \
+         set_permissions)"
+    )]
+    Undeclared {
+        /// The broker's URL without the password.
+        broker: String,
+        /// The queue or exchange.
+        what: String,
+        /// How the broker refused to make one.
+        refused: PrintableText,
+    },
+
     /// There is no queue for the job: no worker that gives this isolation was ever there.
     #[error(
         "no queue {queue}; start a worker that takes such jobs, or check the prefix and the \
@@ -207,6 +222,7 @@ impl Error {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Error::Broker { said, .. } => refusal::of_broker(said).refusal,
+            Error::Undeclared { .. } => Some(Refusal::Access),
             Error::Mismatch { .. } | Error::InvalidConfig { .. } => Some(Refusal::Setting),
             Error::Store(error) => error.refusal,
             _ => None,

@@ -1,6 +1,8 @@
 //! How producers and workers reach the broker and the store, and the [record](records) of a job.
 #![forbid(unsafe_code)]
 
+pub mod audit;
+mod audit_file;
 mod broker;
 mod error;
 mod foreign;

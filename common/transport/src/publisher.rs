@@ -227,7 +227,7 @@ impl Publisher {
         for index in open {
             let message = &messages[index];
             if returned.contains(&index.to_string()) && matches!(outcomes[index], Some(Ok(()))) {
-                let queue = if message.exchange.is_empty() {
+                let queue = if !message.routing_key.is_empty() {
                     message.routing_key.clone()
                 } else {
                     format!("behind exchange {}", message.exchange)
@@ -296,6 +296,10 @@ impl Publisher {
             .with_headers(message.headers.clone());
         if !message.id.is_empty() {
             properties = properties.with_message_id(message.id.as_str().into());
+        }
+        // The broker takes no other user here than that of the connection: it vouches for it to whoever takes the message.
+        if let Some(user) = self.broker.user() {
+            properties = properties.with_user_id(user.into());
         }
         let action = || format!("publish to {}", message.routing_key);
         let sent = channel.basic_publish(

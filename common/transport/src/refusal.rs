@@ -35,6 +35,11 @@ impl Answer {
         Self { said: said.to_string(), fix, refusal: None }
     }
 
+    /// What was said.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     /// The answer and the fix, for the end of a sentence.
     pub(crate) fn sentence(&self) -> String {
         // The services' words are of outside origin.

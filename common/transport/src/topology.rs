@@ -16,7 +16,7 @@ use sandfleet_common::{
 
 use tracing::warn;
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, refusal};
 
 /// After how many returns the broker itself takes a message out of its queue. Only a backstop,
 /// for messages that never get as far as a claim: attempts are counted in the store, where a
@@ -63,12 +63,67 @@ impl Default for QueueLimits {
 }
 
 impl Topology {
-    /// Declares it all on `connection`, which was made to `broker`.
+    /// Declares it all on `connection`, which was made to `broker`. A user that may not declare needs it to be there
+    /// already, however it is set: only an operator's user may, where each has the least rights.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if something exists with other settings; [`Error::Broker`] for all
-    /// else the broker says, and [`Error::TimedOut`] if it says nothing.
+    /// [`Error::Mismatch`] if something exists with other settings; [`Error::Undeclared`] if it isn't there and the
+    /// user may not make it; [`Error::Broker`] for all else the broker says, and [`Error::TimedOut`] if it says
+    /// nothing.
     pub async fn declare(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
+        match self.make(broker, connection).await {
+            Err(Error::Broker { said, .. }) if is_access_refused(&said) => {
+                let refused = refusal::of_broker(&said).said().to_owned();
+                self.find(broker, connection, &refused).await
+            }
+            made => made,
+        }
+    }
+
+    /// Looks whether all is there, which takes no rights.
+    async fn find(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+        refused: &str,
+    ) -> Result<(), Error> {
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
+        let prefix = &self.prefix;
+        let mut exchanges = vec![
+            names::jobs_exchange(prefix),
+            names::requeue_exchange(prefix),
+            names::dead_exchange(prefix),
+            names::unreadable_exchange(prefix),
+        ];
+        exchanges.extend((0..LATER.len()).map(|step| names::later_queue(prefix, step)));
+        for name in &exchanges {
+            let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+            let kind = ExchangeKind::Fanout;
+            let found = channel.exchange_declare(
+                name.as_str().into(),
+                kind,
+                options,
+                FieldTable::default(),
+            );
+            is_there(broker, format!("exchange {name}"), refused, found).await?;
+        }
+        let queues = [names::dead_queue(prefix), names::unreadable_queue(prefix)];
+        let queues: Vec<String> = queues.into_iter().chain(self.job_queues()).collect();
+        let found = queues.iter().map(|name| {
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let found = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+            is_there(broker, format!("queue {name}"), refused, found)
+        });
+        let mut failures = join_all(found).await.into_iter().filter_map(Result::err);
+        let Some(first) = failures.next() else { return Ok(()) };
+        // As above: what is not there closes the channel under all the others.
+        Err(failures.fold(first, |told, next| match told {
+            Error::Undeclared { .. } => told,
+            _ => next,
+        }))
+    }
+
+    async fn make(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
         // A channel of its own: the broker answers a refusal by closing it.
         let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         // In this order, so that there is no moment at which a queue has nowhere to put what it gives up.
@@ -76,19 +131,16 @@ impl Topology {
         self.declare_requeue(broker, &channel).await?;
         self.declare_dead_letters(broker, &channel).await?;
         self.declare_later(broker, &channel).await?;
-        let mut queues = Vec::new();
-        for isolation in &self.isolations {
-            for priority in Priority::ALL {
-                queues.push(names::job_queue(&self.prefix, *isolation, *priority));
-                let shard = |shard| names::shard_queue(&self.prefix, *isolation, *priority, shard);
-                queues.extend((0..TENANT_SHARDS).map(shard));
-            }
-        }
+        let jobs = names::jobs_exchange(&self.prefix);
+        declare_exchange(broker, &channel, &jobs, ExchangeKind::Topic, FieldTable::default())
+            .await?;
+        let queues = self.job_queues();
         let arguments = self.job_queue_arguments();
         let requeue = names::requeue_exchange(&self.prefix);
         let declared = queues.iter().map(|queue| async {
             declare_queue(broker, &channel, queue, arguments.clone()).await?;
-            bind(broker, &channel, queue, &requeue, queue).await
+            bind(broker, &channel, queue, &requeue, queue).await?;
+            bind(broker, &channel, queue, &jobs, queue).await
         });
         let mut failures = join_all(declared).await.into_iter().filter_map(Result::err);
         let Some(first) = failures.next() else { return Ok(()) };
@@ -99,15 +151,27 @@ impl Topology {
         }))
     }
 
+    /// The queues of jobs.
+    fn job_queues(&self) -> Vec<String> {
+        let mut queues = Vec::new();
+        for isolation in &self.isolations {
+            for priority in Priority::ALL {
+                queues.push(names::job_queue(&self.prefix, *isolation, *priority));
+                let shard = |shard| names::shard_queue(&self.prefix, *isolation, *priority, shard);
+                queues.extend((0..TENANT_SHARDS).map(shard));
+            }
+        }
+        queues
+    }
+
     async fn declare_dead_letters(&self, broker: &Broker, channel: &Channel) -> Result<(), Error> {
         let exchange = names::dead_exchange(&self.prefix);
         let queue = names::dead_queue(&self.prefix);
         declare_fanout(broker, channel, &exchange).await?;
         let mut arguments = quorum();
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(LETTER_DELIVERY_LIMIT));
-        dead_letters_to(&mut arguments, "");
-        let unreadable = names::unreadable_queue(&self.prefix);
-        arguments.insert("x-dead-letter-routing-key".into(), text(&unreadable));
+        // Not over the default exchange: who may make this queue would have to have the right to write there.
+        dead_letters_to(&mut arguments, &names::unreadable_exchange(&self.prefix));
         declare_queue(broker, channel, &queue, arguments).await?;
         bind(broker, channel, &queue, &exchange, "").await?;
         // A dead letter is put off, too, while its job runs.
@@ -252,6 +316,32 @@ async fn bind(
         FieldTable::default(),
     );
     agreed(broker, format!("binding of queue {queue}"), bound).await
+}
+
+fn is_access_refused(said: &lapin::Error) -> bool {
+    matches!(said.kind(), ErrorKind::ProtocolError(said)
+        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+}
+
+/// Awaits the answer to the question whether `what` is there.
+async fn is_there<T>(
+    broker: &Broker,
+    what: String,
+    refused: &str,
+    found: impl Future<Output = lapin::Result<T>>,
+) -> Result<(), Error> {
+    match broker.with_timeout(format!("look at {what}"), found).await {
+        Ok(_) => Ok(()),
+        Err(Error::Broker { broker, said, action }) => match said.kind() {
+            ErrorKind::ProtocolError(answer)
+                if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
+            {
+                Err(Error::Undeclared { broker, what, refused: refused.into() })
+            }
+            _ => Err(Error::Broker { broker, said, action }),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 /// Awaits the answer to a declaration of `what`.

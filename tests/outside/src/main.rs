@@ -139,8 +139,9 @@ async fn follow(client: &Client, id: &JobId) -> Result<(), Box<dyn Error>> {
 }
 
 async fn state(client: &Client, id: &JobId) -> Result<(), Box<dyn Error>> {
-    let Progress { state, queue_depth, workers, workers_alive } = client.progress(id).await?;
+    let Progress { state, queue_depth, workers, workers_alive, held } = client.progress(id).await?;
     let _: (Option<u32>, Vec<WorkerInfo>, usize) = (queue_depth, workers, workers_alive);
+    let _: Option<String> = held;
     match state {
         JobState::Unknown => {}
         JobState::Queued(QueuedJob { attempts, .. }) => println!("{attempts}"),

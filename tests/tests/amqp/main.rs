@@ -141,9 +141,32 @@ async fn a_worker_comes_back_after_its_connection_broke() {
 }
 
 #[tokio::test]
-async fn a_worker_comes_back_after_its_queues_were_deleted() {
+async fn a_worker_that_may_make_queues_comes_back_after_they_were_deleted() {
+    let services = Services::fresh();
+    let queue = connected(services.queue(&services.admin.amqp_url, 2)).await;
+    delete_job_queues(&services).await;
+    eventually("the queues' return", || ready(&services, Priority::Batch)).await;
+    services.push(Priority::Batch, b"job").await;
+    assert_eq!(take(&queue).await.body, b"job");
+}
+
+#[tokio::test]
+async fn any_other_worker_comes_back_when_an_operator_has_made_them_again() {
     let services = Services::fresh();
     let queue = connected(services.queue(&services.amqp_url, 2)).await;
+    delete_job_queues(&services).await;
+    let reason = eventually("a sentence", || async {
+        let trouble = queue.check().await.err()?;
+        Some(trouble.reason).filter(|reason| reason.contains("is not there"))
+    })
+    .await;
+    assert!(reason.contains("sandfleet setup"), "{reason}");
+    services.declare_for(vec![Isolation::Container]);
+    services.push(Priority::Batch, b"job").await;
+    assert_eq!(take(&queue).await.body, b"job");
+}
+
+async fn delete_job_queues(services: &Services) {
     let (_connection, channel) = services.channel().await.expect("the broker runs");
     for priority in Priority::ALL {
         let name = names::job_queue(&services.prefix, Isolation::Container, *priority);
@@ -152,9 +175,6 @@ async fn a_worker_comes_back_after_its_queues_were_deleted() {
             .await
             .expect("deleted");
     }
-    eventually("the queues' return", || ready(&services, Priority::Batch)).await;
-    services.push(Priority::Batch, b"job").await;
-    assert_eq!(take(&queue).await.body, b"job");
 }
 
 #[tokio::test]
@@ -206,7 +226,8 @@ async fn a_queue_with_other_settings_is_refused_with_what_differs() {
         .queue_declare(name.as_str().into(), durable, FieldTable::default())
         .await
         .expect("declared");
-    let queue = services.queue(&services.amqp_url, 1);
+    // Of a worker that may make queues: any other takes them as they are.
+    let queue = services.queue_as_it_is(&services.admin.amqp_url, 1);
     let reason = eventually("a refusal", || async {
         queue
             .check()

@@ -63,7 +63,7 @@ async fn a_message_comes_back_in_every_isolation_and_to_the_dead_letters() {
     let _first = connected(services.queue(&services.amqp_url, 1)).await;
     for isolation in Isolation::ALL {
         let config = AmqpConfig {
-            url: services.amqp_url.clone(),
+            url: services.admin.amqp_url.clone(),
             tls: Default::default(),
             prefix: services.prefix.clone(),
             name: format!("{} worker", services.prefix),
@@ -71,6 +71,7 @@ async fn a_message_comes_back_in_every_isolation_and_to_the_dead_letters() {
             limits: Default::default(),
             isolations: vec![*isolation],
             priorities: Priority::ALL.to_vec(),
+            worker_users: Default::default(),
         };
         let _worker =
             connected(AmqpQueue::connect(config, Gate::default()).expect("a valid configuration"))

@@ -8,7 +8,7 @@ use sandfleet_tests::{Services, eventually};
 async fn a_full_queue_names_itself_its_limit_and_the_way_out() {
     let services = Services::fresh();
     let queue_limits = QueueLimits { jobs: 3, bytes: 1 << 20 };
-    let config = ClientConfig { queue_limits, ..services.client_config() };
+    let config = ClientConfig { queue_limits, ..services.admin_config() };
     let client = Client::connect(config).await.expect("the services run");
     let error =
         eventually("a refusal", || async { client.submit(&Job::new("python", "1")).await.err() })
@@ -22,7 +22,7 @@ async fn a_full_queue_names_itself_its_limit_and_the_way_out() {
     batch.priority = Priority::Batch;
     client.submit(&batch).await.expect("the other queue has room");
     // Whoever wants other limits is told what is there.
-    let other = Client::connect(services.client_config()).await.expect_err("other limits");
+    let other = Client::connect(services.admin_config()).await.expect_err("other limits");
     let shown = other.to_string();
     assert!(matches!(other, Error::Mismatch { .. }), "{shown}");
     assert!(shown.contains("x-max-length") && shown.contains("exists with other"), "{shown}");

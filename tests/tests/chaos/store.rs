@@ -23,7 +23,7 @@ enum End {
 async fn dies(fault: &str, options: &[&str], end: End) {
     let mut store = PrivateRedis::start(options).await;
     let mut services = Services::fresh();
-    services.redis_url = store.url();
+    services.set_store(&store.url());
     let installation = installation(&services);
     let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;
@@ -67,7 +67,7 @@ async fn a_store_that_is_killed_loses_nothing_in_the_durable_mode() {
 async fn a_store_that_is_slow_makes_no_verdicts() {
     let store = PrivateRedis::start(&["--appendonly", "yes"]).await;
     let mut services = Services::fresh();
-    services.redis_url = store.url();
+    services.set_store(&store.url());
     let installation = installation(&services);
     let leak_check = LeakCheck::before(&installation.test_cgroup, "only").await;
     let fleet = Fleet::start(&installation).await;

@@ -87,6 +87,7 @@ pub(super) fn full_result() -> JobResult {
         }),
         worker_id: String::new(),
         attempt: 1,
+        tenant_proven: Some(true),
         security_events: vec![SecurityEvent {
             rule: Default::default(),
             detail: Default::default(),

@@ -66,6 +66,12 @@ commands! {
     flags_of_submit: "submit";
     flags_of_result: "result";
     flags_of_cancel: "cancel";
+    flags_of_hold: "hold";
+    flags_of_release: "release";
+    flags_of_kill: "kill";
+    flags_of_drain: "drain";
+    flags_of_setup: "setup";
+    flags_of_audit: "audit";
     flags_of_workers: "workers";
     flags_of_jobs: "jobs";
     flags_of_languages: "languages";

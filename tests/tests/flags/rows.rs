@@ -279,6 +279,57 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "hold",
+        modes: &[("plain", &["--language", "nowhere"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--all", &one(&["--all"], Seen("cannot be used with"))),
+            ("--tenant", &one(&["--tenant", "acme"], Seen("cannot be used with"))),
+            ("--language", &one(&[], Mode)),
+            ("--image", &one(&["--image", "sha256:ab"], Seen("cannot be used with"))),
+        ],
+    },
+    Command {
+        name: "release",
+        modes: &[("plain", &["--language", "nowhere"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--all", &one(&["--all"], Seen("cannot be used with"))),
+            ("--tenant", &one(&["--tenant", "acme"], Seen("cannot be used with"))),
+            ("--language", &one(&[], Mode)),
+            ("--image", &one(&["--image", "sha256:ab"], Seen("cannot be used with"))),
+        ],
+    },
+    Command {
+        name: "kill",
+        modes: &[("plain", &["--language", "nowhere"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--all", &one(&["--all"], Seen("cannot be used with"))),
+            ("--tenant", &one(&["--tenant", "acme"], Seen("cannot be used with"))),
+            ("--language", &one(&[], Mode)),
+            ("--image", &one(&["--image", "sha256:ab"], Seen("cannot be used with"))),
+        ],
+    },
+    Command { name: "drain", modes: &[("plain", &[])], rows: &[("--config", &one(BAD, BAD_SEEN))] },
+    Command {
+        name: "setup",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--isolation", &one(&["--isolation", "gvisor"], Seen("container, gvisor"))),
+        ],
+    },
+    Command {
+        name: "audit",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--since", &one(&["--since", "1ms"], Elsewhere("roles::audit"))),
+            ("--json", &one(&["--json"], Elsewhere("roles::audit"))),
+        ],
+    },
+    Command {
         name: "workers",
         modes: &[("plain", &[])],
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],

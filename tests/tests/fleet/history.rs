@@ -151,9 +151,10 @@ async fn a_history_has_as_many_jobs_as_it_is_to_keep_and_may_be_turned_off() {
     let ttl: i64 = redis.pttl(&key).await.expect("the store runs");
     assert!(ttl > 0, "it stays for ever");
     // Pages follow one another without a gap or an overlap.
+    let operators = services.store(&services.operator.redis_url);
     let (mut before, mut pages) = (None, Vec::new());
     loop {
-        let page = store.history(before.as_deref(), 200).await.expect("the store runs");
+        let page = operators.history(before.as_deref(), 200).await.expect("the store runs");
         pages.push(page.jobs.len());
         before = page.next;
         if before.is_none() {

@@ -103,7 +103,7 @@ async fn each_costs_itself_only(exchange: impl AsyncFn(&Services) -> String) {
     let client = services.client().await;
     let (job, result, _) = runs(&client, "before").await;
     let exchange = exchange(&services).await;
-    let mut publisher = RawPublisher::connect(&services.amqp_url).await;
+    let mut publisher = RawPublisher::connect(&services.admin.amqp_url).await;
     let poisons = poisons();
     for Poison { key, flags, properties, reason } in &poisons {
         let (body, began) = (encode(&job), Instant::now());
@@ -169,7 +169,7 @@ async fn who_marks_its_own_message_as_malformed_has_it_set_aside() {
     let (_worker, address) = installation.worker_with_admin("only").await;
     // The queues are there once a job has run.
     runs(&services.client().await, "before").await;
-    let mut publisher = RawPublisher::connect(&services.amqp_url).await;
+    let mut publisher = RawPublisher::connect(&services.admin.amqp_url).await;
     let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
     let headers = [b"\x15x-sandfleet-malformedS".as_slice(), &long(b"because\x1b[2J")].concat();
     let job = Job::new("python", "print('never')");

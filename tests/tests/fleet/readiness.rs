@@ -78,7 +78,7 @@ async fn a_broker_that_refuses_a_worker_for_good_ends_it_with_one_sentence() {
     for (what, wrong, code, parts) in [
         (
             "password",
-            with_login(url, "guest:SECRET"),
+            with_login(url, "sandfleet-worker.1:SECRET"),
             77,
             [login, "check the user and the password"],
         ),

@@ -33,8 +33,13 @@ async fn a_fleet_works_behind_tls_with_an_authority_and_certificates_of_its_own(
     let _worker = installation.worker("encrypted");
     let tls =
         Tls { ca_file: Some(ca.clone()), certificate_file: Some(certificate), key_file: Some(key) };
+    // The proxy leads anybody to the broker: here a producer, who may submit.
+    let login =
+        |url: &str| url.split("//").nth(1).and_then(|it| it.split('@').next()).map(str::to_owned);
+    let [worker, producer] =
+        [&services.amqp_url, &services.producer.amqp_url].map(|url| login(url).expect("a login"));
     let config = ClientConfig {
-        amqp_url,
+        amqp_url: amqp_url.replace(&worker, &producer),
         amqp_tls: tls.clone(),
         redis_url,
         redis_tls: tls.clone(),
@@ -123,8 +128,9 @@ async fn no_log_at_any_level_holds_a_password_or_a_program() {
 async fn a_wrong_password_is_named_as_what_it_is_and_not_shown() {
     let services = Services::fresh();
     let rest = services.amqp_url.rsplit_once('@').expect("a login").1.to_owned();
-    let installation =
-        Installation::fresh().on(&services).set("QUEUE_URL", &format!("amqp://guest:wr0ng@{rest}"));
+    let installation = Installation::fresh()
+        .on(&services)
+        .set("QUEUE_URL", &format!("amqp://sandfleet-worker.1:wr0ng@{rest}"));
     let worker = installation.worker("refused");
     eventually("a refusal", || async {
         worker.log().contains("it refused the login").then_some(())

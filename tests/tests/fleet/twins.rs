@@ -202,7 +202,7 @@ async fn a_twin_that_expires_in_the_broker_changes_nothing() {
             isolations: vec![Isolation::GVisor],
             limits: QueueLimits::default(),
         };
-        let broker = Broker::new(&services.amqp_url, "twin", DEADLINE, &Tls::default());
+        let broker = Broker::new(&services.admin.amqp_url, "twin", DEADLINE, &Tls::default());
         let broker = broker.expect("a valid URL");
         topology.declare(&broker, &connection).await.expect("declared");
         let queue = names::job_queue(&services.prefix, Isolation::GVisor, Priority::Batch);

@@ -35,9 +35,9 @@ pub(crate) async fn a_running_job_that_is_cancelled_is_told_so_by_alarm_and_by_r
     // Either it was heard, or the subscription stands only now, which says to look.
     let heard = soon("an alarm", alarms.recv()).await.expect("it goes on");
     assert!(heard == CancelNotice::Job(job.clone()) || heard == CancelNotice::Any, "{heard:?}");
-    let renewed = backends.store.renew(&job, "a", LONG).await.expect("renewed");
+    let renewed = backends.store.renew(&job, "a", LONG, &[]).await.expect("renewed");
     assert_eq!(renewed, Renewed::Cancelled { by: "somebody".into() });
-    assert_eq!(backends.store.renew(&other, "a", LONG).await.expect("renewed"), Renewed::GoOn);
+    assert_eq!(backends.store.renew(&other, "a", LONG, &[]).await.expect("renewed"), Renewed::GoOn);
     let JobState::Running(running) = backends.store.get(&job).await.expect("read") else {
         panic!("until its worker stores a result")
     };

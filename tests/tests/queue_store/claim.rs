@@ -50,8 +50,8 @@ pub(crate) async fn a_renewed_lease_holds_and_only_its_owner_renews_it(backends:
         let short = Claim { lease: SHORT, ..claim("a") };
         backends.store.claim(job, &short).await.expect("claimed");
     }
-    assert_eq!(backends.store.renew(&kept, "a", LONG).await.expect("renewed"), Renewed::GoOn);
-    backends.store.renew(&lost, "b", LONG).await.expect("ignored");
+    assert_eq!(backends.store.renew(&kept, "a", LONG, &[]).await.expect("renewed"), Renewed::GoOn);
+    backends.store.renew(&lost, "b", LONG, &[]).await.expect("ignored");
     eventually("the end of the lease that its owner didn't renew", || async {
         let state = backends.store.get(&lost).await.expect("read");
         state.is_queued().then_some(())
@@ -59,7 +59,7 @@ pub(crate) async fn a_renewed_lease_holds_and_only_its_owner_renews_it(backends:
     .await;
     assert!(backends.store.get(&kept).await.expect("read").is_running());
     // A renewal that comes too late doesn't bring a lease back.
-    backends.store.renew(&lost, "a", LONG).await.expect("ignored");
+    backends.store.renew(&lost, "a", LONG, &[]).await.expect("ignored");
     assert!(backends.store.get(&lost).await.expect("read").is_queued());
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use sandfleet_common::JobId;
 use sandfleet_sdk::{Cancellation, Client, ClientConfig};
+use sandfleet_transport::{Refusal, records::RedisStore};
 
 use super::{
     exit::{Exit, Failure},
@@ -53,13 +54,27 @@ pub(super) async fn workers(
     arguments: WorkersArguments,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let workers = connect(settings).await?.workers().await?;
+    let client = connect(settings).await?;
+    let workers = client.workers().await?;
     if arguments.json {
         terminal::print(&(terminal::bounded_json(&workers, false)? + "\n"))?;
     } else {
         terminal::print(&terminal::lines(&waiting::table(&workers, Timestamp::now())))?;
+        let switches = switches(settings).await?;
+        terminal::print(&terminal::lines(&switches))?;
     }
     Ok(Exit::Success.into())
+}
+
+/// A line for each switch that an operator has thrown.
+async fn switches(settings: &Settings) -> Result<String, Failure> {
+    let store = RedisStore::connect(app::redis_config(settings))?;
+    match store.switches().await {
+        Ok(switches) => Ok(switches.iter().map(|switch| format!("switch: {switch}\n")).collect()),
+        // A producer may list the workers and not the switches.
+        Err(error) if error.refusal == Some(Refusal::Access) => Ok(String::new()),
+        Err(error) => Err(Exit::Unavailable.because(error)),
+    }
 }
 
 pub(super) async fn connect(settings: &Settings) -> Result<Client, Failure> {
@@ -68,7 +83,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client, Failure> {
 }
 
 /// This client's name, which a cancelled job's result shows.
-fn own_name() -> String {
+pub(super) fn own_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let user = std::env::var("USER")
         .unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));

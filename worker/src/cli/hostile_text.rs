@@ -131,7 +131,7 @@ proptest! {
             JobState::ResultExpired(Status::Failed), JobState::Unknown,
         ] {
             let progress =
-                Progress { state, queue_depth: Some(1), workers: Vec::new(), workers_alive: 1 };
+                Progress { state, queue_depth: Some(1), workers: Vec::new(), workers_alive: 1, held: Some(text.clone()) };
             let sentence = waiting::sentence(&progress, Timestamp::UNIX_EPOCH);
             check(&(sentence.clone() + "\n"), 1)?;
             check(&failure_text(&Exit::NotYet.with(sentence)), 1)?;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod artifacts;
+mod audit;
 mod batch;
 mod bench;
 mod doctor;
@@ -27,9 +28,11 @@ mod report;
 mod result;
 mod run;
 mod scope;
+mod setup;
 mod show;
 mod submit;
 mod submit_jobs;
+mod switches;
 mod terminal;
 mod tools;
 mod waiting;
@@ -70,6 +73,18 @@ enum Command {
     Result(result::Arguments),
     /// Cancel jobs, queued or running
     Cancel(fleet::CancelArguments),
+    /// Hold jobs back in the whole fleet; they wait
+    Hold(switches::HoldArguments),
+    /// Let jobs go on that were held back
+    Release(switches::ReleaseArguments),
+    /// Have all workers take no more jobs
+    Drain(switches::DrainArguments),
+    /// End what runs now in the whole fleet
+    Kill(switches::KillArguments),
+    /// Make the fleet's queues, where only an operator's user may
+    Setup(setup::Arguments),
+    /// Show who did what: submitted, cancelled, threw switches, started workers
+    Audit(audit::Arguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
     /// List jobs that ended lately: what failed, where, and how long it took
@@ -167,6 +182,30 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");
                 languages::run(arguments, &settings).await
+            }
+            Command::Hold(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::hold(arguments, &settings).await
+            }
+            Command::Release(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::release(arguments, &settings).await
+            }
+            Command::Drain(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::drain(arguments, &settings).await
+            }
+            Command::Kill(arguments) => {
+                log_to_stderr(&settings, "warn");
+                switches::kill(arguments, &settings).await
+            }
+            Command::Audit(arguments) => {
+                log_to_stderr(&settings, "warn");
+                audit::run(arguments, &settings).await
+            }
+            Command::Setup(arguments) => {
+                log_to_stderr(&settings, "warn");
+                setup::run(arguments, &settings).await
             }
             Command::Bench(arguments) => {
                 log_to_stderr(&settings, "warn");

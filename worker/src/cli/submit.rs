@@ -79,7 +79,7 @@ pub(super) enum PriorityChoice {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum IsolationChoice {
+pub(super) enum IsolationChoice {
     /// Namespaces and a system call filter on the host's kernel
     Container,
     /// A kernel in user space between the program and the host's

@@ -33,6 +33,13 @@ pub(super) fn sentence(progress: &Progress, now: Timestamp) -> String {
             if let Some(depth) = progress.queue_depth {
                 text += &format!("; messages in its queue: {depth}");
             }
+            if let Some(held) = &progress.held {
+                let held = PrintableText::new(held);
+                return text
+                    + &format!(
+                        "; an operator holds it back ({held}); it waits until `sandfleet release`"
+                    );
+            }
             match hindrance(progress) {
                 Some(hindrance) => text + "; " + &hindrance,
                 None => {
@@ -130,7 +137,7 @@ mod tests {
     fn queued(workers: Vec<WorkerInfo>, workers_alive: usize) -> Progress {
         let queued = QueuedJob { language: Some("cobol".into()), ..QueuedJob::default() };
         let (state, queue_depth) = (JobState::Queued(queued), Some(12));
-        Progress { state, queue_depth, workers, workers_alive }
+        Progress { state, queue_depth, workers, workers_alive, held: None }
     }
 
     #[test]
@@ -140,6 +147,8 @@ mod tests {
         assert!(told(&queued(vec![], 0)).contains("no live workers"));
         let none = told(&queued(vec![], 2));
         assert!(none.contains("none of the 2 live workers takes language \"cobol\""), "{none}");
+        let held = Progress { held: Some("hold all".into()), ..queued(vec![], 0) };
+        assert!(told(&held).contains("(hold all)"), "{}", told(&held));
         let some = told(&queued(vec![worker("cobol")], 2));
         assert!(some.contains("queue: 12") && some.ends_with("free slots: 3"), "{some}");
         let running = RunningJob {

@@ -12,6 +12,7 @@ mod rules;
 mod setting;
 mod source;
 mod table;
+mod tenants;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests;
@@ -32,6 +33,7 @@ pub use table::{
     AdminSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings, QueueSettings,
     SandboxSettings, Settings, StoreSettings, WorkerSettings,
 };
+pub use tenants::{TenantUsers, UserNames};
 
 use sandfleet_common::{LimitName, Limits};
 

@@ -7,6 +7,7 @@ use sandfleet_common::LimitName;
 use super::{
     mistake::Mistake,
     table::{LIMITS_COMPILE, LIMITS_DEFAULT, LIMITS_MAX},
+    tenants::TenantUsers,
     values::Values,
 };
 
@@ -74,7 +75,25 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
     for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {
         mistakes.extend(needless_certificates(values, area, scheme));
     }
+    mistakes.extend(unproven_workers(values));
     mistakes
+}
+
+/// A worker is believed about the publisher of a message, so its user can be no producer's.
+fn unproven_workers(values: &Values) -> Option<Mistake> {
+    let tenants: TenantUsers = values.typed("jobs", "tenant_users")?;
+    let url = url::Url::parse(values.sound("queue", "url")?).ok()?;
+    let user = url.username();
+    (!tenants.is_empty() && (user == "guest" || tenants.knows(user))).then(|| {
+        values.mistake(
+            "jobs",
+            "tenant_users",
+            &format!(
+                "proves nothing while queue.url logs in as {user:?}, which is a producer's user too"
+            ),
+            "give workers a user of their own (deploy/credentials/make)",
+        )
+    })
 }
 
 /// A certificate that no connection uses gives a false sense of safety.

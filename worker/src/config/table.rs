@@ -11,6 +11,7 @@ use super::{
         IMAGE, Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
     },
     setting::{Area, Preset, Setting},
+    tenants::{TENANT_USERS, TenantUsers, USER_NAMES, UserNames},
     values::Values,
 };
 use crate::admission::catalogue::Catalogue;
@@ -138,6 +139,9 @@ settings! {
         /// delivery may stay unsettled before the broker takes it back. limits.max.wall_time_ms may be a
         /// third of it, which leaves time for waiting, collecting and storing.
         consumer_timeout_ms: u64 = "1800000", Kind::Integer { min: 60_000, max: 604_800_000 };
+        /// The broker users of the fleet's other workers, where they differ from this one's, as while passwords are
+        /// rotated: what they note of a message that they publish again is believed.
+        worker_users: UserNames = "", Kind::Text(&USER_NAMES);
         /// What the names of all queues and exchanges begin with; fleets that share a broker
         /// differ in it.
         prefix: String = "sandfleet", Kind::Text(&NAME);
@@ -225,6 +229,9 @@ settings! {
         /// A directory with a file NAME.toml for each language that is offered besides the built-in
         /// ones, or in the place of one; `deploy/languages` has those, as models.
         languages_directory: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// Which broker users may speak for which tenants. The tenant of a job is proven if the broker vouches for such
+        /// a user; results say so in `tenant_proven`.
+        tenant_users: TenantUsers = "", Kind::Text(&TENANT_USERS);
     }
 
     /// The HTTP endpoint with metrics and health.
@@ -249,6 +256,14 @@ settings! {
         address: SocketAddr = "127.0.0.1:9465", Kind::Text(&ADDRESS);
         /// How often it asks the broker and the store, in milliseconds; scrapes in between show the last answers.
         interval_ms: u64 = "5000", Kind::Integer { min: 100, max: 300_000 };
+    }
+
+    /// What is noted of who did what, for `sandfleet audit`.
+    audit: AuditSettings {
+        /// About how many events the store keeps of each of its users; 0 for none. An event takes about 300 bytes.
+        entries: u32 = "100000", Kind::Integer { min: 0, max: 100_000_000 };
+        /// A file that gets each event of this process as a line of JSON too.
+        file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
     }
 
     /// What is logged, on standard error.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The area of broker and store.
+pub const SERVICES: &str = "services";
+
 /// One point that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {

@@ -4,6 +4,7 @@ pub mod attack;
 mod barriers;
 pub mod claims;
 mod confinement;
+mod default_users;
 mod finding;
 mod host;
 mod image_age;
@@ -17,8 +18,7 @@ use std::future::ready;
 
 use sandfleet_common::printable_line;
 
-pub use finding::{Finding, State};
-pub use services::SERVICES;
+pub use finding::{Finding, SERVICES, State};
 
 use crate::{
     backend::{self, Resolved},

@@ -8,11 +8,12 @@ use sandfleet_transport::{
 };
 use tokio::time::timeout;
 
-use super::finding::{Finding, State};
+use super::{
+    default_users,
+    finding::{Finding, SERVICES, State},
+};
 use crate::{app, causes::in_one_line, config::Settings};
 
-/// The area of broker and store.
-pub const SERVICES: &str = "services";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
@@ -39,7 +40,10 @@ pub(super) async fn broker(settings: &Settings) -> Vec<Finding> {
     let reached = timeout(DEADLINE, reach).await.ok();
     let version = reached.as_ref().and_then(|it| it.as_ref().ok()).map(broker_version);
     let mut findings = vec![finding("broker", &shown, reached.map(|it| it.map(drop)), fix)];
-    findings.extend(version);
+    if let Some(version) = version {
+        findings.push(version);
+        findings.extend(default_users::broker(settings, DEADLINE).await);
+    }
     findings
 }
 
@@ -67,6 +71,7 @@ pub(super) async fn store(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![finding("store", &shown, reached.map(|it| it.map(drop)), fix)];
     if let Some(facts) = facts {
         findings.extend([version(&facts), persistence(&facts)]);
+        findings.extend(default_users::store(settings, DEADLINE).await);
     }
     findings
 }

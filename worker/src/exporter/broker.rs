@@ -162,7 +162,8 @@ impl BrokerPoll {
         Ok(channel)
     }
 
-    /// Publishes a message that reaches no queue: a broker that is blocked then says so.
+    /// Publishes a message that reaches no queue: a broker that is blocked then says so. To the fleet's own exchange,
+    /// with a routing key that no queue is bound by, since an operator may not publish to the default one.
     async fn probe(&mut self) -> Result<(), Error> {
         let connection = match &self.publishing {
             Some(connection) if connection.status().connected() => connection,
@@ -171,10 +172,10 @@ impl BrokerPoll {
         if !connection.status().blocked() {
             let opening = connection.create_channel();
             let channel = self.broker.with_timeout("open a channel", opening).await?;
-            let nowhere = format!("{}.exporter.probe", self.prefix);
+            let exchange = names::jobs_exchange(&self.prefix);
             let publish = channel.basic_publish(
+                exchange.as_str().into(),
                 "".into(),
-                nowhere.as_str().into(),
                 BasicPublishOptions::default(),
                 b"",
                 BasicProperties::default(),
@@ -184,6 +185,8 @@ impl BrokerPoll {
             let closed = self.broker.with_timeout("close", channel.close(200, "probed".into()));
             if let Err(error) = closed.await
                 && !connection.status().blocked()
+                // A fleet whose queues nobody has made yet.
+                && !is(&error, AMQPSoftError::NOTFOUND)
             {
                 return Err(error);
             }

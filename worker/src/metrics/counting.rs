@@ -83,6 +83,10 @@ impl Hooks for MetricsHooks {
         self.0.handles.put_off.inc();
     }
 
+    fn held(&self, _job: &JobId) {
+        self.0.handles.held.inc();
+    }
+
     fn postponed(&self, _job: &JobId) {
         self.0.handles.postponed.inc();
     }

@@ -208,6 +208,11 @@ impl Metrics {
         self.handles.component_up.with_label_values(&[component]).set(up.into());
     }
 
+    /// Notes how many holds are in force in the fleet.
+    pub fn set_holds(&self, holds: usize) {
+        self.handles.holds.set(i64::try_from(holds).unwrap_or(i64::MAX));
+    }
+
     /// Notes whether the worker takes jobs.
     pub fn set_ready(&self, ready: bool) {
         self.handles.ready.set(ready.into());

@@ -43,6 +43,10 @@ metrics! {
     postponed: IntCounter = "sandfleet_queue_postponed_total";
     /// Dead letters that this worker answered, by why the broker or a worker gave them up.
     dead_letters: IntCounterVec = "sandfleet_queue_dead_letters_total", labels ["cause"];
+    /// Messages of jobs that an operator's switch holds back, which were put off; each counts once every few seconds.
+    held: IntCounter = "sandfleet_queue_held_total";
+    /// Switches that an operator has thrown in the fleet and not released: holds.
+    holds: IntGauge = "sandfleet_holds";
     /// Jobs that went to the sandbox, by language; a rerun counts again.
     jobs_started: IntCounterVec = "sandfleet_job_starts_total", labels ["language"];
     /// Results stored.

@@ -56,6 +56,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         worker_id: String::new(),
         attempt: 1,
         security_events: Vec::new(),
+        tenant_proven: None,
         metadata: Default::default(),
     }
 }
@@ -104,6 +105,8 @@ fn every_metric_of_a_worker_is_moved_by_something() {
     hooks.reaped(Leftover::ControlGroup, 1);
     hooks.called(Call::Claim, Duration::from_millis(1), false);
     hooks.reconnected(Service::Broker);
+    hooks.held(&job);
+    metrics.set_holds(1);
     metrics.set_slots_stuck(1);
     metrics.set_host_memory_kills(1);
     metrics.set_broker_blocked(true);

@@ -35,6 +35,13 @@ impl ResultBuilder {
         result_builder
     }
 
+    /// Whether the job's tenant is proven, where it names one.
+    #[must_use]
+    pub fn proven(mut self, proven: Option<bool>) -> Self {
+        self.result.tenant_proven = proven;
+        self
+    }
+
     /// For a job of which nothing but the id could be read.
     pub fn unread(worker_id: &str, job_id: JobId, started_at: Timestamp) -> Self {
         let result = JobResult {
@@ -58,6 +65,7 @@ impl ResultBuilder {
             worker_id: worker_id.to_owned(),
             attempt: 0,
             security_events: Vec::new(),
+            tenant_proven: None,
             metadata: Default::default(),
         };
         Self { result }

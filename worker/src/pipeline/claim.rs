@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, Owner};
-use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Purpose, TenantPermit};
+use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Purpose, Scope, TenantPermit};
 use tokio::sync::broadcast;
+use tracing::debug;
 
 use super::{
     exclusive_gate::RunPermit,
@@ -15,7 +16,7 @@ use crate::{
     admission::Admitted,
     hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
-    queue::settle::Settlement,
+    queue::{Delivery, settle::Settlement},
     sandbox::Plan,
 };
 
@@ -44,6 +45,8 @@ pub(super) struct Attempt<'a> {
     /// Whether its output is streamed.
     pub(super) is_streamed: bool,
     pub(super) result_ttl: Duration,
+    /// What of it an operator's switch may end.
+    pub(super) scopes: Vec<Scope>,
     pub(super) cancellations: broadcast::Receiver<CancelNotice>,
     result_builder: ResultBuilder,
     #[expect(dead_code, reason = "held until the attempt is dropped")]
@@ -83,18 +86,21 @@ impl Pipeline {
     pub(super) async fn claim(
         &self,
         Admitted { job, compile, plan }: Admitted,
+        delivery: &Delivery,
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
         let mut claim = Claim {
             ttl: job.ttl_ms.map(Duration::from_millis),
             queued_at: job.queued_at,
+            scopes: self.scopes(&job),
             ..self.new_claim(payload, Purpose::Run)
         };
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
         let mut facts = JobFacts::of(&job);
         let has_waited = |waited| job.queued_at.map(|_| waited);
-        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at);
+        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
+            .proven(self.config.tenant_users.prove_of(delivery.published_by.as_deref(), &job));
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
             TenantSlot::Full => {
@@ -127,6 +133,7 @@ impl Pipeline {
                         owner: claim.owner,
                         is_streamed: job.stream,
                         result_ttl,
+                        scopes: claim.scopes,
                         cancellations,
                         result_builder: result_builder.has_waited(waited).in_attempt(attempt),
                         permits: (tenant_permit, run_permit),
@@ -150,6 +157,11 @@ impl Pipeline {
                     return Answer::Settle(Settlement::Done);
                 }
                 Claimed::Twin => return Answer::Settle(twin(self.hooks.as_ref(), &job.job_id)),
+                Claimed::Held { by } => {
+                    debug!(job = %job.job_id, by, "held back by an operator; it is put off");
+                    self.hooks.held(&job.job_id);
+                    return Answer::Settle(Settlement::Later);
+                }
                 // The store answers this to a look only; then it is not ours to run.
                 Claimed::Free => return Answer::Settle(Settlement::Requeue),
                 Claimed::Expired { waited, limit } => {
@@ -180,6 +192,14 @@ impl Pipeline {
         }
     }
 
+    /// What of a job an operator's switch may name.
+    fn scopes(&self, job: &Job) -> Vec<Scope> {
+        let mut scopes = vec![Scope::All, Scope::Language(job.language.clone())];
+        scopes.extend(job.tenant.clone().map(Scope::Tenant));
+        scopes.extend(self.sandbox.description().image_digest.clone().map(Scope::Image));
+        scopes
+    }
+
     /// A claim of a message with this payload.
     pub(super) fn new_claim(&self, payload: String, purpose: Purpose) -> Claim {
         Claim {
@@ -191,6 +211,7 @@ impl Pipeline {
             exclusive: false,
             payload,
             purpose,
+            scopes: Vec::new(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Pipeline {
         };
         delivery.note_queued_at(admitted.job.queued_at);
         let payload = payload_digest(&delivery.body);
-        let mut attempt = match self.claim(admitted, payload, started_at).await {
+        let mut attempt = match self.claim(admitted, delivery, payload, started_at).await {
             Answer::Run(attempt) => attempt,
             // It ends without being run: too late, cancelled, or out of attempts.
             Answer::Finish(refused) => return self.refuse(*refused).await,

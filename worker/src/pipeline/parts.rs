@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::exclusive_gate::ExclusiveGate;
 use crate::{
     admission::{Admission, peers::Peers},
+    config::TenantUsers,
     hooks::Hooks,
     pauses::Pauses,
     queue::Queue,
@@ -55,6 +56,8 @@ pub struct PipelineConfig {
     pub result_ttl: Duration,
     /// The pause before a job that the fleet failed is tried again; it doubles with every attempt.
     pub retry_delay: Duration,
+    /// Which broker users may speak for which tenants.
+    pub tenant_users: TenantUsers,
 }
 
 impl PipelineConfig {

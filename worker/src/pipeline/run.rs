@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sandfleet_common::{JobId, JobResult};
-use sandfleet_transport::records::{CancelNotice, Committed, Renewed};
+use sandfleet_transport::records::{CancelNotice, Committed, Renewed, Scope};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::sleep,
@@ -37,7 +37,7 @@ pub(super) enum RunEnd {
 impl Pipeline {
     /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
-        let Attempt { job_id, compile, plan, owner, number, cancellations, .. } = attempt;
+        let Attempt { job_id, compile, plan, owner, number, cancellations, scopes, .. } = attempt;
         self.hooks.started(job_id, &attempt.facts);
         let begun = Instant::now();
         let output_stream = attempt
@@ -57,7 +57,7 @@ impl Pipeline {
             },
             () = self.shutdown.aborted() => RunEnd::Stopped,
             // Beside the program and not in its way: a slow store must not stop its output.
-            by = self.keep_lease(job_id, owner, cancellations) => {
+            by = self.keep_lease(job_id, owner, scopes, cancellations) => {
                 info!(job = %job_id, by, "cancelled");
                 RunEnd::Cancelled { by }
             }
@@ -75,6 +75,7 @@ impl Pipeline {
         &self,
         job: &JobId,
         owner: &str,
+        scopes: &[Scope],
         cancellations: &mut broadcast::Receiver<CancelNotice>,
     ) -> String {
         let mut renewed = Some(Instant::now());
@@ -83,7 +84,7 @@ impl Pipeline {
                 () = sleep(self.config.lease / 3) => {}
                 () = cancel_requested(job, cancellations) => {}
             }
-            match self.store.renew(job, owner, self.config.lease).await {
+            match self.store.renew(job, owner, self.config.lease, scopes).await {
                 Ok(Renewed::GoOn) => renewed = Some(Instant::now()),
                 Ok(Renewed::Cancelled { by }) => return by,
                 // Said once, when it matters.

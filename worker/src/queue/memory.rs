@@ -90,6 +90,7 @@ impl Queue for MemoryQueue {
                         malformed: None,
                         is_redelivered: false,
                         taken_until: None,
+                        published_by: None,
                         ack_handle,
                     });
                 }

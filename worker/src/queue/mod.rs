@@ -63,6 +63,9 @@ pub struct Delivery {
     pub is_redelivered: bool,
     /// Where it is noted when the last job that was taken from its queue had been submitted.
     pub(in crate::queue) taken_until: Option<Arc<AtomicI64>>,
+    /// The broker's user that published it, if the broker vouches for that; a worker that published it again is not
+    /// meant.
+    pub published_by: Option<String>,
     pub(in crate::queue) ack_handle: Box<dyn AckHandle>,
 }
 

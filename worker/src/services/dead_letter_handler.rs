@@ -17,6 +17,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tracing::debug;
 
 use crate::{
+    config::TenantUsers,
     hooks::{Hooks, JobFacts},
     labels::DeathCause,
     outcome::{
@@ -47,6 +48,8 @@ pub struct DeadLetterHandler {
     pub result_ttl: Duration,
     /// The longest job that is read as a whole. Of a longer one the id is enough for a result.
     pub max_job_bytes: usize,
+    /// Which broker users may speak for which tenants.
+    pub tenant_users: TenantUsers,
     /// When to stop.
     pub shutdown: Shutdown,
 }
@@ -97,7 +100,9 @@ impl DeadLetterHandler {
         let (job_id, payload, result_builder, result_ttl, facts) =
             match decode_job(&delivery.body, self.max_job_bytes) {
                 Ok(job) => {
-                    let result_builder = ResultBuilder::of(&self.worker_id, &job, now);
+                    let user = delivery.published_by.as_deref();
+                    let result_builder = ResultBuilder::of(&self.worker_id, &job, now)
+                        .proven(self.tenant_users.prove_of(user, &job));
                     let payload = payload_digest(&delivery.body);
                     let facts = JobFacts::of(&job);
                     (

@@ -14,7 +14,7 @@ use sandfleet_transport::{
     Error, StoreError,
     records::{
         CancelNotice, Cancellation, Claim, Claimed, Committed, Created, Output, Refused, Renewed,
-        Store,
+        Scope, Store,
     },
 };
 use tokio::sync::broadcast;
@@ -74,8 +74,9 @@ impl Store for TimedStore {
         job: &JobId,
         owner: &str,
         lease: Duration,
+        scopes: &[Scope],
     ) -> Result<Renewed, StoreError> {
-        self.timed(Call::Renew, self.store.renew(job, owner, lease)).await
+        self.timed(Call::Renew, self.store.renew(job, owner, lease, scopes)).await
     }
 
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError> {

@@ -7,15 +7,18 @@ use redis::Script;
 use sandfleet_common::{JobId, JobResult, JobState, Status, Timing, encode, names};
 
 use super::{
+    audit::noting_script,
     cancellations::CancelNotice,
-    commit::ANNOUNCED_BYTES,
     memory::State,
     record::Record,
     redis::{RedisStore, milliseconds},
 };
-use crate::Error;
+use crate::{
+    Error,
+    audit::{Act, Event},
+};
 
-static CANCEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("cancel.lua")));
+static CANCEL: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("cancel.lua")));
 
 /// The answer to a cancellation.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,18 +54,23 @@ impl RedisStore {
         let keys = self.keys(job);
         let mut script = CANCEL.prepare_invoke();
         script
-            .key(keys.result)
-            .key(keys.lease)
             .key(keys.record)
+            .key(keys.cancelled)
             .arg(encode(&result))
             .arg(milliseconds(result_ttl))
             .arg(by)
-            .arg(names::done_channel(&self.prefix, job))
             .arg(names::cancel_channel(&self.prefix))
             .arg(job.as_str())
-            .arg(ANNOUNCED_BYTES);
+            .arg(keys.result)
+            .arg(keys.lease);
+        let event =
+            Event::of_job(Act::Cancelled, job).of_tenant(record.queued.tenant.as_deref()).with(by);
+        self.audit.prepare(&event, &mut script);
         let action = || format!("cancel job {job}");
-        let answer: String = self.invoke(action, &script).await?;
+        let (answer, unnoted): (String, String) = self.invoke(action, &script).await?;
+        if matches!(answer.as_str(), "running" | "cancelled") {
+            self.audit.conclude(event, &unnoted);
+        }
         match answer.as_str() {
             // It ended since it was read.
             "ended" => {
@@ -135,6 +143,7 @@ impl Record {
             worker_id: String::new(),
             attempt: self.queued.attempts,
             security_events: Vec::new(),
+            tenant_proven: None,
             metadata: self.metadata.clone(),
         };
         (result, self.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl)))

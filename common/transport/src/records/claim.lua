@@ -1,5 +1,6 @@
 -- KEYS result, lease, record
--- ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, exclusive, payload, purpose
+-- ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, exclusive, payload, purpose, switches, then the
+-- fields of the switches that hold such a job
 -- Answers {what, number, milliseconds waited, by}. Only this server's clock counts.
 local record = redis.call('HMGET', KEYS[3], 'ended', 'attempts', 'queued_at', 'cancelled_by', 'payload')
 -- The id is another job's. A record without a payload was written by an older producer or worker:
@@ -37,6 +38,15 @@ if holder then
 end
 if record[4] then
   return {'cancelled', attempts, waited, record[4]}
+end
+-- An operator holds such jobs back: nothing is counted, and they don't expire meanwhile.
+if ARGV[11] then
+  local held = redis.call('HMGET', ARGV[10], unpack(ARGV, 11))
+  for at = 1, #held do
+    if held[at] then
+      return {'held', attempts, waited, ARGV[10 + at]}
+    end
+  end
 end
 -- A job that was started in time doesn't expire afterwards.
 if attempts == 0 and waited > tonumber(ARGV[5]) then

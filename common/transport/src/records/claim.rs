@@ -4,12 +4,13 @@ use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use redis::Script;
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, names};
 use tokio::time::Instant;
 
 use super::{
     memory::{MAX_WAIT, State},
     redis::{RedisStore, milliseconds},
+    switches::{Action, Scope},
 };
 use crate::StoreError;
 
@@ -34,6 +35,8 @@ pub struct Claim {
     pub payload: String,
     /// What for.
     pub purpose: Purpose,
+    /// What of the job an operator's switch may hold back.
+    pub scopes: Vec<Scope>,
 }
 
 /// What a job is claimed for.
@@ -73,6 +76,11 @@ pub enum Claimed {
     Exhausted {
         /// How many there were.
         attempts: u32,
+    },
+    /// An operator holds it back. Nothing was claimed or counted.
+    Held {
+        /// The switch.
+        by: String,
     },
     /// It waited for longer than it may.
     Expired {
@@ -115,7 +123,11 @@ impl RedisStore {
             .arg(match claim.purpose {
                 Purpose::Run => "run",
                 Purpose::Look => "look",
-            });
+            })
+            .arg(names::switches_key(&self.prefix));
+        for scope in &claim.scopes {
+            script.arg(Action::Hold.field(scope));
+        }
         let action = || format!("claim job {job}");
         let (answer, number, waited, by): (String, u64, u64, String) =
             self.invoke(action, &script).await?;
@@ -123,6 +135,7 @@ impl RedisStore {
         let waited = Duration::from_millis(waited);
         match answer.as_str() {
             "twin" => Ok(Claimed::Twin),
+            "held" => Ok(Claimed::Held { by }),
             "done" => Ok(Claimed::Done),
             "run" => Ok(Claimed::Run { attempt: count, waited }),
             "busy" => Ok(Claimed::Busy { lease_left: Duration::from_millis(number) }),

@@ -14,7 +14,7 @@ use crate::StoreError;
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
 
 /// The longest result that is announced itself, in bytes; a longer one has to be read.
-pub(super) const ANNOUNCED_BYTES: usize = 4096;
+const ANNOUNCED_BYTES: usize = 4096;
 
 /// Which result a job that ran has now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,14 +7,18 @@ use redis::Script;
 use sandfleet_common::{Job, JobId, QueuedJob, encode};
 
 use super::{
+    audit::noting_script,
     memory::{MAX_WAIT, State},
     record::Record,
     redis::{RedisStore, milliseconds},
 };
-use crate::{Error, StoreError};
+use crate::{
+    Error, StoreError,
+    audit::{Act, Event},
+};
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
-static ROLLBACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rollback.lua")));
+static CREATE: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("create.lua")));
+static ROLLBACK: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!("rollback.lua")));
 
 /// Longer metadata comes back only with results that a worker makes: a record stays for days, and
 /// in memory.
@@ -50,10 +54,17 @@ impl RedisStore {
         let keys = self.keys(&job.job_id);
         let dedup_ttl = self.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0)));
         let mut script = CREATE.prepare_invoke();
-        script.key(keys.record).key(keys.result).key(keys.lease);
-        script.arg(payload).arg(milliseconds(dedup_ttl));
+        script.key(keys.record).arg(payload).arg(milliseconds(dedup_ttl));
+        script.arg(keys.result).arg(keys.lease);
+        let submitted = Event::of_job(Act::Submitted, &job.job_id)
+            .of_tenant(job.tenant.as_deref())
+            .with(&job.language);
+        self.audit.prepare(&submitted, &mut script);
         script.arg("language").arg(&job.language).arg("isolation").arg(job.isolation.as_str());
         script.arg("priority").arg(job.priority.as_str()).arg("queue").arg(queue);
+        if let Some(tenant) = &job.tenant {
+            script.arg("tenant").arg(tenant);
+        }
         if let Some(ms) = job.result_ttl_ms {
             script.arg("result_ttl_ms").arg(ms);
         }
@@ -64,13 +75,16 @@ impl RedisStore {
             }
         }
         let action = || format!("create the record of job {}", job.job_id);
-        let (answer, ms): (String, i64) = self.invoke(action, &script).await?;
+        let (answer, ms, unnoted): (String, i64, String) = self.invoke(action, &script).await?;
         let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
         match answer.as_str() {
             "conflict" => Err(conflict(job)),
             "ended" => Ok(Created::Ended),
             "waiting" => Ok(Created::Waiting { queued_at }),
-            "new" => Ok(Created::New { queued_at }),
+            "new" => {
+                self.audit.conclude(submitted, &unnoted);
+                Ok(Created::New { queued_at })
+            }
             "running" => Ok(Created::Running),
             other => Err(self.link.unexpected(action(), other).into()),
         }
@@ -83,8 +97,12 @@ impl RedisStore {
     pub async fn rollback(&self, job: &JobId, payload: &str) -> Result<(), StoreError> {
         let keys = self.keys(job);
         let mut script = ROLLBACK.prepare_invoke();
-        script.key(keys.record).key(keys.result).key(keys.lease).arg(payload);
-        self.invoke(|| format!("roll back job {job}"), &script).await
+        script.key(keys.record).arg(payload).arg(keys.result).arg(keys.lease);
+        let refused = Event::of_job(Act::NotSubmitted, job).with("the broker refused it");
+        self.audit.prepare(&refused, &mut script);
+        let unnoted: String = self.invoke(|| format!("roll back job {job}"), &script).await?;
+        self.audit.conclude(refused, &unnoted);
+        Ok(())
     }
 }
 
@@ -117,6 +135,7 @@ impl State {
                     isolation: Some(job.isolation),
                     priority: Some(job.priority),
                     queue: Some(queue.to_owned()),
+                    tenant: job.tenant.clone(),
                 },
                 metadata: job.metadata.clone(),
                 result_ttl: job.result_ttl_ms.map(Duration::from_millis),

@@ -1,5 +1,5 @@
--- KEYS result, lease, record; ARGV fields of the record
+-- KEYS none; ARGV result, cancelled, lease, record, then fields of the record
 return {
-  redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]),
-  redis.call('HMGET', KEYS[3], unpack(ARGV)),
+  redis.call('GET', ARGV[1]), redis.call('GET', ARGV[2]), redis.call('GET', ARGV[3]),
+  redis.call('HMGET', ARGV[4], unpack(ARGV, 5)),
 }

@@ -3,11 +3,12 @@
 use std::{sync::LazyLock, time::Duration};
 
 use redis::Script;
-use sandfleet_common::JobId;
+use sandfleet_common::{JobId, names};
 
 use super::{
     memory::State,
     redis::{RedisStore, milliseconds},
+    switches::{Action, Scope},
 };
 use crate::StoreError;
 
@@ -27,7 +28,7 @@ pub enum Renewed {
 }
 
 impl RedisStore {
-    /// Renews a lease, with `renew.lua`.
+    /// Renews a lease, with `renew.lua`. `scopes` are what of the job an operator's switch may end.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -36,10 +37,15 @@ impl RedisStore {
         job: &JobId,
         owner: &str,
         lease: Duration,
+        scopes: &[Scope],
     ) -> Result<Renewed, StoreError> {
         let keys = self.keys(job);
         let mut script = RENEW.prepare_invoke();
         script.key(keys.lease).key(keys.record).arg(owner).arg(milliseconds(lease));
+        script.arg(names::switches_key(&self.prefix));
+        for scope in scopes {
+            script.arg(Action::Kill.field(scope));
+        }
         let action = || format!("renew the lease of job {job}");
         let by: Option<String> = self.invoke(action, &script).await?;
         Ok(by.map_or(Renewed::GoOn, |by| Renewed::Cancelled { by }))

@@ -26,19 +26,22 @@
 //! | done → result expired | none | the result's time to live; the record stays for `dedup_ttl` |
 //!
 //! `get_state.lua` reads all three keys at once, `append.lua` adds to a running job's output,
-//! `announce.lua` lists a worker, `note_taken.lua` notes up to when queues were served, `enter.lua`
-//! counts a tenant's running jobs. Each step is one script: a single round trip, atomic, and harmless
-//! to repeat.
+//! `throw.lua` throws an operator's switch, which claims and renewals obey, `release_hold.lua` takes one back,
+//! `note.lua` and `note_policy.lua` note events for the audit, as the steps of producers and operators do; `announce.lua` lists a worker,
+//! `note_taken.lua` notes up to when queues were served, `enter.lua` counts a tenant's running jobs. Each step is one
+//! script: a single round trip, atomic, and harmless to repeat.
 //!
 //! Every step is a file here: the types of its answer, the script's caller, and below it the same
 //! step in memory for the embedded mode. The tests in `tests/tests/queue_store` run against both.
 
+mod audit;
 mod cancel;
 mod cancellations;
 mod claim;
 mod commit;
 mod create;
 mod history;
+mod keyspace;
 mod lease;
 mod memory;
 mod output;
@@ -47,11 +50,13 @@ mod redis;
 mod server;
 mod state;
 mod store;
+mod switches;
 mod taken_jobs;
 mod tenant_limiter;
 mod workers;
 
 pub use self::{
+    audit::{AuditEntry, AuditTrail, MissingEvents},
     cancel::Cancellation,
     cancellations::CancelNotice,
     claim::{Claim, Claimed, Purpose},
@@ -64,6 +69,7 @@ pub use self::{
     redis::{RedisConfig, RedisStore},
     server::ServerInfo,
     store::Store,
+    switches::{Action, Scope, Switch},
     tenant_limiter::{TenantLimiter, TenantPermit},
     workers::HEARTBEAT,
 };

@@ -9,7 +9,7 @@ use sandfleet_common::{
 use serde_json::Value;
 
 /// The fields of a record in Redis that are read, in this order.
-pub(super) const FIELDS: [&str; 11] = [
+pub(super) const FIELDS: [&str; 12] = [
     "ended",
     "queued_at",
     "attempts",
@@ -21,6 +21,7 @@ pub(super) const FIELDS: [&str; 11] = [
     "cancelled_by",
     "metadata",
     "result_ttl_ms",
+    "tenant",
 ];
 
 /// A job's record.
@@ -87,6 +88,7 @@ impl Record {
                 priority: named("priority", &priorities).map(|at| Priority::ALL[at]),
                 // No queue of RabbitMQ has a longer name.
                 queue: field("queue").filter(|name| name.len() <= 255).map(str::to_owned),
+                tenant: field("tenant").map(str::to_owned),
             },
             started_at: time("started_at"),
             cancelled_by: field("cancelled_by").map(str::to_owned),

@@ -10,7 +10,10 @@ use sandfleet_common::{JobId, names};
 use tokio::{sync::broadcast, task::AbortHandle};
 
 use super::cancellations::{self, BACKLOG, CancelNotice};
-use crate::{Error, RedisLink, StoreError, Tls};
+use crate::{
+    Error, RedisLink, StoreError, Tls,
+    audit::{Audit, AuditConfig},
+};
 
 /// How long the server may take to answer. A server that writes its log out, or sends a large result
 /// to another client first, is slow and not dead.
@@ -35,6 +38,8 @@ pub struct RedisConfig {
     pub dedup_ttl: Duration,
     /// How long a job may wait for its first claim, whatever it asks for.
     pub max_wait: Duration,
+    /// What is noted of what its user does.
+    pub audit: AuditConfig,
 }
 
 impl Default for RedisConfig {
@@ -46,6 +51,7 @@ impl Default for RedisConfig {
             timeout: TIMEOUT,
             dedup_ttl: Duration::from_secs(7 * 86_400),
             max_wait: Duration::from_secs(7 * 86_400),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -58,6 +64,7 @@ pub struct RedisStore {
     timeout: Duration,
     pub(super) dedup_ttl: Duration,
     pub(super) max_wait: Duration,
+    pub(super) audit: Audit,
     notices: broadcast::Sender<CancelNotice>,
     listening: Mutex<Option<AbortHandle>>,
     pub(super) warned_of_unknown_policy: AtomicBool,
@@ -68,6 +75,7 @@ pub(super) struct JobKeys {
     pub(super) record: String,
     pub(super) lease: String,
     pub(super) result: String,
+    pub(super) cancelled: String,
 }
 
 impl RedisStore {
@@ -78,10 +86,11 @@ impl RedisStore {
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL or a file of `tls` is unusable.
     pub fn connect(config: RedisConfig) -> Result<Self, Error> {
-        let RedisConfig { url, tls, prefix, timeout, dedup_ttl, max_wait } = config;
+        let RedisConfig { url, tls, prefix, timeout, dedup_ttl, max_wait, audit } = config;
         Ok(Self {
             link: RedisLink::open(&url, timeout, &tls)?,
             bulk: RedisLink::open(&url, timeout, &tls)?,
+            audit: Audit::new(audit, &prefix, &url),
             prefix,
             timeout,
             dedup_ttl,
@@ -128,6 +137,7 @@ impl RedisStore {
             record: names::record_key(&self.prefix, job),
             lease: names::lease_key(&self.prefix, job),
             result: names::result_key(&self.prefix, job),
+            cancelled: names::cancelled_key(&self.prefix, job),
         }
     }
 

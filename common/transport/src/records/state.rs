@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use redis::Script;
-use sandfleet_common::{JobId, JobResult, JobState, PrintableText};
+use sandfleet_common::{JobId, JobResult, JobState, PrintableText, Status};
 
 use super::{
     memory::State,
@@ -29,11 +29,12 @@ impl RedisStore {
         // One script, so that a job can't end between two reads and be in neither. No transaction:
         // a server without memory refuses those, even to read.
         let mut script = GET_STATE.prepare_invoke();
-        script.key(keys.result).key(keys.lease).key(keys.record).arg(&FIELDS[..]);
-        type Read = (Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
-        let (result, lease, fields): Read =
+        script.arg(keys.result).arg(keys.cancelled).arg(keys.lease).arg(keys.record);
+        script.arg(&FIELDS[..]);
+        type Read = (Option<Vec<u8>>, Option<Vec<u8>>, Option<String>, Vec<Option<String>>);
+        let (result, cancelled, lease, fields): Read =
             self.invoke(|| format!("read job {job}"), &script).await?;
-        let result = result.map(|json| parsed(job, &json)).transpose()?;
+        let result = one_result(job, result, cancelled).transpose()?;
         let record = Record::of(&fields);
         let state = state_of(result, record.as_ref(), lease.as_deref());
         Ok((state, record.unwrap_or_default()))
@@ -48,18 +49,19 @@ impl RedisStore {
         &self,
         jobs: &[&JobId],
     ) -> Result<Vec<Option<Result<JobResult, Error>>>, StoreError> {
-        let keys: Vec<String> = jobs.iter().map(|job| self.keys(job).result).collect();
+        let keys = jobs.iter().map(|job| self.keys(job));
+        let keys: Vec<String> = keys.flat_map(|keys| [keys.result, keys.cancelled]).collect();
         let keys = &keys;
-        let found: Vec<Option<Vec<u8>>> = self
+        let mut found: Vec<Option<Vec<u8>>> = self
             .run(
-                || format!("read {} results", keys.len()),
+                || format!("read {} results", jobs.len()),
                 |mut connection| async move {
                     redis::cmd("MGET").arg(keys).query_async(&mut connection).await
                 },
             )
             .await?;
-        let found = jobs.iter().zip(found);
-        Ok(found.map(|(job, json)| json.map(|json| parsed(job, &json))).collect())
+        let found = jobs.iter().zip(found.chunks_mut(2));
+        Ok(found.map(|(job, pair)| one_result(job, pair[0].take(), pair[1].take())).collect())
     }
 }
 
@@ -69,6 +71,25 @@ impl State {
         let owner = self.leases.get(job).map(String::as_str);
         state_of(self.results.get(job).cloned(), self.records.get(job), owner)
     }
+}
+
+/// The result of a job: what a worker stored, else what its cancellation did. Producers may write the latter, so that it
+/// says nothing but that the job was cancelled.
+fn one_result(
+    job: &JobId,
+    result: Option<Vec<u8>>,
+    cancelled: Option<Vec<u8>>,
+) -> Option<Result<JobResult, Error>> {
+    let Some(result) = result else {
+        return Some(parsed(job, &cancelled?).and_then(|result| match result.status {
+            Status::Cancelled => Ok(result),
+            status => Err(Error::UnreadableResult {
+                job_id: job.clone(),
+                reason: format!("its cancellation says {status}: a producer put it there").into(),
+            }),
+        }));
+    };
+    Some(parsed(job, &result))
 }
 
 fn parsed(job: &JobId, json: &[u8]) -> Result<JobResult, Error> {

@@ -16,6 +16,7 @@ use super::{
     memory::MemoryStore,
     output::Output,
     redis::RedisStore,
+    switches::Scope,
 };
 use crate::{Error, StoreError};
 
@@ -30,10 +31,16 @@ pub trait Store: Send + Sync {
     /// Claims `job`: counts the attempt and takes the lease.
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError>;
 
-    /// Extends `owner`'s lease to `lease` from now, and tells whether the job is cancelled. A lease
+    /// Extends `owner`'s lease to `lease` from now, and tells whether the job is cancelled, or ended by an operator's
+    /// switch for one of `scopes`. A lease
     /// only saves double work; no guarantee rests on it, so a failed renewal is no error of the job.
-    async fn renew(&self, job: &JobId, owner: &str, lease: Duration)
-    -> Result<Renewed, StoreError>;
+    async fn renew(
+        &self,
+        job: &JobId,
+        owner: &str,
+        lease: Duration,
+        scopes: &[Scope],
+    ) -> Result<Renewed, StoreError>;
 
     /// Ends `owner`'s lease, so that the next attempt needn't wait until it expires.
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError>;
@@ -95,8 +102,9 @@ impl Store for RedisStore {
         job: &JobId,
         owner: &str,
         lease: Duration,
+        scopes: &[Scope],
     ) -> Result<Renewed, StoreError> {
-        RedisStore::renew(self, job, owner, lease).await
+        RedisStore::renew(self, job, owner, lease, scopes).await
     }
 
     async fn release(&self, job: &JobId, owner: &str) -> Result<(), StoreError> {
@@ -162,6 +170,7 @@ impl Store for MemoryStore {
         job: &JobId,
         owner: &str,
         lease: Duration,
+        _: &[Scope],
     ) -> Result<Renewed, StoreError> {
         Ok(self.lock().renew(job, owner, lease))
     }

@@ -63,6 +63,7 @@ async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
             exclusive: false,
             payload: payload_digest(&encode(&job)),
             purpose: Purpose::Run,
+            scopes: Vec::new(),
         };
         store.claim(&job.job_id, &claim).await?;
         store.get(&job.job_id).await?;

@@ -29,6 +29,8 @@ pub(super) struct AmqpAckHandle {
     pub(super) id: String,
     /// Its headers, which go where it goes: what they say is the message's and not the job's.
     pub(super) headers: FieldTable,
+    /// Who published it first, if the broker vouches for it.
+    pub(super) published_by: Option<String>,
     pub(super) source: Arc<Source>,
     pub(super) prefix: Arc<str>,
     pub(super) publisher: Arc<Publisher>,
@@ -49,12 +51,17 @@ impl AmqpAckHandle {
 
     /// Moves the message, whose time is over, to the dead letters.
     pub(super) async fn expire(self, body: Vec<u8>) -> Result<(), String> {
-        let mut headers = carried(&self.headers);
+        let mut headers = self.carried();
         for (name, text) in [(REASON_HEADER, "expired"), (QUEUE_HEADER, &self.source.queue)] {
             headers.insert(name.into(), AMQPValue::LongString(text.into()));
         }
         let exchange = names::dead_exchange(&self.prefix);
         Box::new(self).move_to(exchange, String::new(), headers, body).await
+    }
+
+    /// The headers that go on with it.
+    fn carried(&self) -> FieldTable {
+        carried(&self.headers, self.published_by.as_deref())
     }
 
     /// Publishes the message elsewhere and settles it here.
@@ -84,7 +91,7 @@ impl AckHandle for AmqpAckHandle {
     }
 
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        let (exchange, headers) = put_off_once_more(&self.prefix, carried(&self.headers));
+        let (exchange, headers) = put_off_once_more(&self.prefix, self.carried());
         let queue = self.source.queue.clone();
         self.move_to(exchange, queue, headers, body).await
     }
@@ -94,10 +101,10 @@ impl AckHandle for AmqpAckHandle {
         body: Vec<u8>,
         reason: &PrintableText,
     ) -> Result<(), String> {
-        let mut headers = carried(&self.headers);
+        let mut headers = self.carried();
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
-        let queue = names::unreadable_queue(&self.prefix);
-        self.move_to(String::new(), queue, headers, body).await
+        let exchange = names::unreadable_exchange(&self.prefix);
+        self.move_to(exchange, String::new(), headers, body).await
     }
 
     async fn postpone(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
@@ -105,8 +112,10 @@ impl AckHandle for AmqpAckHandle {
         // To the end of its queue as a new message: returned, it would be the first again, and
         // only so many returns are granted to it.
         let queue = self.source.queue.clone();
-        let headers = carried(&self.headers);
-        self.move_to(String::new(), queue, headers, body).await
+        let headers = self.carried();
+        // Over an exchange of the fleet's: who may publish to the default one reaches every queue of the broker.
+        let exchange = names::requeue_exchange(&self.prefix);
+        self.move_to(exchange, queue, headers, body).await
     }
 }
 

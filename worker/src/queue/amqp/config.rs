@@ -1,12 +1,12 @@
 //! Which jobs a worker takes from RabbitMQ, and from where.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sandfleet_common::{
     Isolation, Priority,
     names::{self, TENANT_SHARDS},
 };
-use sandfleet_transport::{QueueLimits, Tls, Topology};
+use sandfleet_transport::{Broker, QueueLimits, Tls, Topology};
 
 use crate::pauses::Pauses;
 
@@ -41,6 +41,8 @@ pub struct AmqpConfig {
     pub isolations: Vec<Isolation>,
     /// The priorities this worker serves.
     pub priorities: Vec<Priority>,
+    /// The broker's users of the fleet's workers, besides this one's.
+    pub worker_users: BTreeSet<String>,
 }
 
 impl AmqpConfig {
@@ -55,6 +57,11 @@ impl AmqpConfig {
             }
         }
         queues
+    }
+
+    /// The broker's users of all workers, of which this one is at `broker`.
+    pub(super) fn worker_users(&self, broker: &Broker) -> BTreeSet<String> {
+        self.worker_users.iter().map(String::as_str).chain(broker.user()).map(Into::into).collect()
     }
 
     /// What a connection declares that serves `isolations`.

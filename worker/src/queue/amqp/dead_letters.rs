@@ -5,6 +5,7 @@
 //! where it is would mean to return it again and again, and brokers drop what is returned often.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -32,6 +33,7 @@ use super::{
     headers::{
         QUEUE_HEADER, REASON_HEADER, carried, malformed, put_off, put_off_once_more, returns,
     },
+    publisher_user::publisher_user,
     republish::{REQUEUE, move_to, sent},
 };
 use crate::{
@@ -86,6 +88,7 @@ impl DeadLetters {
     /// [`Error::InvalidConfig`] if the URL is none.
     pub fn connect(config: &AmqpConfig, status: DeadLetterStatus) -> Result<Self, Error> {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let worker_users = config.worker_users(&broker);
         let topology = config.topology(Vec::new());
         let (sender, letters) = mpsc::channel(usize::from(DEAD_LETTERS_AT_A_TIME));
         let consumer = Consumer {
@@ -94,6 +97,7 @@ impl DeadLetters {
             topology,
             letters: sender,
             status,
+            worker_users,
         };
         let consumer = tokio::spawn(consumer.run());
         Ok(Self { letters: AsyncMutex::new(letters), consumer })
@@ -122,6 +126,7 @@ struct Consumer {
     publisher: Arc<Publisher>,
     letters: mpsc::Sender<(Delivery, Death)>,
     status: DeadLetterStatus,
+    worker_users: BTreeSet<String>,
 }
 
 impl Consumer {
@@ -170,10 +175,12 @@ impl Consumer {
         let headers = message.properties.headers().clone().unwrap_or_default();
         let death = Death::of(&headers, &self.topology.prefix);
         let (put_off, malformed) = (put_off(&headers), malformed(&headers));
+        let published_by = publisher_user(&message.properties, &self.worker_users);
         let id = message.properties.message_id().as_ref().map(ToString::to_string);
         let ack_handle = LetterAckHandle {
             acker: message.acker,
             headers,
+            published_by: published_by.clone(),
             id: id.unwrap_or_default(),
             prefix: self.topology.prefix.clone(),
             death: death.clone(),
@@ -187,6 +194,7 @@ impl Consumer {
                 malformed,
                 is_redelivered: message.redelivered,
                 taken_until: None,
+                published_by,
                 ack_handle: Box::new(ack_handle),
             },
             death,
@@ -236,6 +244,7 @@ impl Death {
 struct LetterAckHandle {
     acker: Acker,
     headers: FieldTable,
+    published_by: Option<String>,
     id: String,
     prefix: String,
     death: Death,
@@ -277,7 +286,8 @@ impl AckHandle for LetterAckHandle {
     }
 
     async fn later(self: Box<Self>, body: Vec<u8>) -> Result<(), String> {
-        let (exchange, mut headers) = put_off_once_more(&self.prefix, carried(&self.headers));
+        let (exchange, mut headers) =
+            put_off_once_more(&self.prefix, carried(&self.headers, self.published_by.as_deref()));
         let Death { reason, queue, .. } = &self.death;
         for (name, value) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
             headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
@@ -291,12 +301,12 @@ impl AckHandle for LetterAckHandle {
         body: Vec<u8>,
         reason: &PrintableText,
     ) -> Result<(), String> {
-        let mut headers = carried(&self.headers);
+        let mut headers = carried(&self.headers, self.published_by.as_deref());
         let queue = AMQPValue::LongString(self.death.queue.as_str().into());
         headers.insert(QUEUE_HEADER.into(), queue);
         headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
-        let queue = names::unreadable_queue(&self.prefix);
-        self.move_to(String::new(), queue, headers, body).await
+        let exchange = names::unreadable_exchange(&self.prefix);
+        self.move_to(exchange, String::new(), headers, body).await
     }
 }
 

@@ -11,6 +11,9 @@ use crate::hooks::Observer;
 pub struct Gate {
     /// While this is false the queue stays connected and takes nothing.
     pub open: watch::Receiver<bool>,
+    /// While this is true an operator holds all jobs back, and nothing is taken either: what a worker had taken and kept
+    /// would count as returned again and again, and be given up by the broker.
+    pub held: watch::Receiver<bool>,
     /// Notified when the broker has come or gone.
     pub changed: Arc<Notify>,
     /// Told of what is asked of the broker.
@@ -23,6 +26,7 @@ impl Default for Gate {
         // A receiver keeps the value when its sender is gone.
         Self {
             open: watch::channel(true).1,
+            held: watch::channel(false).1,
             changed: Arc::default(),
             observer: Observer::default(),
         }
@@ -31,15 +35,19 @@ impl Default for Gate {
 
 impl Gate {
     pub(super) fn is_open(&self) -> bool {
-        *self.open.borrow()
+        *self.open.borrow() && !*self.held.borrow()
     }
 
     /// Waits until it is open, or closed.
     pub(super) async fn becomes(&self, wanted: bool) {
-        let mut open = self.open.clone();
-        if open.wait_for(|open| *open == wanted).await.is_err() {
-            // Nothing will change it any more.
-            std::future::pending().await
+        let (mut open, mut held) = (self.open.clone(), self.held.clone());
+        while (*open.borrow_and_update() && !*held.borrow_and_update()) != wanted {
+            tokio::select! {
+                // One that nothing changes any more.
+                Ok(()) = open.changed() => {}
+                Ok(()) = held.changed() => {}
+                else => std::future::pending().await,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use sandfleet_common::{PrintableText, names};
 use sandfleet_transport::MALFORMED_HEADER;
 
+use super::publisher_user::USER_HEADER;
 use crate::queue::later;
 
 /// The header of a dead letter that says why it is one.
@@ -26,10 +27,15 @@ pub(super) const QUEUE_HEADER: &str = "x-sandfleet-queue";
 
 /// The headers that a message keeps when it is published again: plain values of its own within
 /// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route, nor the one that says
-/// that the others were lost, since what is published then is sound.
-pub(super) fn carried(headers: &FieldTable) -> FieldTable {
+/// that the others were lost, since what is published then is sound. `user` published the message first, which stands in
+/// the place of what its headers say.
+pub(super) fn carried(headers: &FieldTable, user: Option<&str>) -> FieldTable {
     let mut carried = FieldTable::default();
     let mut left = MAX_CARRIED_BYTES;
+    if let Some(user) = user {
+        left -= USER_HEADER.len() + user.len();
+        carried.insert(USER_HEADER.into(), AMQPValue::LongString(user.into()));
+    }
     // Ours first: however much else there is, how often it was put off and when it expires is kept.
     let is_ours = |name: &str| name.starts_with(OURS);
     let (ours, others): (Vec<_>, Vec<_>) =
@@ -37,7 +43,7 @@ pub(super) fn carried(headers: &FieldTable) -> FieldTable {
     for (name, value) in ours.into_iter().chain(others) {
         let key = name.as_str();
         let is_brokers = key.starts_with(BROKERS) && !is_ours(key);
-        if key == MALFORMED_HEADER {
+        if key == MALFORMED_HEADER || key == USER_HEADER {
             continue;
         }
         if is_brokers || ROUTING.iter().any(|routing| key.eq_ignore_ascii_case(routing)) {
@@ -111,7 +117,8 @@ mod tests {
         headers.insert("long".into(), text(&"x".repeat(MAX_CARRIED_BYTES)));
         headers.insert("traceparent".into(), text("00-1-2-00"));
         headers.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(3));
-        let kept = carried(&headers);
+        headers.insert(USER_HEADER.into(), text("forged"));
+        let kept = carried(&headers, None);
         let names: Vec<&str> = kept.inner().keys().map(|name| name.as_str()).collect();
         assert_eq!(names, ["traceparent", PUT_OFF_HEADER]);
 
@@ -119,9 +126,14 @@ mod tests {
         for number in 0..2000 {
             many.insert(format!("header-{number}").into(), text(&"x".repeat(100)));
         }
-        let kept: usize = carried(&many).inner().keys().map(|name| name.as_str().len() + 100).sum();
+        let kept: usize =
+            carried(&many, None).inner().keys().map(|name| name.as_str().len() + 100).sum();
         assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
         many.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(7));
-        assert_eq!(put_off(&carried(&many)), 7, "ours is kept first");
+        assert_eq!(put_off(&carried(&many, None)), 7, "ours is kept first");
+        let longest = "u".repeat(255);
+        let kept = carried(&many, Some(&longest));
+        let user = kept.inner().get(USER_HEADER).expect("who published it stays, too");
+        assert_eq!(*user, text(&longest));
     }
 }

@@ -18,6 +18,7 @@ mod headers;
 mod observed;
 mod poller;
 mod pollers;
+mod publisher_user;
 mod republish;
 mod scheduler;
 mod session;
@@ -88,6 +89,7 @@ impl AmqpQueue {
         // A connection of its own: a broker that blocks publishers reads nothing more from
         // theirs, and the acks of finished jobs have to go on.
         let publisher = Arc::new(Publisher::new(broker.clone(), config.topology(Vec::new())));
+        let worker_users = config.worker_users(&broker);
         let supervisor = Supervisor {
             observed: Arc::clone(&observed),
             was_connected: AtomicBool::new(false),
@@ -101,6 +103,7 @@ impl AmqpQueue {
             stopped,
             warned: Once::new(),
             gate,
+            worker_users,
         };
         Ok(Self {
             deliveries: AsyncMutex::new(deliveries),
@@ -138,6 +141,7 @@ impl Queue for AmqpQueue {
                     body: message.data,
                     put_off: headers::put_off(&ack_handle.headers),
                     malformed: headers::malformed(&ack_handle.headers),
+                    published_by: ack_handle.published_by.clone(),
                     ack_handle: Box::new(ack_handle),
                 });
             }

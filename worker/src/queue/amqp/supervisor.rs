@@ -1,6 +1,7 @@
 //! Keeps a worker connected to the broker, for as long as it lives.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -28,6 +29,7 @@ use super::{
     observed::Observed,
     poller::Source,
     pollers::Pollers,
+    publisher_user::publisher_user,
     session::{BrokerStatus, Session},
 };
 use crate::{labels::Service, pauses::jittered, queue::AckHandle};
@@ -50,6 +52,8 @@ pub(super) struct Supervisor {
     pub(super) observed: Arc<Observed>,
     /// Whether there was a connection before.
     pub(super) was_connected: AtomicBool,
+    /// The broker's users that are workers.
+    pub(super) worker_users: BTreeSet<String>,
 }
 
 impl Supervisor {
@@ -195,6 +199,7 @@ impl Supervisor {
             acker: delivery.acker.clone(),
             id: id.map(ToString::to_string).unwrap_or_default(),
             headers,
+            published_by: publisher_user(&delivery.properties, &self.worker_users),
             source,
             prefix: self.config.prefix.as_str().into(),
             publisher: self.publisher.clone(),

@@ -1,0 +1,10 @@
+//! The users that `deploy/credentials` makes: what each role may do, and what it may not, on real servers.
+
+mod audit;
+mod broker;
+mod fleet;
+mod rotation;
+mod servers;
+mod store;
+mod switches;
+mod tenants;

@@ -35,6 +35,12 @@ if [ "$suite" = observe ]; then
     packages+=(prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli openssl:openssl python3-venv:)
 fi
 
+# What installs and starts a fleet.
+if [ "$suite" = deploy ]; then
+    packages+=(docker-compose:docker-compose lintian:lintian openssl:openssl redis-tools:redis-cli dpkg-dev:dpkg-shlibdeps
+        python3-venv: ca-certificates: iproute2:ip)
+fi
+
 missing_packages() {
     local entry package command
     for entry in "${packages[@]}"; do

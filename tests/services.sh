@@ -173,10 +173,18 @@ start_redis() {
         --set-proc-title no --daemonize no
 }
 
+# Where the engine is started, and its network: none, unless a suite has containers that talk to each other.
+engine_in=()
+engine_runtime= # another runc
+engine_network=(--bridge=none --iptables=false --ip-masq=false)
+
 # The images stay from run to run in target/services/docker. containerd is started here because dockerd would take the
 # system's one where that runs, and so share its containers.
 start_docker() {
-    local key=
+    local key='' default='' other=''
+    if [ -n "$engine_runtime" ]; then
+        default='"default-runtime": "other"' other="\"other\": {\"path\": \"$engine_runtime\"}"
+    fi
     cat >"$run_dir/containerd.toml" <<CONF
 version = 2
 root = "$services_dir/containerd"
@@ -195,21 +203,23 @@ CONF
     cat >"$run_dir/daemon.json" <<CONF
 {
   ${key:+$key,}
+  ${default:+$default,}
   "runtimes": {
     "runsc": {
       "path": "$(command -v runsc)",
       "runtimeArgs": ["--network=none", "--platform=ptrace", "--ignore-cgroups", "--oci-seccomp"]
     },
+    ${other:+$other,}
     "stuck": { "path": "$run_dir/stuck-runtime" }
   }
 }
 CONF
     spawn containerd containerd --config "$run_dir/containerd.toml"
     await 30 test -S "$run_dir/containerd.sock"
-    spawn dockerd dockerd --config-file "$run_dir/daemon.json" --containerd "$run_dir/containerd.sock" \
+    spawn dockerd "${engine_in[@]}" dockerd --config-file "$run_dir/daemon.json" --containerd "$run_dir/containerd.sock" \
         --host "$docker_url" --data-root "$services_dir/docker" --exec-root "$run_dir/docker" \
         --pidfile "$run_dir/dockerd-own.pid" --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$cgroup_name" \
-        --bridge=none --iptables=false --ip-masq=false
+        "${engine_network[@]}"
 }
 
 # ---- await -----------------------------------------------------------------------------------------------------------

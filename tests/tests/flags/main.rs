@@ -78,6 +78,9 @@ commands! {
     flags_of_exporter: "exporter";
     flags_of_bench: "bench";
     flags_of_doctor: "doctor";
+    flags_of_version: "version";
+    flags_of_completions: "completions";
+    flags_of_man: "man";
     flags_of_agent: "agent";
     flags_of_docs: "docs";
 }

@@ -434,6 +434,24 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "version",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, Refused)),
+            ("--json", &one(&["--json"], Seen("\"agent_sha256\":"))),
+        ],
+    },
+    Command {
+        name: "completions",
+        modes: &[("plain", &["bash"])],
+        rows: &[("--config", &one(BAD, Refused)), ("SHELL", &one(&[], Mode))],
+    },
+    Command {
+        name: "man",
+        modes: &[("plain", &["--output", "$OUT"])],
+        rows: &[("--config", &one(BAD, Refused)), ("--output", &one(&[], Mode))],
+    },
+    Command {
         name: "agent",
         modes: &[("plain", &["--output", "$OUT"])],
         rows: &[

@@ -22,6 +22,7 @@ pub mod latency;
 mod line;
 mod log;
 mod output_directory;
+mod package;
 mod print;
 mod quantity;
 mod report;
@@ -95,12 +96,28 @@ enum Command {
     Bench(bench::Arguments),
     /// Check every barrier and service this host needs, and say how to fix what is missing
     Doctor(doctor::Arguments),
+    /// Print the version, and with --json what else a machine asks of a binary
+    Version(package::VersionArguments),
+    /// Print a shell's completions of this command line
+    Completions(package::CompletionsArguments),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(package::ManArguments),
     /// Write the agent's binary to a file, for an image of your own
     #[command(hide = true)]
     Agent(tools::AgentArguments),
     /// Print a reference page that is generated from the code
     #[command(hide = true)]
     Docs(tools::DocsArguments),
+}
+
+impl Command {
+    const fn reads_no_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Agent(_) | Self::Docs(_) | Self::Version(_) | Self::Completions(_) | Self::Man(_)
+        )
+    }
 }
 
 /// Parses the command line, runs the command and returns the exit code.
@@ -131,12 +148,15 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
-    if line.config.is_some() && matches!(line.command, Command::Agent(_) | Command::Docs(_)) {
+    if line.config.is_some() && line.command.reads_no_settings() {
         return Err(Exit::Usage.with("--config: this command reads no settings; leave it out"));
     }
     match line.command {
         Command::Agent(arguments) => return tools::write_agent(&arguments),
         Command::Docs(arguments) => return tools::print_reference(&arguments),
+        Command::Version(arguments) => return package::print_version(&arguments),
+        Command::Completions(arguments) => return package::print_completions(&arguments),
+        Command::Man(arguments) => return package::write_man_pages(&arguments),
         _ => {}
     }
     let settings = Settings::load(line.config.as_deref(), std::env::vars_os())
@@ -215,7 +235,11 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
                 log_to_stderr(&settings, "error");
                 doctor::run(arguments, &settings).await
             }
-            Command::Agent(_) | Command::Docs(_) => Ok(ExitCode::SUCCESS),
+            Command::Agent(_)
+            | Command::Docs(_)
+            | Command::Version(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Ok(ExitCode::SUCCESS),
         }
     });
     // A blocking read of stdin can't be cancelled, so the runtime isn't waited for any longer.

@@ -1,0 +1,104 @@
+//! What a package of the binary brings along: its version, manual pages and shell completions.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use sandfleet_common::{PROTOCOL_MINOR, PROTOCOL_VERSION};
+
+use super::{
+    CommandLine,
+    exit::{Exit, Failure},
+    terminal,
+};
+use crate::sandbox::agent_binary;
+
+const NAME: &str = "sandfleet";
+
+#[derive(Args)]
+pub(super) struct VersionArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn print_version(arguments: &VersionArguments) -> Result<ExitCode, Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    if arguments.json {
+        let object = serde_json::json!({
+            "version": version,
+            "protocol": format!("{PROTOCOL_VERSION}.{PROTOCOL_MINOR}"),
+            "agent_sha256": agent_binary::digest(),
+            "architecture": std::env::consts::ARCH,
+        });
+        terminal::print_line(terminal::json(&object))?;
+    } else {
+        terminal::print_line(format_args!("{NAME} {version}"))?;
+    }
+    Ok(Exit::Success.into())
+}
+
+#[derive(Args)]
+pub(super) struct CompletionsArguments {
+    /// For which shell
+    shell: Shell,
+}
+
+pub(super) fn print_completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), NAME, &mut script);
+    let script = String::from_utf8(script).map_err(|error| Exit::Internal.because(error))?;
+    terminal::print(&script)?;
+    Ok(Exit::Success.into())
+}
+
+#[derive(Args)]
+pub(super) struct ManArguments {
+    /// Where to write them; it is made if it isn't there
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// A page for `sandfleet` and one for each command that its help lists.
+pub(super) fn write_man_pages(arguments: &ManArguments) -> Result<ExitCode, Failure> {
+    let failed = |error: std::io::Error| {
+        Exit::Usage.with(format!("--output {}: {error}", arguments.output.display()))
+    };
+    fs::create_dir_all(&arguments.output).map_err(failed)?;
+    // Without it the pages would link to one of the command `help`, which there isn't.
+    let tree = CommandLine::command().disable_help_subcommand(true);
+    for page in pages(tree) {
+        let file = arguments.output.join(page.get_filename());
+        let mut text = Vec::new();
+        page.render(&mut text).map_err(failed)?;
+        fs::write(file, text).map_err(failed)?;
+    }
+    Ok(Exit::Success.into())
+}
+
+fn pages(mut tree: Command) -> Vec<Man> {
+    // Gives each command the global flags and its whole name.
+    tree.build();
+    let commands = tree.get_subcommands().filter(|it| !it.is_hide_set());
+    let commands: Vec<Command> =
+        commands.map(|it| it.clone().display_name(format!("{NAME}-{}", it.get_name()))).collect();
+    [tree].into_iter().chain(commands).map(|it| Man::new(it).manual("sandfleet")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_of_the_help_has_a_page() {
+        let tree = super::CommandLine::command();
+        let names = tree.get_subcommands().filter(|it| !it.is_hide_set());
+        let names: Vec<_> = names.map(|it| format!("sandfleet-{}.1", it.get_name())).collect();
+        let pages: Vec<_> =
+            super::pages(tree.clone()).iter().map(super::Man::get_filename).collect();
+        assert_eq!(pages[0], "sandfleet.1");
+        assert_eq!(pages[1..], names);
+        assert!(names.len() > 10, "{names:?}");
+    }
+}

@@ -131,6 +131,11 @@ pub fn audit_key(prefix: &str, store_user: &str) -> String {
     format!("{prefix}:audit:{store_user}")
 }
 
+/// The Redis key of what tenants used on a day, counted from 1970-01-01 in UTC: a hash.
+pub fn usage_key(prefix: &str, day: &str) -> String {
+    format!("{prefix}:usage:{day}")
+}
+
 /// The Redis key of the policies that workers had at their start, by backend: a hash.
 pub fn policies_key(prefix: &str) -> String {
     format!("{prefix}:policies")
@@ -243,6 +248,7 @@ mod tests {
             check_key("p"),
             audit_key("p", "a"),
             policies_key("p"),
+            usage_key("p", "1"),
             cancel_channel("p"),
             switches_key("p"),
         ];

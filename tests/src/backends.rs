@@ -26,6 +26,7 @@ pub fn claim(owner: &str) -> Claim {
         payload: payload_digest(&encode(&Job::new("python", "1"))),
         purpose: Purpose::Run,
         scopes: Vec::new(),
+        quota: Default::default(),
     }
 }
 

@@ -148,6 +148,7 @@ pub fn pipeline_config(settings: &Settings) -> PipelineConfig {
         result_ttl: Duration::from_millis(settings.store.result_ttl_ms),
         retry_delay: RETRY_DELAY,
         tenant_users: settings.jobs.tenant_users.clone(),
+        budgets: settings.jobs.budgets.clone(),
     }
 }
 
@@ -195,6 +196,7 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         prefix: settings.store.prefix.clone(),
         dedup_ttl: Duration::from_millis(settings.store.dedup_ttl_ms),
         max_wait: Duration::from_millis(settings.queue.max_wait_ms),
+        usage_ttl: Duration::from_millis(settings.store.usage_ttl_ms),
         audit: AuditConfig {
             entries: settings.audit.entries,
             file: settings.audit.file.clone(),

@@ -72,6 +72,8 @@ commands! {
     flags_of_drain: "drain";
     flags_of_setup: "setup";
     flags_of_audit: "audit";
+    flags_of_delete: "delete";
+    flags_of_usage: "usage";
     flags_of_workers: "workers";
     flags_of_jobs: "jobs";
     flags_of_languages: "languages";

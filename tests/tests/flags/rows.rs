@@ -321,6 +321,31 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "delete",
+        modes: &[("ids", &["nothing"]), ("tenant", &["--tenant", "nobody"])],
+        rows: &[
+            ("--config", &both(BAD, BAD_SEEN)),
+            (
+                "JOB_IDS",
+                &[
+                    (&["another"], Seen("another: unknown")),
+                    (&["another"], Seen("cannot be used with")),
+                ],
+            ),
+            ("--tenant", &[(&["--tenant", "acme"], Seen("cannot be used with")), (&[], Mode)]),
+        ],
+    },
+    Command {
+        name: "usage",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--tenant", &one(&["--tenant", "acme"], Elsewhere("roles::usage"))),
+            ("--day", &one(&["--day", "2020-02-02"], Seen("2020-02-02"))),
+            ("--json", &one(&["--json"], Seen("[]"))),
+        ],
+    },
+    Command {
         name: "audit",
         modes: &[("plain", &[])],
         rows: &[

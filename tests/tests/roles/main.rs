@@ -2,9 +2,11 @@
 
 mod audit;
 mod broker;
+mod delete;
 mod fleet;
 mod rotation;
 mod servers;
 mod store;
 mod switches;
 mod tenants;
+mod usage;

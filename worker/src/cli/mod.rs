@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod batch;
 mod bench;
+mod delete;
 mod doctor;
 mod exit;
 mod explain;
@@ -36,6 +37,7 @@ mod submit_jobs;
 mod switches;
 mod terminal;
 mod tools;
+mod usage;
 mod waiting;
 mod worker;
 
@@ -86,6 +88,10 @@ enum Command {
     Setup(setup::Arguments),
     /// Show who did what: submitted, cancelled, threw switches, started workers
     Audit(audit::Arguments),
+    /// Delete results, records and output of jobs before their time is over
+    Delete(delete::Arguments),
+    /// Show what tenants used in a day
+    Usage(usage::Arguments),
     /// List live workers
     Workers(fleet::WorkersArguments),
     /// List jobs that ended lately: what failed, where, and how long it took
@@ -222,6 +228,14 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Audit(arguments) => {
                 log_to_stderr(&settings, "warn");
                 audit::run(arguments, &settings).await
+            }
+            Command::Usage(arguments) => {
+                log_to_stderr(&settings, "warn");
+                usage::run(arguments, &settings).await
+            }
+            Command::Delete(arguments) => {
+                log_to_stderr(&settings, "warn");
+                delete::run(arguments, &settings).await
             }
             Command::Setup(arguments) => {
                 log_to_stderr(&settings, "warn");

@@ -5,6 +5,7 @@
 //! `sandfleet`'s error messages follow from it.
 
 mod address;
+mod budgets;
 mod kind;
 mod mistake;
 mod report;
@@ -25,13 +26,14 @@ use std::{
 };
 
 pub use address::ServiceUrl;
+pub use budgets::{Budgets, unit as budget_unit};
 pub use kind::{Backend, BackendChoice, HostNames, LogFormat};
 pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
-    AdminSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings, QueueSettings,
-    SandboxSettings, Settings, StoreSettings, WorkerSettings,
+    AdminSettings, AuditSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings,
+    QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
 };
 pub use tenants::{TenantUsers, UserNames};
 

@@ -6,6 +6,7 @@ use sandfleet_common::{LimitName, Limits};
 
 use super::{
     address::ServiceUrl,
+    budgets::{BUDGETS, Budgets},
     kind::{
         ADDRESS, ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames,
         IMAGE, Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
@@ -179,6 +180,8 @@ settings! {
         /// How many of the jobs that ended last `sandfleet jobs` lists, of all workers together; 0 for none. An entry
         /// takes about 600 bytes.
         history_jobs: u64 = "10000", Kind::Integer { min: 0, max: 10_000_000 };
+        /// How long it is kept what tenants used in a day, in milliseconds.
+        usage_ttl_ms: u64 = "34560000000", Kind::Integer { min: 172_800_000, max: 315_360_000_000 };
     }
 
     /// What jobs run in.
@@ -232,6 +235,10 @@ settings! {
         /// Which broker users may speak for which tenants. The tenant of a job is proven if the broker vouches for such
         /// a user; results say so in `tenant_proven`.
         tenant_users: TenantUsers = "", Kind::Text(&TENANT_USERS);
+        /// What a tenant may use in a day (UTC) before no more of its jobs is started; they end in status `rejected`.
+        /// TENANT is `*` for each that has no budget of its own, `(none)` for jobs without a tenant, `(unproven)` for all whose
+        /// tenant is not proven, where jobs.tenant_users is set. The workers of a fleet should agree.
+        budgets: Budgets = "", Kind::Text(&BUDGETS);
     }
 
     /// The HTTP endpoint with metrics and health.

@@ -24,6 +24,15 @@ impl TenantUsers {
         job.tenant.as_deref().map(|tenant| self.prove(user, tenant))
     }
 
+    /// The account on which a job goes: that of its tenant, unless that would have to be proven and isn't.
+    pub fn account<'a>(&self, tenant: Option<&'a str>, proven: Option<bool>) -> &'a str {
+        match tenant {
+            None => "(none)",
+            Some(_) if proven == Some(false) && !self.is_empty() => "(unproven)",
+            Some(tenant) => tenant,
+        }
+    }
+
     /// Whether no user may speak for a tenant.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -103,6 +112,10 @@ mod tests {
             assert_eq!(users.prove(user, tenant), is_proven, "{user:?} {tenant}");
         }
         assert!(!TenantUsers::default().prove(Some("acme"), "acme"));
+        assert_eq!(users.account(Some("acme"), Some(true)), "acme");
+        assert_eq!(users.account(Some("acme"), Some(false)), "(unproven)");
+        assert_eq!(users.account(None, None), "(none)");
+        assert_eq!(TenantUsers::default().account(Some("acme"), Some(false)), "acme");
         for wrong in ["acme", "=acme", "a=", "a=b c", "a b=c"] {
             assert_eq!(TenantUsers::typed(wrong), None, "{wrong}");
         }

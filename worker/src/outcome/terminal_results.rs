@@ -3,12 +3,30 @@
 use std::time::Duration;
 
 use sandfleet_common::{JobResult, PrintableText, Status, Verdict};
+use sandfleet_transport::records::OverBudget;
 
 use super::ResultBuilder;
-use crate::{queue::Death, sandbox::SandboxError};
+use crate::{config::budget_unit, queue::Death, sandbox::SandboxError};
 
 /// The job isn't valid, or not here.
 pub fn rejected(result_builder: ResultBuilder, message: PrintableText) -> JobResult {
+    result_builder.close(Status::Rejected, None, message)
+}
+
+/// The job's tenant has used up a budget of the day.
+pub fn over_budget(
+    result_builder: ResultBuilder,
+    account: &str,
+    most: u64,
+    over: &OverBudget,
+) -> JobResult {
+    let OverBudget { resource, used, renews_at } = over;
+    let (name, size) = budget_unit(*resource);
+    let [most, used] = [most, *used].map(|number| number as f64 / size as f64);
+    let message = format!(
+        "tenant {account} has used up its budget of {most} {name} a day: {used} used; it renews at {renews_at}; submit it again \
+         then, or raise jobs.budgets"
+    );
     result_builder.close(Status::Rejected, None, message)
 }
 

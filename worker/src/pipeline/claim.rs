@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sandfleet_common::{Job, JobId, JobResult, Owner};
-use sandfleet_transport::records::{CancelNotice, Claim, Claimed, Purpose, Scope, TenantPermit};
+use sandfleet_transport::records::{
+    CancelNotice, Claim, Claimed, Purpose, Quota, Scope, TenantPermit,
+};
 use tokio::sync::broadcast;
 use tracing::debug;
 
@@ -90,17 +92,19 @@ impl Pipeline {
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
+        let proven = self.config.tenant_users.prove_of(delivery.published_by.as_deref(), &job);
         let mut claim = Claim {
             ttl: job.ttl_ms.map(Duration::from_millis),
             queued_at: job.queued_at,
             scopes: self.scopes(&job),
+            quota: self.quota(&job, proven),
             ..self.new_claim(payload, Purpose::Run)
         };
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
         let mut facts = JobFacts::of(&job);
         let has_waited = |waited| job.queued_at.map(|_| waited);
-        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
-            .proven(self.config.tenant_users.prove_of(delivery.published_by.as_deref(), &job));
+        let result_builder =
+            ResultBuilder::of(&self.config.worker_id, &job, started_at).proven(proven);
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
             TenantSlot::Full => {
@@ -168,6 +172,10 @@ impl Pipeline {
                     facts.waited = has_waited(waited);
                     terminal_results::expired(result_builder.has_waited(waited), job.ttl_ms, limit)
                 }
+                Claimed::OverBudget(over) => {
+                    let most = claim.quota.budget.get(&over.resource).copied().unwrap_or(0);
+                    terminal_results::over_budget(result_builder, &claim.quota.account, most, &over)
+                }
                 Claimed::Cancelled { by, attempts } => {
                     terminal_results::cancelled(result_builder.in_attempt(attempts), &by)
                 }
@@ -200,6 +208,12 @@ impl Pipeline {
         scopes
     }
 
+    /// On which account a job goes, and what may be used of it.
+    fn quota(&self, job: &Job, proven: Option<bool>) -> Quota {
+        let account = self.config.tenant_users.account(job.tenant.as_deref(), proven);
+        Quota { account: account.to_owned(), budget: self.config.budgets.of(account) }
+    }
+
     /// A claim of a message with this payload.
     pub(super) fn new_claim(&self, payload: String, purpose: Purpose) -> Claim {
         Claim {
@@ -212,6 +226,7 @@ impl Pipeline {
             payload,
             purpose,
             scopes: Vec::new(),
+            quota: Quota::default(),
         }
     }
 }

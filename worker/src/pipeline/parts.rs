@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::exclusive_gate::ExclusiveGate;
 use crate::{
     admission::{Admission, peers::Peers},
-    config::TenantUsers,
+    config::{Budgets, TenantUsers},
     hooks::Hooks,
     pauses::Pauses,
     queue::Queue,
@@ -58,6 +58,8 @@ pub struct PipelineConfig {
     pub retry_delay: Duration,
     /// Which broker users may speak for which tenants.
     pub tenant_users: TenantUsers,
+    /// What tenants may use in a day.
+    pub budgets: Budgets,
 }
 
 impl PipelineConfig {

@@ -1,4 +1,5 @@
-//! Notes for `sandfleet audit` that a worker began and was told to stop, and that it has another policy than others before.
+//! Notes for `sandfleet audit` that a worker began and was told to stop, and that it has another policy than others before;
+//! and says at the start if the store lets it not count what tenants use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,13 @@ pub async fn note_worker(
     shutdown: Shutdown,
 ) {
     let Description { backend, policy_hash, .. } = sandbox;
+    if let Err(error) = store.check_counting().await {
+        warn!(
+            %error,
+            "what tenants use is not counted, so that no budget refuses anything; make the store's users again with \
+             deploy/credentials/make"
+        );
+    }
     tell(store.note_policy(backend, &policy_hash)).await;
     let started = Event::of(Act::WorkerStarted, &id);
     tell(store.note(started.with(format!("{backend}, policy {policy_hash}")))).await;

@@ -1,6 +1,6 @@
 -- KEYS result, lease, record
--- ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, exclusive, payload, purpose, switches, then the
--- fields of the switches that hold such a job
+-- ARGV owner, lease_ms, max_attempts, keep_ms, ttl_ms, queued_at, exclusive, payload, purpose, switches, usage_prefix,
+-- account, its budgets of cpu_ms, jobs and bytes (empty for none), then the fields of the switches that hold such a job
 -- Answers {what, number, milliseconds waited, by}. Only this server's clock counts.
 local record = redis.call('HMGET', KEYS[3], 'ended', 'attempts', 'queued_at', 'cancelled_by', 'payload')
 -- The id is another job's. A record without a payload was written by an older producer or worker:
@@ -40,11 +40,11 @@ if record[4] then
   return {'cancelled', attempts, waited, record[4]}
 end
 -- An operator holds such jobs back: nothing is counted, and they don't expire meanwhile.
-if ARGV[11] then
-  local held = redis.call('HMGET', ARGV[10], unpack(ARGV, 11))
+if ARGV[16] then
+  local held = redis.call('HMGET', ARGV[10], unpack(ARGV, 16))
   for at = 1, #held do
     if held[at] then
-      return {'held', attempts, waited, ARGV[10 + at]}
+      return {'held', attempts, waited, ARGV[15 + at]}
     end
   end
 end
@@ -56,6 +56,19 @@ end
 if ARGV[9] == 'look' then
   return {'free', attempts, waited, ''}
 end
+-- A budget of the day that is used up, by what was committed. Only before the first start: what was begun is finished.
+if attempts == 0 then
+  for at, name in ipairs({'cpu_ms', 'jobs', 'bytes'}) do
+    local most = tonumber(ARGV[12 + at])
+    if most then
+      -- A count that can't be read refuses nobody.
+      local used = tonumber(redis.pcall('HGET', usage_key(ARGV[11], now), name .. ' ' .. ARGV[12]) or 0) or 0
+      if used >= most then
+        return {'over', used, waited, name .. ' ' .. string.format('%.0f', math.floor(now / 86400000))}
+      end
+    end
+  end
+end
 if attempts >= tonumber(ARGV[3]) then
   return {'exhausted', attempts, waited, ''}
 end
@@ -64,7 +77,7 @@ if attempts > 0 and attempts + 1 == tonumber(ARGV[3]) and ARGV[7] == '0' then
   return {'last', attempts, waited, ''}
 end
 redis.call('HSET', KEYS[3], 'attempts', attempts + 1, 'started_at', string.format('%.0f', now),
-  'queued_at', string.format('%.0f', queued_at or now), 'payload', ARGV[8])
+  'queued_at', string.format('%.0f', queued_at or now), 'payload', ARGV[8], 'account', ARGV[12])
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {'run', attempts + 1, waited, ''}

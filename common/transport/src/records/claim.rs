@@ -11,10 +11,11 @@ use super::{
     memory::{MAX_WAIT, State},
     redis::{RedisStore, milliseconds},
     switches::{Action, Scope},
+    usage::{OverBudget, Quota, counting_script},
 };
 use crate::StoreError;
 
-static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
+static CLAIM: LazyLock<Script> = LazyLock::new(|| counting_script(include_str!("claim.lua")));
 
 /// How a job is claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Claim {
     pub purpose: Purpose,
     /// What of the job an operator's switch may hold back.
     pub scopes: Vec<Scope>,
+    /// On which account it goes, and what may be used of it.
+    pub quota: Quota,
 }
 
 /// What a job is claimed for.
@@ -82,6 +85,8 @@ pub enum Claimed {
         /// The switch.
         by: String,
     },
+    /// Its tenant has used up a budget of the day. Nothing was claimed or counted.
+    OverBudget(OverBudget),
     /// It waited for longer than it may.
     Expired {
         /// How long, by the store's clock.
@@ -125,6 +130,7 @@ impl RedisStore {
                 Purpose::Look => "look",
             })
             .arg(names::switches_key(&self.prefix));
+        self.limit(&claim.quota, &mut script);
         for scope in &claim.scopes {
             script.arg(Action::Hold.field(scope));
         }
@@ -135,6 +141,9 @@ impl RedisStore {
         let waited = Duration::from_millis(waited);
         match answer.as_str() {
             "twin" => Ok(Claimed::Twin),
+            "over" => OverBudget::read(&by, number)
+                .map(Claimed::OverBudget)
+                .ok_or_else(|| self.link.unexpected(action(), &by)),
             "held" => Ok(Claimed::Held { by }),
             "done" => Ok(Claimed::Done),
             "run" => Ok(Claimed::Run { attempt: count, waited }),

@@ -8,10 +8,11 @@ use sandfleet_common::{JobResult, encode, names};
 use super::{
     memory::State,
     redis::{RedisStore, milliseconds},
+    usage::counting_script,
 };
 use crate::StoreError;
 
-static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| counting_script(include_str!("commit.lua")));
 
 /// The longest result that is announced itself, in bytes; a longer one has to be read.
 const ANNOUNCED_BYTES: usize = 4096;
@@ -109,6 +110,7 @@ impl RedisStore {
             .arg(ANNOUNCED_BYTES)
             .arg(purpose)
             .arg(payload);
+        self.count(result, bytes, &mut script);
         let action = || format!("store the result of job {job}");
         let answer: String = self.invoke_with(bytes, action, &script).await?;
         match answer.as_str() {

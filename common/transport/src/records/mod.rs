@@ -23,11 +23,12 @@
 //! | running → done | `commit.lua` (run) | the worker that ran it; the first result stays |
 //! | queued → done | `commit.lua` (refuse) | a worker: rejected, expired, exhausted, dead letter |
 //! | queued → done | `cancel.lua` | a producer; a running job is only marked |
+//! | queued, done → result expired | `delete.lua` | an operator; only the end is kept |
 //! | done → result expired | none | the result's time to live; the record stays for `dedup_ttl` |
 //!
 //! `get_state.lua` reads all three keys at once, `append.lua` adds to a running job's output,
 //! `throw.lua` throws an operator's switch, which claims and renewals obey, `release_hold.lua` takes one back,
-//! `note.lua` and `note_policy.lua` note events for the audit, as the steps of producers and operators do; `announce.lua` lists a worker,
+//! `commit.lua` counts what tenants use and `claim.lua` looks at their budgets; `note.lua` and `note_policy.lua` note events for the audit, as the steps of producers and operators do; `announce.lua` lists a worker,
 //! `note_taken.lua` notes up to when queues were served, `enter.lua` counts a tenant's running jobs. Each step is one
 //! script: a single round trip, atomic, and harmless to repeat.
 //!
@@ -40,6 +41,7 @@ mod cancellations;
 mod claim;
 mod commit;
 mod create;
+mod delete;
 mod history;
 mod keyspace;
 mod lease;
@@ -53,6 +55,7 @@ mod store;
 mod switches;
 mod taken_jobs;
 mod tenant_limiter;
+mod usage;
 mod workers;
 
 pub use self::{
@@ -62,6 +65,7 @@ pub use self::{
     claim::{Claim, Claimed, Purpose},
     commit::{Committed, Refused},
     create::Created,
+    delete::Deletion,
     history::HistoryPage,
     lease::Renewed,
     memory::MemoryStore,
@@ -71,5 +75,6 @@ pub use self::{
     store::Store,
     switches::{Action, Scope, Switch},
     tenant_limiter::{TenantLimiter, TenantPermit},
+    usage::{OverBudget, Quota, Resource, TenantUsage},
     workers::HEARTBEAT,
 };

@@ -15,6 +15,8 @@ use crate::{
     audit::{Audit, AuditConfig},
 };
 
+/// How long a day's usage is kept unless a setting says otherwise.
+const USAGE_TTL: Duration = Duration::from_secs(400 * 86_400);
 /// How long the server may take to answer. A server that writes its log out, or sends a large result
 /// to another client first, is slow and not dead.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +40,8 @@ pub struct RedisConfig {
     pub dedup_ttl: Duration,
     /// How long a job may wait for its first claim, whatever it asks for.
     pub max_wait: Duration,
+    /// How long it is kept what tenants used in a day.
+    pub usage_ttl: Duration,
     /// What is noted of what its user does.
     pub audit: AuditConfig,
 }
@@ -51,6 +55,7 @@ impl Default for RedisConfig {
             timeout: TIMEOUT,
             dedup_ttl: Duration::from_secs(7 * 86_400),
             max_wait: Duration::from_secs(7 * 86_400),
+            usage_ttl: USAGE_TTL,
             audit: AuditConfig::default(),
         }
     }
@@ -65,6 +70,7 @@ pub struct RedisStore {
     pub(super) dedup_ttl: Duration,
     pub(super) max_wait: Duration,
     pub(super) audit: Audit,
+    pub(super) usage_ttl: Duration,
     notices: broadcast::Sender<CancelNotice>,
     listening: Mutex<Option<AbortHandle>>,
     pub(super) warned_of_unknown_policy: AtomicBool,
@@ -86,7 +92,8 @@ impl RedisStore {
     /// # Errors
     /// [`Error::InvalidConfig`] if the URL or a file of `tls` is unusable.
     pub fn connect(config: RedisConfig) -> Result<Self, Error> {
-        let RedisConfig { url, tls, prefix, timeout, dedup_ttl, max_wait, audit } = config;
+        let RedisConfig { url, tls, prefix, timeout, dedup_ttl, max_wait, usage_ttl, audit } =
+            config;
         Ok(Self {
             link: RedisLink::open(&url, timeout, &tls)?,
             bulk: RedisLink::open(&url, timeout, &tls)?,
@@ -95,6 +102,7 @@ impl RedisStore {
             timeout,
             dedup_ttl,
             max_wait,
+            usage_ttl,
             notices: broadcast::channel(BACKLOG).0,
             listening: Mutex::new(None),
             warned_of_unknown_policy: AtomicBool::new(false),

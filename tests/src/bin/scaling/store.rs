@@ -64,6 +64,7 @@ async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
             payload: payload_digest(&encode(&job)),
             purpose: Purpose::Run,
             scopes: Vec::new(),
+            quota: Default::default(),
         };
         store.claim(&job.job_id, &claim).await?;
         store.get(&job.job_id).await?;

@@ -43,7 +43,7 @@ mod worker;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Settings;
 use exit::Exit;
@@ -161,8 +161,12 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
         Command::Agent(arguments) => return tools::write_agent(&arguments),
         Command::Docs(arguments) => return tools::print_reference(&arguments),
         Command::Version(arguments) => return package::print_version(&arguments),
-        Command::Completions(arguments) => return package::print_completions(&arguments),
-        Command::Man(arguments) => return package::write_man_pages(&arguments),
+        Command::Completions(arguments) => {
+            return package::print_completions(&arguments, CommandLine::command());
+        }
+        Command::Man(arguments) => {
+            return package::write_man_pages(&arguments, CommandLine::command());
+        }
         _ => {}
     }
     let settings = Settings::load(line.config.as_deref(), std::env::vars_os())
@@ -259,4 +263,21 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
     // A blocking read of stdin can't be cancelled, so the runtime isn't waited for any longer.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_help_has_a_page() {
+        let tree = CommandLine::command();
+        let names = tree.get_subcommands().filter(|it| !it.is_hide_set());
+        let names: Vec<_> = names.map(|it| format!("sandfleet-{}.1", it.get_name())).collect();
+        let pages = package::pages(tree.clone());
+        let pages: Vec<_> = pages.iter().map(clap_mangen::Man::get_filename).collect();
+        assert_eq!(pages[0], "sandfleet.1");
+        assert_eq!(pages[1..], names);
+        assert!(names.len() > 10, "{names:?}");
+    }
 }

@@ -19,7 +19,8 @@ async fn a_deleted_job_leaves_nothing_but_that_it_ended() {
     let servers = Servers::start().await;
     let [worker, operator] = ["worker", "operator"].map(|name| servers.installation(name));
     let client = Client::connect(servers.client_config("producer")).await.expect("it is let in");
-    let mut only = worker.set("WORKER_SLOTS", "2").worker("only");
+    let worker = worker.set("WORKER_SLOTS", "2");
+    let mut only = worker.worker("only");
     only.ready().await;
     let done = submit(&client, "acme", "print('secret')").await;
     let other = submit(&client, "shop", "print('kept')").await;

@@ -3,6 +3,7 @@
 mod audit;
 mod broker;
 mod delete;
+mod durable;
 mod fleet;
 mod rotation;
 mod servers;

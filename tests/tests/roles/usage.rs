@@ -42,6 +42,8 @@ async fn a_job_counts_once_however_often_it_is_started_and_its_result_committed(
     }
     let late = store.commit(&result(&job, "late"), "lost", LONG).await.expect("an answer");
     assert_eq!(late, Committed::AlreadyThere);
+    // A worker counts and reads none.
+    let store = services.store(&services.operator.redis_url);
     let used = store.usage(today()).await.expect("read");
     assert_eq!(used["acme"], TenantUsage { cpu_ms: 40, jobs: 1, bytes });
     assert_eq!(used.len(), 1, "{used:?}");

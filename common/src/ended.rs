@@ -10,6 +10,7 @@ use crate::{JobId, JobResult, PrintableText, Priority, Status, Timing, Verdict};
 /// Workers write it beside the path of a job, after the result is stored. It is no part of any promise: an entry may be
 /// missing, and old ones make room for new ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct EndedJob {
     /// The job.
     pub job_id: JobId,

@@ -52,6 +52,6 @@ pub use worker::WorkerInfo;
 strict::strict!(
     Job, InputFile, OutputOverflow, NetworkPolicy, NetworkKind, Isolation, Priority, Encoding, Limits,
     LimitsRequest, LimitName, JobResult, CompileReport, RunOutput, Artifact, LimitHit, Usage, Timing, SandboxReport,
-    SecurityEvent, Status, Verdict, WorkerInfo;
+    SecurityEvent, Status, Verdict, WorkerInfo, EndedJob;
     reads header::Header, needs::Fields
 );

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use sandfleet_common::{
-    Artifact, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName, Limits,
-    LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow, Priority, RunOutput, SandboxReport,
-    SecurityEvent, Status, Timing, Usage, Verdict, WorkerInfo, decode_job, encode,
+    Artifact, Encoding, EndedJob, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
+    Limits, LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow, Priority, RunOutput,
+    SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict, WorkerInfo, decode_job, encode,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -99,6 +99,17 @@ fn no_struct_is_read_from_an_array() {
         ("message", json!("")),
         ("started_at", time.clone()),
         ("finished_at", time.clone()),
+        ("worker_id", json!("w")),
+        ("attempt", json!(1)),
+    ]);
+    let timing =
+        json!({ "queue_ms": 1, "setup_ms": 1, "compile_ms": 1, "run_ms": 1, "collect_ms": 1 });
+    is_an_object::<EndedJob>(&[
+        ("job_id", json!("x")),
+        ("status", json!("succeeded")),
+        ("message", json!("")),
+        ("finished_at", time.clone()),
+        ("timing", timing),
         ("worker_id", json!("w")),
         ("attempt", json!(1)),
     ]);

@@ -10,6 +10,7 @@ mod http_get;
 mod import_graph;
 mod installation;
 mod leak_check;
+mod messages;
 mod mutations;
 mod private_broker;
 mod private_redis;

@@ -115,9 +115,9 @@ async fn every_key_has_a_time_to_live() {
         .query_async(&mut redis)
         .await
         .expect("listed");
-    // A result and a record; a lease, a record and output; the mark of the check; a worker and the
-    // index of workers.
-    assert_eq!(keys.len(), 8, "{keys:?}");
+    // A result, a record and what was used on the day; a lease, a record and output; the mark of the check;
+    // a worker and the index of workers.
+    assert_eq!(keys.len(), 9, "{keys:?}");
     for key in keys {
         let left: i64 =
             redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("answered");

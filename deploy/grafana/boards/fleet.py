@@ -121,6 +121,7 @@ def make(others: Others) -> Dashboard:
             (f"sum({rate('sandfleet_job_duplicates_total', worker())})", "duplicates"),
             (f"sum({rate('sandfleet_queue_put_off_total', worker())})", "put off"),
             (f"sum({rate('sandfleet_queue_postponed_total', worker())})", "tenant is full"),
+            (f"sum({rate('sandfleet_queue_held_total', worker())})", "held by a switch"),
             width=12,
         ),
         lines(

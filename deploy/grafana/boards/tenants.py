@@ -24,6 +24,8 @@ def make(others: Others) -> Dashboard:
                "Of the run time of all tenants, by the one that uses most. Others wait: set jobs.max_running_per_tenant."),
         single("Held back", f"sum({rate('sandfleet_queue_postponed_total', worker())})", "ops", above(),
                "Jobs that went to the end of their queue, since their tenant runs as many as it may."),
+        single("Switches thrown", f"max(sandfleet_holds{worker()})", "short", above((1, "yellow")),
+               "Holds of an operator: `sandfleet workers` names them, `sandfleet release` ends them."),
         single("Languages in use", f"count(sum by (language) (increase({RESULTS}{language()}[1h])) > 0)", "short", above(), "With results in the last hour. One that should be there and isn't: its producer, or its queue."),
     )
     row(

@@ -68,6 +68,7 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         attempt,
         security_events,
         metadata,
+        tenant_proven: _,
     } = result;
     let (_, _, _): (JobId, Status, Option<Verdict>) = (job_id, status, verdict);
     let (_, _, _): (PrintableText, Option<i32>, Option<String>) = (message, exit_code, signal);
@@ -115,6 +116,8 @@ fn config() -> ClientConfig {
         store_prefix: None,
         queue_limits: QueueLimits::default(),
         max_job_bytes: 8 << 20,
+        audit_entries: 0,
+        audit_file: None,
         timeout: Duration::from_secs(10),
         dedup_ttl: Duration::from_secs(7 * 86_400),
         result_ttl: Duration::from_secs(86_400),

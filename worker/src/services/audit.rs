@@ -24,16 +24,23 @@ pub async fn note_worker(
     shutdown: Shutdown,
 ) {
     let Description { backend, policy_hash, .. } = sandbox;
-    if let Err(error) = store.check_counting().await {
-        warn!(
-            %error,
-            "what tenants use is not counted, so that no budget refuses anything; make the store's users again with \
-             deploy/credentials/make"
-        );
+    let beginning = async {
+        if let Err(error) = store.check_counting().await {
+            warn!(
+                %error,
+                "what tenants use is not counted, so that no budget refuses anything; make the store's users again \
+                 with deploy/credentials/make"
+            );
+        }
+        tell(store.note_policy(backend, &policy_hash)).await;
+        let started = Event::of(Act::WorkerStarted, &id);
+        tell(store.note(started.with(format!("{backend}, policy {policy_hash}")))).await;
+    };
+    // A store that says nothing holds up no stop.
+    tokio::select! {
+        () = beginning => {}
+        () = shutdown.drained() => {}
     }
-    tell(store.note_policy(backend, &policy_hash)).await;
-    let started = Event::of(Act::WorkerStarted, &id);
-    tell(store.note(started.with(format!("{backend}, policy {policy_hash}")))).await;
     shutdown.drained().await;
     tell(store.note(Event::of(Act::WorkerDrained, &id))).await;
 }

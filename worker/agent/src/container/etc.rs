@@ -24,6 +24,7 @@ const SETTINGS: &[&str] = &[
     "maven/m2.conf",
     "mime.types",
     "os-release",
+    "perl/XML/SAX/ParserDetails.ini",
     "protocols",
     "python3",
     "R",

@@ -1,122 +1,12 @@
-//! What each flag does in each mode.
+//! What each flag does in each mode: commands that speak to a fleet.
 
-/// What becomes of a flag.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    /// Something shows or is sent that isn't there without the flag.
-    Seen(&'static str),
-    /// The command refuses it by name.
-    Refused,
-    /// The mode is made of it.
-    Mode,
-    /// It is accepted; its effect is the matter of this test, or there is none to see.
-    Elsewhere(#[expect(dead_code, reason = "for readers")] &'static str),
-}
-
-use Expect::{Elsewhere, Mode, Refused, Seen};
-
-type Row = (&'static str, &'static [(&'static [&'static str], Expect)]);
-
-/// A command, the arguments that make its modes, and what its flags do in each.
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    pub(crate) modes: &'static [(&'static str, &'static [&'static str])],
-    pub(crate) rows: &'static [Row],
-}
-
-const fn one(
-    extra: &'static [&'static str],
-    expect: Expect,
-) -> [(&'static [&'static str], Expect); 1] {
-    [(extra, expect)]
-}
-
-const fn both(
-    extra: &'static [&'static str],
-    expect: Expect,
-) -> [(&'static [&'static str], Expect); 2] {
-    [(extra, expect); 2]
-}
-
-const fn four(
-    extra: &'static [&'static str],
-    expect: Expect,
-) -> [(&'static [&'static str], Expect); 4] {
-    [(extra, expect); 4]
-}
-
-const BAD: &[&str] = &["--config", "$BAD"];
-const BAD_SEEN: Expect = Seen("exit 64");
-const TERMINAL: Expect = Elsewhere("run::terminal");
+use crate::expect::{
+    BAD, BAD_SEEN, Command,
+    Expect::{Elsewhere, Mode, Refused, Seen},
+    TERMINAL, both, four, one,
+};
 
 pub(crate) const COMMANDS: &[Command] = &[
-    Command {
-        name: "run",
-        modes: &[("one", &["$SCRIPT"]), ("batch", &["--batch", "$JOBS"])],
-        rows: &[
-            ("--config", &both(BAD, BAD_SEEN)),
-            ("SCRIPT", &[(&[], Mode), (&["$SCRIPT"], Refused)]),
-            ("--language", &both(&["--language", "bash"], Seen("runtime_error"))),
-            ("--file", &both(&["--file", "$FILE"], Seen("given.txt"))),
-            ("--stdin", &both(&["--stdin", "$FILE"], Seen("text of the file"))),
-            ("--arg", &both(&["--arg", "-given"], Seen("['-given']"))),
-            ("TRAILING", &both(&["--arg", "a", "--", "-b"], Seen("['a', '-b']"))),
-            ("--env", &both(&["--env", "NAME=given"], Seen("given"))),
-            ("--limit", &both(&["--limit", "open_files=77"], Seen("nofile 77"))),
-            ("--line-buffered", &both(&["--line-buffered"], Elsewhere("run::buffering"))),
-            (
-                "--artifact",
-                &[
-                    (&["--artifact", "made.*"], Refused),
-                    (&["--artifact", "made.*"], Seen("\"name\":\"made.txt\"")),
-                ],
-            ),
-            (
-                "--artifacts",
-                &[
-                    (&["--artifacts", "$OUT"], Seen("| made.txt in ")),
-                    (&["--artifacts", "$OUT"], Refused),
-                ],
-            ),
-            (
-                "--json",
-                &[
-                    (&["--json"], Seen("{\"job_id\":")),
-                    (&["--json"], Elsewhere("it is JSON anyway")),
-                ],
-            ),
-            ("--raw", &[(&["--raw"], TERMINAL), (&["--raw"], Refused)]),
-            ("--batch", &[(&["--batch", "$JOBS"], Refused), (&[], Mode)]),
-            (
-                "--concurrency",
-                &[
-                    (&["--concurrency", "1"], Refused),
-                    (&["--concurrency", "1"], Elsewhere("run::batch")),
-                ],
-            ),
-            ("--sandbox", &both(&["--sandbox", "docker"], Seen("exit 69"))),
-        ],
-    },
-    Command {
-        name: "worker",
-        modes: &[("work", &["--drain-after", "300ms"]), ("check", &["--check-config"])],
-        rows: &[
-            ("--config", &both(BAD, BAD_SEEN)),
-            ("--check-config", &[(&["--check-config"], Refused), (&[], Mode)]),
-            (
-                "--sandbox",
-                &[(&["--sandbox", "docker"], Seen("exit 69")), (&["--sandbox", "docker"], Refused)],
-            ),
-            ("--drain-after", &[(&[], Mode), (&["--drain-after", "1s"], Refused)]),
-            (
-                "--drain-after-jobs",
-                &[
-                    (&["--drain-after-jobs", "1"], Elsewhere("fleet::stopping")),
-                    (&["--drain-after-jobs", "1"], Refused),
-                ],
-            ),
-        ],
-    },
     Command {
         name: "submit",
         modes: &[
@@ -360,22 +250,6 @@ pub(crate) const COMMANDS: &[Command] = &[
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],
     },
     Command {
-        name: "languages",
-        modes: &[("plain", &["--sandbox", "native"])],
-        rows: &[
-            ("--config", &one(BAD, BAD_SEEN)),
-            ("--sandbox", &one(&[], Mode)),
-            ("--check", &one(&["--check", "--json"], Seen("\"check\": {"))),
-            ("--json", &one(&["--json"], Seen("\"name\": \"python\""))),
-        ],
-    },
-    Command {
-        name: "exporter",
-        // Without the flag it goes on: fleet::exporter.
-        modes: &[("once", &["--once"])],
-        rows: &[("--config", &one(BAD, BAD_SEEN)), ("--once", &one(&[], Mode))],
-    },
-    Command {
         name: "bench",
         modes: &[
             ("default", &["--jobs", "1", "--rate", "1000", "--timeout", "200ms"]),
@@ -406,91 +280,5 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--timeout", &both(&[], Mode)),
             ("--json", &both(&["--json"], Seen("\"throughput\":"))),
         ],
-    },
-    Command {
-        name: "doctor",
-        modes: &[
-            ("examine", &[]),
-            ("attack", &["--attack", "--sandbox", "docker"]),
-            ("diff", &["--diff", "$REPORT", "$REPORT"]),
-        ],
-        rows: &[
-            ("--config", &[(BAD, BAD_SEEN), (BAD, BAD_SEEN), (BAD, BAD_SEEN)]),
-            (
-                "--sandbox",
-                &[
-                    (&["--sandbox", "docker"], Seen("exit 71")),
-                    (&[], Mode),
-                    (&["--sandbox", "docker"], Refused),
-                ],
-            ),
-            (
-                "--attack",
-                &[
-                    (&["--attack", "--sandbox", "docker"], Seen("exit 69")),
-                    (&[], Mode),
-                    (&["--attack"], Refused),
-                ],
-            ),
-            (
-                "--report",
-                &[
-                    (&["--report", "$OUT"], Refused),
-                    (&["--report", "$OUT"], Seen("left: out-attack")),
-                    (&["--report", "$OUT"], Refused),
-                ],
-            ),
-            (
-                "--diff",
-                &[
-                    (&["--diff", "$REPORT", "$REPORT"], Seen("nothing differs")),
-                    (&["--diff", "$REPORT", "$REPORT"], Refused),
-                    (&[], Mode),
-                ],
-            ),
-            (
-                "--json",
-                &[
-                    (&["--json"], Seen("\"area\":")),
-                    (&["--json"], Elsewhere("run::doctor")),
-                    (&["--json"], Seen("[]")),
-                ],
-            ),
-        ],
-    },
-    Command {
-        name: "version",
-        modes: &[("plain", &[])],
-        rows: &[
-            ("--config", &one(BAD, Refused)),
-            ("--json", &one(&["--json"], Seen("\"agent_sha256\":"))),
-        ],
-    },
-    Command {
-        name: "completions",
-        modes: &[("plain", &["bash"])],
-        rows: &[("--config", &one(BAD, Refused)), ("SHELL", &one(&[], Mode))],
-    },
-    Command {
-        name: "man",
-        modes: &[("plain", &["--output", "$OUT"])],
-        rows: &[("--config", &one(BAD, Refused)), ("--output", &one(&[], Mode))],
-    },
-    Command {
-        name: "agent",
-        modes: &[("plain", &["--output", "$OUT"])],
-        rows: &[
-            ("--config", &one(BAD, Refused)),
-            ("--output", &one(&[], Mode)),
-            (
-                "--python-module",
-                &one(&["--python-module", "$OUT.py"], Seen("left: out-plain.py\n")),
-            ),
-        ],
-    },
-    Command {
-        name: "docs",
-        modes: &[("plain", &["metrics"])],
-        rows: &[("--config", &one(BAD, Refused)), ("PAGE", &one(&[], Mode))],
     },
 ];

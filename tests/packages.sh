@@ -9,6 +9,7 @@ packages=(
     runsc:runsc mmdebstrap:mmdebstrap gcc:gcc libc6-dev: python3:python3 nodejs:node faketime:faketime
     python3-pandas: python3-matplotlib: # what most programs start warm for
     apparmor:apparmor_parser            # its language has no other parser
+    openssl:openssl                     # deploy/credentials/make
     # What asks how many processors there are, and uses terminals.
     procps:ps bsdutils:script python3-psutil: python3-pexpect: openjdk-17-jdk-headless:javac
 )

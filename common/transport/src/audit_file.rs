@@ -39,7 +39,7 @@ impl AuditFile {
             let path = path.clone();
             move || {
                 write_all(&path, waiting);
-                // Without a receiver nobody waits.
+                // Without a receiver no caller waits.
                 let _ = ended.send(());
             }
         });

@@ -297,7 +297,7 @@ impl Publisher {
         if !message.id.is_empty() {
             properties = properties.with_message_id(message.id.as_str().into());
         }
-        // The broker takes no other user here than that of the connection: it vouches for it to whoever takes the message.
+        // The broker takes no other user here than that of the connection: it vouches for it to the consumer.
         if let Some(user) = self.broker.user() {
             properties = properties.with_user_id(user.into());
         }

@@ -149,7 +149,7 @@ async fn a_history_has_as_many_jobs_as_it_is_to_keep_and_may_be_turned_off() {
     // Redis trims by whole nodes of 100 entries.
     assert!((500..=600).contains(&kept), "{kept}");
     let ttl: i64 = redis.pttl(&key).await.expect("the store runs");
-    assert!(ttl > 0, "it stays for ever");
+    assert!(ttl > 0, "it never expires");
     // Pages follow one another without a gap or an overlap.
     let operators = services.store(&services.operator.redis_url);
     let (mut before, mut pages) = (None, Vec::new());

@@ -89,7 +89,7 @@ const MATRIX: &[(&str, Asked, &str)] = &[
         ask!(it, names => publish(it, names.own(".jobs"), names.own(BATCH), &names.other_user)),
         "",
     ),
-    // RabbitMQ wants the right to read a queue of whoever declares it with a dead-letter exchange.
+    // RabbitMQ wants the right to read a queue of the user that declares it with a dead-letter exchange.
     (
         "take a job",
         ask!(it, names => it.basic_get(names.own(BATCH), BasicGetOptions::default())),

@@ -8,7 +8,7 @@ use sandfleet_transport::records::{RedisConfig, RedisStore};
 use tempfile::TempDir;
 
 /// Redis reads its append-only file as the user `default`, and throws away what that user may not do: all that the
-/// scripts wrote. So that user has every right, and nobody can be it.
+/// scripts wrote. So that user has every right, and no client can log in as it.
 #[tokio::test]
 async fn results_survive_a_restart_of_the_store_from_its_append_only_file() {
     let directory = TempDir::new().expect("room for files");
@@ -40,14 +40,14 @@ async fn results_survive_a_restart_of_the_store_from_its_append_only_file() {
     };
     assert_eq!(kept.status, Status::Succeeded);
 
-    // And nobody is that user.
+    // No client logs in as that user.
     for address in [at.clone(), format!("default:@{at}"), format!("default:x@{at}")] {
         let client = redis::Client::open(format!("redis://{address}")).expect("a valid URL");
         let said = async {
             let mut connection = client.get_multiplexed_async_connection().await?;
             redis::cmd("GET").arg("own:check").query_async::<Option<String>>(&mut connection).await
         };
-        let error = said.await.expect_err("nobody gets in without a user");
+        let error = said.await.expect_err("refused without a user");
         let error = error.to_string();
         assert!(
             error.contains("NOAUTH")

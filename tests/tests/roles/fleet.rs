@@ -57,7 +57,7 @@ async fn a_user_without_its_rights_is_named_at_the_start() {
     let log = wrong.log();
     assert!(log.contains("set_permissions") || log.contains("ACL SETUSER"), "{log}");
 
-    // A fleet whose queues nobody has made.
+    // A fleet without queues.
     let other = servers.installation("worker").set("QUEUE_PREFIX", &servers.own("new"));
     let other = impatient(other);
     let mut early = other.worker("early");

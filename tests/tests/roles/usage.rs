@@ -98,7 +98,7 @@ async fn the_end_of_a_budget_refuses_by_name_and_says_when_it_renews() {
     assert!(refused.message.contains(&said), "{}", refused.message);
     assert_eq!(run(&acme, Some("shop")).await.status, Status::Succeeded);
     assert_eq!(run(&acme, None).await.status, Status::Succeeded);
-    // Names that nobody proves are free, so they share an account; acme's is not touched.
+    // Unproven names cost nothing to make up, so they share an account; acme's is not touched.
     assert_eq!(run(&beta, Some("acme")).await.status, Status::Succeeded);
     let refused = run(&beta, Some("another")).await;
     assert!(refused.message.contains("tenant (unproven) has used up"), "{}", refused.message);

@@ -1,4 +1,4 @@
-//! The users that broker and store are installed with: whoever reaches the port gets in with them.
+//! The users that broker and store are installed with: any client that reaches the port gets in with them.
 
 use std::time::Duration;
 

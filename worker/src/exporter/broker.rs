@@ -185,7 +185,7 @@ impl BrokerPoll {
             let closed = self.broker.with_timeout("close", channel.close(200, "probed".into()));
             if let Err(error) = closed.await
                 && !connection.status().blocked()
-                // A fleet whose queues nobody has made yet.
+                // A fleet whose queues have not been made yet.
                 && !is(&error, AMQPSoftError::NOTFOUND)
             {
                 return Err(error);

@@ -122,7 +122,7 @@ impl RedisStore {
                 from = format!("({id}");
                 let ms = id.split('-').next().and_then(|ms| ms.parse().ok());
                 let at = ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-                // Whoever may write there may write anything.
+                // A user that may write there may write anything.
                 let event = fields.get(b"event".as_slice());
                 let parts = event.and_then(|event| serde_json::from_slice(event).ok());
                 entries.push(AuditEntry {

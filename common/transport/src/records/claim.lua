@@ -61,7 +61,7 @@ if attempts == 0 then
   for at, name in ipairs({'cpu_ms', 'jobs', 'bytes'}) do
     local most = tonumber(ARGV[12 + at])
     if most then
-      -- A count that can't be read refuses nobody.
+      -- A count that can't be read refuses no job.
       local used = tonumber(redis.pcall('HGET', usage_key(ARGV[11], now), name .. ' ' .. ARGV[12]) or 0) or 0
       if used >= most then
         return {'over', used, waited, name .. ' ' .. string.format('%.0f', math.floor(now / 86400000))}

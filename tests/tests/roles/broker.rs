@@ -66,7 +66,7 @@ const MATRIX: &[(&str, Asked, &str)] = &[
     (
         "see whether the broker is blocked",
         ask!(it, names => publish(it, names.own(".jobs"), "".into(), "")),
-        "O",
+        "OE",
     ),
     (
         "publish over the default exchange",
@@ -124,7 +124,7 @@ const MATRIX: &[(&str, Asked, &str)] = &[
     (
         "look at a queue's depth",
         ask!(it, names => it.queue_declare(names.own(BATCH), QueueDeclareOptions { passive: true, ..Default::default() }, FieldTable::default())),
-        "PWO",
+        "PWOE",
     ),
     (
         "make a queue of the fleet",

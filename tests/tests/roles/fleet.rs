@@ -40,6 +40,18 @@ async fn each_role_does_its_work() {
     for line in ["guest is refused", "the default user is refused"] {
         assert!(examined.stdout.contains(line), "{examined:#?}");
     }
+    let exported = servers.installation("exporter").run(&["exporter", "--once"]).await;
+    for line in [
+        "sandfleet_fleet_service_up{service=\"broker\"} 1",
+        "sandfleet_fleet_service_up{service=\"store\"} 1",
+        "sandfleet_fleet_broker_blocked 0",
+        "sandfleet_fleet_workers{state=\"ready\"} 1",
+        "sandfleet_fleet_queue_oldest_age_seconds{",
+        "sandfleet_fleet_store_memory_bytes",
+    ] {
+        assert!(exported.stdout.contains(line), "{line}: {exported:#?}");
+    }
+    assert!(!exported.stderr.contains("may not publish"), "{exported:#?}");
     first.signal(rustix::process::Signal::TERM);
     assert_eq!(first.ended().await, 0, "{}", first.log());
     assert!(!first.log().contains("NOPERM"), "{}", first.log());

@@ -8,7 +8,8 @@ use sandfleet_tests::{Credentials, Installation, Login, Services, setting};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub(crate) const ROLES: [&str; 3] = ["producer", "worker", "operator"];
+/// The operator comes last, who may delete what the others ask for.
+pub(crate) const ROLES: [&str; 4] = ["producer", "worker", "exporter", "operator"];
 
 /// A fleet whose users have no rights but those of their roles, and the queues of plain containers.
 pub(crate) struct Servers {

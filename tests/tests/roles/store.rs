@@ -4,7 +4,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::servers::{ROLES, Servers, connection};
 
-/// Commands, and who may run them: P, W and O for producer, worker and operator.
+/// Commands, and who may run them: P, W, O and E for producer, worker, operator and exporter.
 const MATRIX: &[(&str, &str, &str)] = &[
     ("read a result by its id", "GET OWN:{a}:result", "PWO"),
     ("read a state by its id", "HGETALL OWN:{a}:record", "WO"),
@@ -17,12 +17,14 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("take a lease", "SET OWN:{b}:lease me", "W"),
     ("add to an output", "XADD OWN:{b}:output * kind stdout", "W"),
     ("read an output", "XRANGE OWN:{a}:output - +", "PWO"),
-    ("list the workers", "ZREVRANGE OWN:workers:{live} 0 9", "PWO"),
+    ("list the workers", "ZREVRANGE OWN:workers:{live} 0 9", "PWOE"),
     ("pose as a worker", "ZADD OWN:workers:{live} 1 w", "W"),
     ("take a tenant's place", "ZADD OWN:tenant:{t}:running 1 w", "W"),
     ("announce an end", "PUBLISH OWN:{a}:done 1", "W"),
     ("announce a cancellation", "PUBLISH OWN:cancel a", "PWO"),
     ("read the switches", "HGETALL OWN:switches", "WO"),
+    ("read what was taken", "HGETALL OWN:queues:taken", "WOE"),
+    ("read what the server says of itself", "INFO", "WOE"),
     ("note what was taken", "HSET OWN:queues:taken q 1", "W"),
     ("note a job that ended", "XADD OWN:history * job {}", "W"),
     ("list the jobs that ended", "XREVRANGE OWN:history + -", "O"),
@@ -96,9 +98,8 @@ async fn refusal(connection: &mut MultiplexedConnection, command: &str) -> (bool
     words.for_each(|word| _ = asked.arg(word));
     let answer: redis::RedisResult<redis::Value> = asked.query_async(connection).await;
     let shown = format!("{answer:?}");
-    // DEBUG is off for everybody, which the server looks at first.
-    let is_refused =
-        ["no permissions", "DEBUG command not allowed"].iter().any(|it| shown.contains(it));
+    // DEBUG is off for all users, which the server looks at first.
+    let is_refused = shown.contains("NoPerm") || shown.contains("DEBUG command not allowed");
     (is_refused, shown)
 }
 

@@ -128,6 +128,7 @@ start_rabbitmq() {
 listeners.tcp.1 = 127.0.0.1:$amqp_port
 log.console.level = warning
 disk_free_limit.absolute = 50MB
+max_message_size = 134217728
 load_definitions = $credentials_dir/rabbitmq.json
 CONF
     echo '[].' >"$run_dir/enabled_plugins"

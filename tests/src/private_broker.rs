@@ -18,8 +18,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Where Debian has the programs themselves: those in its /usr/sbin switch to another user.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+/// Where Debian has the programs themselves: those in its /usr/sbin switch to another user. The suite `newer` has them elsewhere.
+fn programs() -> String {
+    std::env::var("SANDFLEET_TEST_RABBITMQ_BIN")
+        .unwrap_or_else(|_| "/usr/lib/rabbitmq/bin".to_owned())
+}
+
 /// How long a node may take to start.
 const START: Duration = Duration::from_secs(120);
 
@@ -88,7 +92,7 @@ impl PrivateBroker {
     fn write_ctl(&self) {
         let exports =
             self.settings.iter().map(|(name, value)| format!("export '{name}={value}'\n"));
-        let exec = format!("exec '{PROGRAMS}/rabbitmqctl' \"$@\"\n");
+        let exec = format!("exec '{}/rabbitmqctl' \"$@\"\n", programs());
         let script = format!("#!/bin/sh\n{}{exec}", exports.collect::<String>());
         fs::write(self.ctl(), script).expect("room for a file");
         fs::set_permissions(self.ctl(), fs::Permissions::from_mode(0o755)).expect("our file");
@@ -123,7 +127,7 @@ impl PrivateBroker {
 
     fn launch(&self) -> Child {
         let log = fs::File::create(self.directory.path().join("node.log"));
-        Command::new(format!("{PROGRAMS}/rabbitmq-server"))
+        Command::new(format!("{}/rabbitmq-server", programs()))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .env("RABBITMQ_LOGS", "-")
             .stdin(Stdio::null())

@@ -14,7 +14,8 @@ use sandfleet_tests::Services;
 use serde::{Deserialize, Serialize};
 
 /// How far from the recording a number may be to count as a time of it, in milliseconds.
-const NEAR: i64 = 370 * 86_400_000;
+const NEAR: i64 = 370 * DAY;
+const DAY: i64 = 86_400_000;
 
 /// What one release wrote.
 #[derive(Serialize, Deserialize)]
@@ -181,21 +182,32 @@ async fn write(
     all.query_async(store).await
 }
 
-/// `text` with each time of about `then` moved by what has passed until `now`: what is too old is refused or removed.
+/// `text` with each time of about `then` moved by what has passed until `now`, since what is too old is refused or removed:
+/// numbers of milliseconds, RFC 3339, and the days that usage is counted by.
 fn moved(text: &str, then: i64, now: i64) -> String {
     let mut moved = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|it: char| it.is_ascii_digit()) {
-        let length = rest[start..].find(|it: char| !it.is_ascii_digit());
-        let end = length.map_or(rest.len(), |length| start + length);
         moved.push_str(&rest[..start]);
-        match rest[start..end].parse::<i64>() {
-            Ok(time) if end - start == 13 && (time - then).abs() < NEAR => {
-                moved.push_str(&(time - then + now).to_string());
+        let is_day = moved.ends_with(":usage:");
+        rest = &rest[start..];
+        let digits = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+        let (time, length) =
+            match rest.find('Z').map(|end| (rest[..=end].parse::<Timestamp>(), end + 1)) {
+                Some((Ok(time), length)) => (Some(time.as_millisecond()), length),
+                _ => (rest[..digits].parse().ok(), digits),
+            };
+        match time {
+            Some(day) if is_day => moved.push_str(&(day + now / DAY - then / DAY).to_string()),
+            Some(time) if (time - then).abs() >= NEAR => moved.push_str(&rest[..length]),
+            Some(time) if length == digits => moved.push_str(&(time - then + now).to_string()),
+            Some(time) => {
+                let time = Timestamp::from_millisecond(time - then + now).expect("near to now");
+                moved.push_str(&time.to_string());
             }
-            _ => moved.push_str(&rest[start..end]),
+            None => moved.push_str(&rest[..length]),
         }
-        rest = &rest[end..];
+        rest = &rest[length..];
     }
     moved + rest
 }
@@ -203,9 +215,9 @@ fn moved(text: &str, then: i64, now: i64) -> String {
 #[test]
 fn times_are_moved_and_nothing_else() {
     let then = 1_700_000_000_000;
-    let text = r#"{"at":1700000005000,"far":1234567890123,"id":"1699999999000-0","n":17,"x":"17000000050001"}"#;
-    assert_eq!(
-        moved(text, then, then + 86_400_000),
-        r#"{"at":1700086405000,"far":1234567890123,"id":"1700086399000-0","n":17,"x":"17000000050001"}"#
-    );
+    let text = r#"{"at":1700000005000,"far":1234567890123,"id":"1699999999000-0","n":17,"x":"17000000050001","p:usage:19675":1,
+        "queued_at":"2023-11-14T22:13:21.5Z","old":"2001-01-01T00:00:00Z"}"#;
+    let two_days_later = r#"{"at":1700172805000,"far":1234567890123,"id":"1700172799000-0","n":17,"x":"17000000050001","p:usage:19677":1,
+        "queued_at":"2023-11-16T22:13:21.5Z","old":"2001-01-01T00:00:00Z"}"#;
+    assert_eq!(moved(text, then, then + 2 * DAY), two_days_later);
 }

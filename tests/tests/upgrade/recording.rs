@@ -72,7 +72,7 @@ async fn waiting_jobs(client: &Client) -> Vec<Ending> {
         client.submit(&job).await.expect("the broker takes it");
         let (status, verdict, stdout) = match what {
             "waits, batch, fails" => {
-                (Status::Succeeded, Some(Verdict::RuntimeError), Some("no\n".to_owned()))
+                (Status::Failed, Some(Verdict::RuntimeError), Some("no\n".to_owned()))
             }
             "was cancelled while it waited" => {
                 client.cancel(&job.job_id).await.expect("the store takes it");

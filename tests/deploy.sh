@@ -6,7 +6,7 @@
 #
 #   deb         the package is built, checked by lintian, installed in a bare Debian, runs a program, is purged: 3 minutes
 #   units       the units: which capabilities they need; the fleet by them in an emulated machine: 10 to 20 minutes
-#   container   the images: one without a shell, and one whose worker runs a job: 5 minutes
+#   container   the images: one without a shell, and one whose worker runs a job and the hostile programs: 8 minutes
 #   compose     compose.yaml with Debian trixie's services: a fleet runs jobs, is backed up and restored: 10 minutes
 #   kubernetes  the manifests by the API's schemas and those of the operators: 2 minutes
 #
@@ -101,7 +101,8 @@ deploy_images() {
 
 deploy_container() {
     deploy_images || return
-    phase container tests/deploy/container
+    phase container tests/deploy/container || return
+    phase corpus tests/deploy/corpus
 }
 
 # ---- compose ---------------------------------------------------------------------------------------------------------

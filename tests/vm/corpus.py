@@ -62,21 +62,23 @@ def check_group(place, prefix, group, slots):
         judge(place, entry, results[entry["name"]])
 
 
-def check_pairs(place, prefix):
+def check_pairs(place, prefix, slots=1):
+    """A pair that needs both at once is run by two workers where one may run no two jobs."""
     entries = {entry["name"]: entry for entry in corpus("crossjob")}
     for plant in entries.values():
         if plant["pair"] != "plant":
             continue
         pair = [plant, entries[plant["pair_with"]]]
-        if plant.get("concurrent"):
-            # Two workers, so that it works without root too; both programs start at about the same time.
+        if plant.get("concurrent") and slots == 1:
+            # Both programs start at about the same time.
             files = [batch_file(f"{entry['name']}.jsonl", [hostile_job(entry)]) for entry in pair]
             running = [subprocess.Popen([*prefix, BINARY, "run", "--batch", file], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
                        for file in files]
             results = [json.loads(one.communicate(timeout=DEADLINE)[0]) for one in running]
         else:
-            by_name = batch(prefix, [hostile_job(entry) for entry in pair], 1)
+            at_once = slots if plant.get("concurrent") else 1
+            by_name = batch(prefix, [hostile_job(entry) for entry in pair], at_once)
             results = [by_name[entry["name"]] for entry in pair]
         for entry, result in zip(pair, results):
             judge(place, entry, result)

@@ -48,15 +48,15 @@ pub(crate) async fn submitted(backends: &Backends) -> Job {
 pub(crate) async fn a_record_is_created_once_and_its_answer_is_the_jobs_state(backends: Backends) {
     let job = job();
     let payload = payload_digest(&encode(&job));
-    let create = async || backends.store.create(&job, &payload, "q").await.expect("answered");
+    let create = async || backends.store.create(&job, &payload, "q", None).await.expect("answered");
     let Created::New { queued_at } = create().await else { panic!("there was none") };
     let JobState::Queued(queued) = backends.store.get(&job.job_id).await.expect("read") else {
         panic!("it is queued")
     };
     assert_eq!(queued.queue.as_deref(), Some("q"));
-    let Created::Waiting { queued_at: again } = create().await else { panic!("it is queued") };
+    let Created::Waiting { queued_at: again, .. } = create().await else { panic!("it is queued") };
     assert_eq!(again.as_millisecond(), queued_at.as_millisecond());
-    let other = backends.store.create(&job, "another payload", "q").await;
+    let other = backends.store.create(&job, "another payload", "q", None).await;
     assert!(matches!(other, Err(Error::Conflict { by_key: false, .. })), "{other:?}");
     attempt(&backends, &job.job_id, &claim("a")).await;
     assert_eq!(create().await, Created::Running);

@@ -7,6 +7,7 @@ mod facts;
 mod parts;
 mod retry;
 mod run;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod turn_away;
@@ -18,7 +19,7 @@ use sandfleet_common::payload_digest;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use self::{claim::Answer, run::RunEnd};
+use self::{claim::Answer, run::RunEnd, spans::note_settlement};
 use crate::{
     labels::Call,
     outcome::{terminal_results, unreadable::malformed},
@@ -47,12 +48,18 @@ impl Pipeline {
     }
 
     async fn work(self: Arc<Self>) {
-        while let Some(delivery) = self.queue.next().await {
+        while let Some(mut delivery) = self.queue.next().await {
             self.hooks.taken(delivery.is_redelivered);
+            if let Some(why) = &delivery.trace.ignored {
+                self.hooks.trace_ignored(why);
+            }
+            delivery.timeline = self.tracer.follow(&delivery.trace);
             let settlement = self.process(&delivery).await;
-            let begun = Instant::now();
+            note_settlement(&delivery, &settlement);
+            let (timeline, begun) = (delivery.timeline.clone(), Instant::now());
             let is_settled = settle(delivery, settlement).await;
             self.hooks.called(Call::Settle, begun.elapsed(), is_settled);
+            timeline.end(begun);
         }
     }
 

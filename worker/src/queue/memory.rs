@@ -7,11 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::PrintableText;
-use sandfleet_transport::LATER;
+use sandfleet_transport::{LATER, MessageTrace};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{AckHandle, Delivery, Queue, later};
-use crate::trouble::Trouble;
+use crate::{traces::Timeline, trouble::Trouble};
 
 /// Jobs of this process. Clones are the same queue.
 #[derive(Clone, Default)]
@@ -91,6 +91,8 @@ impl Queue for MemoryQueue {
                         is_redelivered: false,
                         taken_until: None,
                         published_by: None,
+                        trace: MessageTrace::default(),
+                        timeline: Timeline::default(),
                         ack_handle,
                     });
                 }

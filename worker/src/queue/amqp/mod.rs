@@ -31,7 +31,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sandfleet_transport::{Broker, Error, Publisher};
+use sandfleet_transport::{Broker, Error, MessageTrace, Publisher};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,
@@ -47,6 +47,7 @@ use self::{
 };
 use crate::{
     queue::{AckHandle, Delivery, Queue},
+    traces::Timeline,
     trouble::Trouble,
 };
 
@@ -142,6 +143,8 @@ impl Queue for AmqpQueue {
                     put_off: headers::put_off(&ack_handle.headers),
                     malformed: headers::malformed(&ack_handle.headers),
                     published_by: ack_handle.published_by.clone(),
+                    trace: MessageTrace::of(&ack_handle.headers),
+                    timeline: Timeline::default(),
                     ack_handle: Box::new(ack_handle),
                 });
             }

@@ -33,7 +33,7 @@ pub(super) struct LogWriter {
 
 /// How many lines were lost so far.
 #[derive(Debug, Clone, Default)]
-pub struct LostLines(Arc<AtomicU64>);
+pub(super) struct LostLines(Arc<AtomicU64>);
 
 enum Message {
     Line(Vec<u8>),
@@ -47,7 +47,7 @@ pub(super) struct Flush(LogWriter);
 
 impl LostLines {
     /// The number.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 

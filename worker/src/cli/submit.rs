@@ -137,13 +137,13 @@ pub(super) async fn run(mut arguments: Arguments, settings: &Settings) -> Result
     let wants_artifacts = arguments.show.artifacts.is_some();
     let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job: Job = arguments.job.build(script, wants_artifacts, &settings.catalogue, bound)?;
-    if let Some(id) = arguments.job_id {
+    if let Some(id) = arguments.job_id.take() {
         job.job_id = id;
     }
-    job.tenant = arguments.tenant;
+    job.tenant = arguments.tenant.take();
     job.priority = arguments.priority.map(Into::into).unwrap_or_default();
     job.isolation = arguments.isolation.map(Into::into).unwrap_or_default();
-    job.idempotency_key = arguments.idempotency_key;
+    job.idempotency_key = arguments.idempotency_key.take();
     job.ttl_ms = arguments.ttl_ms;
     job.stream = arguments.follow;
     job.validate().map_err(|why| Exit::Usage.with(why))?;

@@ -57,6 +57,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         attempt: 1,
         security_events: Vec::new(),
         tenant_proven: None,
+        trace_id: None,
         metadata: Default::default(),
     }
 }

@@ -5,6 +5,8 @@ mod collector;
 mod encoding;
 mod exporter;
 mod span;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 pub use collector::Collector;

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TraceId, Verdict};
+use crate::{
+    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TraceId, Verdict,
+};
 
 /// Everything that is known about a job that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

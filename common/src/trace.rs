@@ -205,7 +205,9 @@ fn checked_state(text: &str) -> Result<Option<&str>, InvalidTrace> {
         return refuse(&format!("more than {MAX_STATE_MEMBERS} members"));
     }
     let is_member = |member: &&str| {
-        member.split_once('=').is_some_and(|(key, value)| is_state_key(key) && is_state_value(value))
+        member
+            .split_once('=')
+            .is_some_and(|(key, value)| is_state_key(key) && is_state_value(value))
     };
     if !members.iter().all(is_member) {
         return refuse("a member that is no key=value of the characters which are allowed");
@@ -237,9 +239,7 @@ impl FromStr for TraceId {
 
     fn from_str(text: &str) -> Result<Self, InvalidTrace> {
         let id = digits::<16>(text).filter(|id| *id != [0; 16]);
-        id.map(Self).ok_or_else(|| {
-            InvalidTrace("trace_id: not 32 of 0-9 a-f, or all 0".into())
-        })
+        id.map(Self).ok_or_else(|| InvalidTrace("trace_id: not 32 of 0-9 a-f, or all 0".into()))
     }
 }
 
@@ -326,7 +326,8 @@ mod tests {
         let taken = |ratio| (0..2000).filter(|_| TraceId::generate().is_in(ratio)).count();
         assert_eq!((taken(0.0), taken(1.0)), (0, 2000));
         assert!((400..600).contains(&taken(0.25)), "about 500");
-        let of_jobs = (0..2000).map(|n| TraceId::of_job(&format!("job-{n}").parse().expect("an id")));
+        let of_jobs =
+            (0..2000).map(|n| TraceId::of_job(&format!("job-{n}").parse().expect("an id")));
         assert!((400..600).contains(&of_jobs.filter(|id| id.is_in(0.25)).count()), "about 500");
     }
 

@@ -62,7 +62,8 @@ impl TraceCollector {
     async fn listen(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (seen, answers) = (Arc::<Mutex<Seen>>::default(), watch::Sender::new(Answers::With(200)));
+        let (seen, answers) =
+            (Arc::<Mutex<Seen>>::default(), watch::Sender::new(Answers::With(200)));
         let (all, how) = (Arc::clone(&seen), answers.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

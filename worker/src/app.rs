@@ -12,9 +12,7 @@ use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisCo
 use crate::{
     admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
-    config::{
-        Backend, BackendChoice, QueueSettings, Settings, StoreSettings, TracingSettings,
-    },
+    config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings, TracingSettings},
     hooks::Observer,
     host::memory::HostMemory,
     pipeline::PipelineConfig,

@@ -25,8 +25,7 @@ impl MessageTrace {
         match TraceContext::read(parent, state.flatten()) {
             Err(why) => ignored(why),
             Ok((context, why)) => {
-                let no_text =
-                    || (state == Some(None)).then(|| format!("{TRACESTATE}: no text"));
+                let no_text = || (state == Some(None)).then(|| format!("{TRACESTATE}: no text"));
                 let ignored = why.map(|why| why.to_string()).or_else(no_text);
                 Self { context: Some(context), ignored }
             }

@@ -79,7 +79,9 @@ impl Tls {
         };
         let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<_, _>>();
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(io::Error::other)?;
-        config.with_client_auth_cert(chain.map_err(io::Error::other)?, key).map_err(io::Error::other)
+        config
+            .with_client_auth_cert(chain.map_err(io::Error::other)?, key)
+            .map_err(io::Error::other)
     }
 
     fn authorities(&self) -> Result<Option<Vec<u8>>, Error> {

@@ -5,8 +5,8 @@ use std::fs;
 use jiff::Timestamp;
 use sandfleet_common::{
     Artifact, CompileReport, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
-    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, TraceId,
-    Usage, Verdict,
+    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, TraceId, Usage,
+    Verdict,
 };
 use serde_json::Value;
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod backend;
+mod bad_weather;
 mod bench;
 mod cancelling;
 mod connections;

@@ -6,7 +6,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use rustix::process::Signal;
 use sandfleet_common::{
-    EndedJob, Isolation, Job, Priority, TRACEPARENT, TRACESTATE, TraceContext, TraceId, encode, names,
+    EndedJob, Isolation, Job, Priority, TRACEPARENT, TRACESTATE, TraceContext, TraceId, encode,
+    names,
 };
 use sandfleet_tests::{
     Answers, Installation, Services, TestCa, TraceCollector, attribute, eventually, hex, http_get,
@@ -125,9 +126,8 @@ async fn the_spans_of_a_job_are_children_of_its_producers() {
 async fn a_job_that_is_tried_again_stays_in_its_trace() {
     let collector = TraceCollector::start().await;
     let services = Services::fresh();
-    let installation = traced(&services, &collector)
-        .set("WORKER_GRACE_MS", "0")
-        .set("WORKER_LEASE_MS", "1000");
+    let installation =
+        traced(&services, &collector).set("WORKER_GRACE_MS", "0").set("WORKER_LEASE_MS", "1000");
     let client = services.client().await;
     // One names a trace, and the other none.
     for trace in [Some(of_producer()), None] {
@@ -149,9 +149,8 @@ async fn a_job_that_is_tried_again_stays_in_its_trace() {
         let spans = collector.trace(&expected.to_string(), "process", 2).await;
         let attempts: Vec<_> = spans.iter().filter(|span| span.name == "process").collect();
         let of_attempt = |number: &str| {
-            let is_it = |span: &&&Span| {
-                attribute(span, "sandfleet.attempt").as_deref() == Some(number)
-            };
+            let is_it =
+                |span: &&&Span| attribute(span, "sandfleet.attempt").as_deref() == Some(number);
             attempts.iter().find(is_it).unwrap_or_else(|| panic!("{number}: {attempts:#?}"))
         };
         let (one, two) = (of_attempt("1"), of_attempt("2"));
@@ -190,7 +189,13 @@ async fn a_forged_trace_is_harmless() {
         headers.insert(header.into(), value);
         let properties = lapin::BasicProperties::default().with_headers(headers);
         channel
-            .basic_publish("".into(), queue.as_str().into(), Default::default(), &encode(&job), properties)
+            .basic_publish(
+                "".into(),
+                queue.as_str().into(),
+                Default::default(),
+                &encode(&job),
+                properties,
+            )
             .await
             .expect("the broker runs");
         let result = result_of(&client, &job.job_id).await;
@@ -209,7 +214,8 @@ async fn a_forged_trace_is_harmless() {
     let lines = log.lines().filter(|line| line.contains("a job ended"));
     assert!(lines.clone().count() == 6 && lines.clone().all(|line| line.len() < 1000), "{log}");
     // A trace that isn't sampled is nobody's spans, and still in the log.
-    let unsampled: TraceContext = sound.replace(TRACE, &"a".repeat(32)).replace("-01", "-00").parse().expect("sound");
+    let unsampled: TraceContext =
+        sound.replace(TRACE, &"a".repeat(32)).replace("-01", "-00").parse().expect("sound");
     let job = Job::new("bash", "echo served");
     client.submit_traced(&job, &unsampled).await.expect("the broker takes it");
     let result = result_of(&client, &job.job_id).await;
@@ -244,11 +250,15 @@ async fn commands_take_part_in_the_trace_of_who_starts_them() {
     let script = path(&script.0);
 
     let parent = of_producer().traceparent();
-    let submitted = installation.run(&["submit", &script, "--wait", "--traceparent", &parent]).await;
+    let submitted =
+        installation.run(&["submit", &script, "--wait", "--traceparent", &parent]).await;
     assert_eq!((submitted.code, submitted.stdout.as_str()), (0, "served\n"), "{submitted:#?}");
     let spans = collector.trace(TRACE, "process", 1).await;
     let submit = named(&spans, "submit");
-    assert_eq!((hex(&submit.parent_span_id).as_str(), submit.kind), (PARENT, SpanKind::Producer.into()));
+    assert_eq!(
+        (hex(&submit.parent_span_id).as_str(), submit.kind),
+        (PARENT, SpanKind::Producer.into())
+    );
     assert_eq!(named(&spans, "process").parent_span_id, submit.span_id);
     assert_eq!(named(&spans, "queue").parent_span_id, submit.span_id);
 
@@ -266,7 +276,10 @@ async fn commands_take_part_in_the_trace_of_who_starts_them() {
 
     let ran = in_environment(&["submit", &script, "--wait"], "not a trace").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "served\n"), "{ran:#?}");
-    assert!(ran.stderr.contains("ignored of TRACEPARENT and TRACESTATE: traceparent: "), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("ignored of TRACEPARENT and TRACESTATE: traceparent: "),
+        "{ran:#?}"
+    );
     let refused = installation.run(&["submit", &script, "--traceparent", "not a trace"]).await;
     assert_eq!(refused.code, 64, "{refused:#?}");
 }
@@ -307,5 +320,9 @@ async fn no_job_waits_for_a_collector() {
     let begun = Instant::now();
     worker.signal(Signal::TERM);
     assert_eq!(worker.ended().await, 0, "{}", worker.log());
-    assert!(begun.elapsed().as_secs_f64() < 5.0, "it waited for the collector: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed().as_secs_f64() < 5.0,
+        "it waited for the collector: {:?}",
+        begun.elapsed()
+    );
 }

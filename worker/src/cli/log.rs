@@ -64,7 +64,8 @@ pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
     log_to(std::io::stderr, settings, level);
 }
 
-const LOST: &str = "lines of the log were lost: standard error took none for a while, or writing there failed";
+const LOST: &str =
+    "lines of the log were lost: standard error took none for a while, or writing there failed";
 
 fn text_notice(lines: u64) -> String {
     format!("{}  WARN {}: {LOST} lines={lines}\n", timestamp(), module_path!())

@@ -113,7 +113,10 @@ impl From<IsolationChoice> for Isolation {
     }
 }
 
-pub(super) async fn run(mut arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    mut arguments: Arguments,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
     let waits = arguments.wait || arguments.follow;
     if let Some(flag) = arguments.show.only_when_waiting().filter(|_| !waits) {
         return Err(Exit::Usage.with(format!("{flag} needs --wait or --follow")));
@@ -131,7 +134,8 @@ pub(super) async fn run(mut arguments: Arguments, settings: &Settings) -> Result
         let client = connect(settings).await?;
         let wait = arguments.wait.then_some(arguments.show.timeout());
         let trace = arguments.traceparent.or_else(trace::of_environment);
-        let how = submit_jobs::How { defaults: &defaults, wait, as_json: arguments.show.json, trace };
+        let how =
+            submit_jobs::How { defaults: &defaults, wait, as_json: arguments.show.json, trace };
         return submit_jobs::run(&client, file, &how, settings).await;
     };
     let wants_artifacts = arguments.show.artifacts.is_some();

@@ -105,10 +105,9 @@ impl Pipeline {
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
         let mut facts = JobFacts::of(&job).traced(delivery.trace_of(&job.job_id));
         let has_waited = |waited| job.queued_at.map(|_| waited);
-        let result_builder =
-            ResultBuilder::of(&self.config.worker_id, &job, started_at)
-                .proven(proven)
-                .traced(facts.trace.id);
+        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
+            .proven(proven)
+            .traced(facts.trace.id);
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
             TenantSlot::Full => {

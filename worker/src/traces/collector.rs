@@ -102,8 +102,7 @@ impl Collector {
     where
         S: hyper::rt::Read + hyper::rt::Write + Unpin + Send,
     {
-        let (mut sender, connection) =
-            http1::handshake(stream).await.map_err(Refused::passing)?;
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(Refused::passing)?;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.parse().map_err(Refused::passing)?;

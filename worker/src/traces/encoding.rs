@@ -65,10 +65,9 @@ fn otlp(span: &Span) -> OtlpSpan {
         start_time_unix_nano: span.start,
         end_time_unix_nano: span.end,
         attributes: attributes(&span.attributes),
-        status: span.is_failed.then(|| Status {
-            message: String::new(),
-            code: status::StatusCode::Error.into(),
-        }),
+        status: span
+            .is_failed
+            .then(|| Status { message: String::new(), code: status::StatusCode::Error.into() }),
         ..OtlpSpan::default()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use sandfleet_common::{JobId, SpanId, TraceContext, TraceId};
 use sandfleet_transport::MessageTrace;
 
-use super::span::{Kind, Span, SpanSender, Value};
+use super::span::{Kind, Span, SpanSender, Value, text};
 use crate::labels::Stage;
 
 /// What is known of a job's trace.
@@ -111,7 +111,9 @@ impl Timeline {
             }
         };
         if is_sampled {
-            shared.lock().root.get_or_insert_with(|| Root { trace_id, span_id: SpanId::generate() });
+            let mut state = shared.lock();
+            state.root.get_or_insert_with(|| Root { trace_id, span_id: SpanId::generate() });
+            state.attributes.push(("sandfleet.job_id", text(job.as_str())));
         }
         (is_sampled || shared.context.is_some()).then_some(trace_id)
     }

@@ -167,7 +167,8 @@ async fn a_job_that_is_tried_again_stays_in_its_trace() {
 async fn a_forged_trace_is_harmless() {
     let collector = TraceCollector::start().await;
     let services = Services::fresh();
-    let (worker, address) = traced(&services, &collector).worker_with_admin("only").await;
+    let installation = traced(&services, &collector);
+    let (worker, address) = installation.worker_with_admin("only").await;
     let (_connection, channel) = services.channel().await.expect("the broker runs");
     let client = services.client().await;
     let queue = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
@@ -289,7 +290,8 @@ async fn no_job_waits_for_a_collector() {
     let collector = TraceCollector::start().await;
     let services = Services::fresh();
     let client = services.client().await;
-    let (mut worker, address) = traced(&services, &collector).worker_with_admin("only").await;
+    let installation = traced(&services, &collector);
+    let (mut worker, address) = installation.worker_with_admin("only").await;
     let warning = "the collector of tracing.endpoint takes no spans";
     let mut took = Vec::new();
     for answers in [Answers::With(200), Answers::With(500), Answers::Never] {

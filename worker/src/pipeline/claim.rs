@@ -20,6 +20,7 @@ use crate::{
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement},
     sandbox::Plan,
+    traces::Timeline,
 };
 
 /// What becomes of a job that was to be claimed.
@@ -90,7 +91,7 @@ impl Pipeline {
     pub(super) async fn claim(
         &self,
         Admitted { job, compile, plan }: Admitted,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
@@ -103,7 +104,7 @@ impl Pipeline {
             ..self.new_claim(payload, Purpose::Run)
         };
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
-        let mut facts = JobFacts::of(&job).traced(delivery.trace_of(&job.job_id));
+        let mut facts = JobFacts::of(&job).traced(timeline.trace_of(&delivery.trace, &job.job_id));
         let has_waited = |waited| job.queued_at.map(|_| waited);
         let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
             .proven(proven)

@@ -172,7 +172,9 @@ impl Pipeline {
         let committed =
             self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await;
         facts.trace.timeline.called(Stage::Commit.as_str(), begun);
-        note_result(facts, result);
+        if committed.is_some() {
+            note_result(facts, result);
+        }
         match committed {
             Some(Committed::Stored) => {
                 facts.commit = begun.elapsed();

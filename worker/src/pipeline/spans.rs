@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
-use sandfleet_common::{JobResult, Priority};
+use sandfleet_common::{JobResult, Priority, Status};
 
 use crate::{
     hooks::JobFacts,
     labels::Stage,
     queue::{Delivery, settle::Settlement},
-    traces::{Value, text},
+    traces::{Timeline, Value, text},
 };
 
 /// Notes how a job ended.
@@ -22,7 +22,7 @@ pub(super) fn note_result(facts: &JobFacts, result: &JobResult) {
     ]);
     let verdict = result.verdict.map(|verdict| Value::Text(verdict.as_str().into()));
     timeline.describe(verdict.map(|verdict| ("sandfleet.verdict", verdict)));
-    if result.status == sandfleet_common::Status::Error {
+    if result.status == Status::Error {
         timeline.fail();
     }
 }
@@ -71,8 +71,8 @@ pub(super) fn note_run(facts: &JobFacts, begun: Instant, result: &JobResult) {
 }
 
 /// Notes what becomes of a delivery.
-pub(super) fn note_settlement(delivery: &Delivery, settlement: &Settlement) {
-    delivery.timeline.describe([
+pub(super) fn note_settlement(timeline: &Timeline, delivery: &Delivery, settlement: &Settlement) {
+    timeline.describe([
         ("messaging.operation.type", Value::Text("process".into())),
         ("sandfleet.redelivered", Value::Truth(delivery.is_redelivered)),
         ("sandfleet.settlement", Value::Text(settlement.as_str().into())),

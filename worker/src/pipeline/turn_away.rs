@@ -13,13 +13,14 @@ use crate::{
     labels::Stage,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement, waited},
+    traces::Timeline,
 };
 
 impl Pipeline {
     /// Ends a message that this worker doesn't take: with a result, unless another live worker takes it.
     pub(super) async fn turn_away(
         &self,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         refusal: DecodeError,
         started_at: Timestamp,
     ) -> Settlement {
@@ -31,13 +32,15 @@ impl Pipeline {
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {
             match self.retry_until_drained(|| peers.who_takes(needs)).await {
                 Some(Some(worker)) => {
-                    return self.put_off(delivery, job_id, &worker, &message, started_at).await;
+                    return self
+                        .put_off((delivery, timeline), job_id, &worker, &message, started_at)
+                        .await;
                 }
                 Some(None) => {}
                 None => return Settlement::Requeue,
             }
         }
-        let facts = JobFacts::unread().traced(delivery.trace_of(&job_id));
+        let facts = JobFacts::unread().traced(timeline.trace_of(&delivery.trace, &job_id));
         let result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at)
             .traced(facts.trace.id);
         let result = terminal_results::rejected(result_builder, message);
@@ -48,7 +51,7 @@ impl Pipeline {
     /// Lets a message wait for `worker`, as long as its time isn't over.
     async fn put_off(
         &self,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         job_id: JobId,
         worker: &str,
         message: &PrintableText,
@@ -63,7 +66,7 @@ impl Pipeline {
             queued_at: outline.queued_at.or_else(waits_since),
             ..self.new_claim(payload, Purpose::Look)
         };
-        let facts = JobFacts::unread().traced(delivery.trace_of(&job_id));
+        let facts = JobFacts::unread().traced(timeline.trace_of(&delivery.trace, &job_id));
         let result_builder =
             ResultBuilder::unread(&self.config.worker_id, job_id.clone(), started_at)
                 .traced(facts.trace.id);
@@ -100,7 +103,9 @@ impl Pipeline {
         let refused =
             self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await;
         facts.trace.timeline.called(Stage::Commit.as_str(), begun);
-        note_result(&facts, &result);
+        if refused.is_some() {
+            note_result(&facts, &result);
+        }
         match refused {
             Some(records::Refused::Stored) => {
                 facts.commit = begun.elapsed();

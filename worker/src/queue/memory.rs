@@ -11,7 +11,7 @@ use sandfleet_transport::{LATER, MessageTrace};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{AckHandle, Delivery, Queue, later};
-use crate::{traces::Timeline, trouble::Trouble};
+use crate::trouble::Trouble;
 
 /// Jobs of this process. Clones are the same queue.
 #[derive(Clone, Default)]
@@ -92,7 +92,6 @@ impl Queue for MemoryQueue {
                         taken_until: None,
                         published_by: None,
                         trace: MessageTrace::default(),
-                        timeline: Timeline::default(),
                         ack_handle,
                     });
                 }

@@ -13,13 +13,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sandfleet_common::{JobId, PrintableText};
+use sandfleet_common::PrintableText;
 use sandfleet_transport::MessageTrace;
 
-use crate::{
-    traces::{JobTrace, Timeline},
-    trouble::Trouble,
-};
+use crate::trouble::Trouble;
 
 pub use amqp::{
     AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLetters, Death, Gate,
@@ -72,22 +69,10 @@ pub struct Delivery {
     pub published_by: Option<String>,
     /// What its headers say of its job's trace.
     pub trace: MessageTrace,
-    /// What happens to it, for the spans; it keeps nothing until the pipeline follows it.
-    pub timeline: Timeline,
     pub(in crate::queue) ack_handle: Box<dyn AckHandle>,
 }
 
 impl Delivery {
-    /// The trace of its job.
-    pub fn trace_of(&self, job: &JobId) -> JobTrace {
-        let of_message = self.trace.context.as_ref().map(|context| context.trace_id);
-        JobTrace {
-            id: self.timeline.identify(job).or(of_message),
-            ignored: self.trace.ignored.clone(),
-            timeline: self.timeline.clone(),
-        }
-    }
-
     /// Notes when its job was submitted, if it says so.
     pub fn note_queued_at(&self, queued_at: Option<Timestamp>) {
         if let (Some(taken_until), Some(queued_at)) = (&self.taken_until, queued_at) {

@@ -29,6 +29,7 @@ use crate::{
         settle::{Settlement, settle},
     },
     shutdown::Shutdown,
+    traces::JobTrace,
 };
 
 /// How long to wait before the store is asked again.
@@ -100,7 +101,7 @@ impl DeadLetterHandler {
         let (job_id, payload, result_builder, result_ttl, facts) =
             match decode_job(&delivery.body, self.max_job_bytes) {
                 Ok(job) => {
-                    let trace = delivery.trace_of(&job.job_id);
+                    let trace = JobTrace::of(&delivery.trace);
                     let user = delivery.published_by.as_deref();
                     let result_builder = ResultBuilder::of(&self.worker_id, &job, now)
                         .proven(self.tenant_users.prove_of(user, &job))
@@ -116,7 +117,7 @@ impl DeadLetterHandler {
                     )
                 }
                 Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
-                    let trace = delivery.trace_of(&job_id);
+                    let trace = JobTrace::of(&delivery.trace);
                     let result_ttl =
                         Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
                     let result_builder =

@@ -23,6 +23,14 @@ pub struct JobTrace {
     pub timeline: Timeline,
 }
 
+impl JobTrace {
+    /// The trace of a job whose message says `message` of it, and of which no spans are made.
+    pub fn of(message: &MessageTrace) -> Self {
+        let id = message.context.as_ref().map(|context| context.trace_id);
+        Self { id, ignored: message.ignored.clone(), timeline: Timeline::default() }
+    }
+}
+
 /// Begins timelines; the default begins none.
 #[derive(Debug, Clone, Default)]
 pub struct Tracer(Option<Arc<Settings>>);
@@ -99,8 +107,15 @@ impl Tracer {
 }
 
 impl Timeline {
+    /// Says whose delivery it is; gives back the trace of that job, whose message says `message` of it.
+    pub fn trace_of(&self, message: &MessageTrace, job: &JobId) -> JobTrace {
+        let of_message = JobTrace::of(message);
+        let id = self.identify(job).or(of_message.id);
+        JobTrace { id, timeline: self.clone(), ..of_message }
+    }
+
     /// Says whose delivery it is; gives back the id of the job's trace.
-    pub fn identify(&self, job: &JobId) -> Option<TraceId> {
+    pub(super) fn identify(&self, job: &JobId) -> Option<TraceId> {
         let shared = self.0.as_ref()?;
         let (trace_id, is_sampled) = match &shared.context {
             Some(context) => (context.trace_id, context.is_sampled),

@@ -38,7 +38,6 @@ use super::{
 };
 use crate::{
     queue::{AckHandle, Delivery},
-    traces::Timeline,
     trouble::Trouble,
 };
 
@@ -198,7 +197,6 @@ impl Consumer {
                 taken_until: None,
                 published_by,
                 trace,
-                timeline: Timeline::default(),
                 ack_handle: Box::new(ack_handle),
             },
             death,

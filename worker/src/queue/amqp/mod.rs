@@ -47,7 +47,6 @@ use self::{
 };
 use crate::{
     queue::{AckHandle, Delivery, Queue},
-    traces::Timeline,
     trouble::Trouble,
 };
 
@@ -144,7 +143,6 @@ impl Queue for AmqpQueue {
                     malformed: headers::malformed(&ack_handle.headers),
                     published_by: ack_handle.published_by.clone(),
                     trace: MessageTrace::of(&ack_handle.headers),
-                    timeline: Timeline::default(),
                     ack_handle: Box::new(ack_handle),
                 });
             }

@@ -54,7 +54,7 @@ pub struct InvalidTrace(String);
 impl TraceId {
     /// A new id.
     pub fn generate() -> Self {
-        Self(*Uuid::now_v7().as_bytes())
+        Self(*Uuid::new_v4().as_bytes())
     }
 
     /// The id of the trace of a job that names none: every attempt at the job, on whichever worker, has the same.
@@ -85,7 +85,7 @@ impl SpanId {
     /// A new id.
     pub fn generate() -> Self {
         let mut id = [0; 8];
-        id.copy_from_slice(&Uuid::now_v7().as_bytes()[8..]);
+        id.copy_from_slice(&Uuid::new_v4().as_bytes()[8..]);
         Self(id)
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobResult, PrintableText, Priority, Status, Timing, Verdict};
+use crate::{JobId, JobResult, PrintableText, Priority, Status, Timing, TraceId, Verdict};
 
 /// An entry of the fleet's history: how a job ended, without its code, input, output and artifacts.
 ///
@@ -43,6 +43,9 @@ pub struct EndedJob {
     /// The most memory that its program had in use, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_peak_bytes: Option<u64>,
+    /// The job's trace, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
     /// The worker that made the result.
     pub worker_id: PrintableText,
     /// Which start of the job that was, from 1; 0 if it was never started.
@@ -70,6 +73,7 @@ impl EndedJob {
             timing: result.timing,
             cpu_time_ms: result.usage.map(|usage| usage.cpu_time_ms),
             memory_peak_bytes: result.usage.and_then(|usage| usage.memory_peak_bytes),
+            trace_id: result.trace_id,
             worker_id: PrintableText::new(&result.worker_id),
             attempt: result.attempt,
         }

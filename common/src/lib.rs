@@ -22,6 +22,7 @@ mod printable;
 mod result;
 mod state;
 mod strict;
+mod trace;
 mod validate;
 mod verdict;
 mod wire;
@@ -44,6 +45,7 @@ pub use result::{
     Usage,
 };
 pub use state::{JobState, QueuedJob, RunningJob};
+pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 pub use validate::{MAX_FILES, validate_file_name, validate_tenant};
 pub use verdict::{Status, Verdict};
 pub use wire::{DecodeError, decode_job, encode, json_fault};

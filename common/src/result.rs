@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, Verdict};
+use crate::{
+    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TraceId, Verdict,
+};
 
 /// Everything that is known about a job that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,9 @@ pub struct JobResult {
     /// for a job that names no tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_proven: Option<bool>,
+    /// The job's trace, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
     /// What the job ran under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxReport>,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Isolation, JobResult, Priority, Status};
+use crate::{Isolation, JobResult, Priority, Status, TraceId};
 
 /// What the store knows about a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub struct QueuedJob {
     pub queue: Option<String>,
     /// Its tenant.
     pub tenant: Option<String>,
+    /// Its trace, if its producer named one.
+    pub trace_id: Option<TraceId>,
 }
 
 /// A job that runs.

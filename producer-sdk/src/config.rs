@@ -37,6 +37,10 @@ pub struct ClientConfig {
     pub audit_entries: u32,
     /// A file that gets each submission and cancellation of this client as a line of JSON.
     pub audit_file: Option<PathBuf>,
+    /// With a number from 0.0 to 1.0, a job that is submitted in no trace begins one, which is sampled with that probability.
+    /// The span that its message then names is the producer's, which this client doesn't export. Without it a
+    /// worker that exports spans begins the trace.
+    pub new_trace_ratio: Option<f64>,
 }
 
 impl Default for ClientConfig {
@@ -56,6 +60,7 @@ impl Default for ClientConfig {
             name: format!("producer {}", std::process::id()),
             audit_entries: AuditConfig::default().entries,
             audit_file: None,
+            new_trace_ratio: None,
         }
     }
 }
@@ -85,6 +90,7 @@ impl fmt::Debug for ClientConfig {
             name,
             audit_entries,
             audit_file,
+            new_trace_ratio,
         } = self;
         f.debug_struct("ClientConfig")
             .field("amqp_url", &masked(amqp_url))
@@ -101,6 +107,7 @@ impl fmt::Debug for ClientConfig {
             .field("name", name)
             .field("audit_entries", audit_entries)
             .field("audit_file", audit_file)
+            .field("new_trace_ratio", new_trace_ratio)
             .finish()
     }
 }

@@ -1,10 +1,11 @@
 //! Submitting jobs.
 
 use futures_util::future::join_all;
-use sandfleet_common::{Job, JobId, encode, names, payload_digest};
+use sandfleet_common::{Job, JobId, TraceContext, encode, names, payload_digest};
 use sandfleet_transport::{
     Message,
     records::{Created, HEARTBEAT},
+    trace_headers,
 };
 use tokio::time::Instant;
 use tracing::debug;
@@ -40,7 +41,20 @@ impl Client {
     /// [`Error::TimedOut`] and [`Error::Broker`] if that is unknown: submit the same job again
     /// then.
     pub async fn submit(&self, job: &Job) -> Result<JobId, Error> {
-        let mut entry = self.enter(job).await?;
+        self.submit_in(job, self.new_trace().as_ref()).await
+    }
+
+    /// Submits `job` in a trace: the spans of its way through the fleet become children of the span that `trace` names. A job
+    /// that was submitted before stays in its first trace.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_traced(&self, job: &Job, trace: &TraceContext) -> Result<JobId, Error> {
+        self.submit_in(job, Some(trace)).await
+    }
+
+    async fn submit_in(&self, job: &Job, trace: Option<&TraceContext>) -> Result<JobId, Error> {
+        let mut entry = self.enter(job, trace).await?;
         if let Some(message) = entry.message.take() {
             let published = self.shared.publisher.publish(message).await;
             self.conclude(&entry, &published).await;
@@ -55,9 +69,30 @@ impl Client {
     /// # Errors
     /// For each job as [`submit`](Self::submit).
     pub async fn submit_batch(&self, jobs: &[Job]) -> Vec<Result<JobId, Error>> {
+        self.submit_batch_in(jobs, || self.new_trace()).await
+    }
+
+    /// Submits many jobs as [`submit_batch`](Self::submit_batch), all of them in one trace.
+    ///
+    /// # Errors
+    /// For each job as [`submit`](Self::submit).
+    pub async fn submit_batch_traced(
+        &self,
+        jobs: &[Job],
+        trace: &TraceContext,
+    ) -> Vec<Result<JobId, Error>> {
+        self.submit_batch_in(jobs, || Some(trace.clone())).await
+    }
+
+    async fn submit_batch_in(
+        &self,
+        jobs: &[Job],
+        trace: impl Fn() -> Option<TraceContext>,
+    ) -> Vec<Result<JobId, Error>> {
         let mut entries = Vec::with_capacity(jobs.len());
+        let enter = async |job| self.enter(job, trace().as_ref()).await;
         for window in jobs.chunks(WINDOW) {
-            entries.extend(join_all(window.iter().map(|job| self.enter(job))).await);
+            entries.extend(join_all(window.iter().map(enter)).await);
         }
         let mut messages = Vec::with_capacity(jobs.len());
         let mut send = |message| messages.push(message);
@@ -80,8 +115,13 @@ impl Client {
         outcomes
     }
 
+    /// The trace of a job that is submitted in none, if the configuration asks for one.
+    fn new_trace(&self) -> Option<TraceContext> {
+        self.shared.config.new_trace_ratio.map(TraceContext::generate)
+    }
+
     /// Creates a job's record, and its message if one is needed.
-    async fn enter(&self, job: &Job) -> Result<Entry, Error> {
+    async fn enter(&self, job: &Job, trace: Option<&TraceContext>) -> Result<Entry, Error> {
         let config = &self.shared.config;
         let mut job = job.clone();
         if let Some(key) = &job.idempotency_key {
@@ -102,10 +142,10 @@ impl Client {
         let queue = self.queue(&job).await;
         // Before the message: a producer that repeats this after a crash in between publishes it,
         // and a worker that has the message finds the record.
-        let created = self.shared.records.create(&job, &payload, &queue).await?;
-        let (queued_at, is_new) = match created {
-            Created::New { queued_at } => (queued_at, true),
-            Created::Waiting { queued_at } => (queued_at, false),
+        let created = self.shared.records.create(&job, &payload, &queue, trace).await?;
+        let (queued_at, trace, is_new) = match created {
+            Created::New { queued_at } => (queued_at, trace.cloned(), true),
+            Created::Waiting { queued_at, trace } => (queued_at, trace, false),
             Created::Running | Created::Ended => {
                 return Ok(Entry { id: job.job_id, payload, message: None, is_new: false });
             }
@@ -115,7 +155,7 @@ impl Client {
             exchange: names::jobs_exchange(&self.shared.config.prefix),
             routing_key: queue,
             id: job.job_id.to_string(),
-            headers: Default::default(),
+            headers: trace_headers(trace.as_ref()),
             body: encode(&job),
         };
         Ok(Entry { id: job.job_id, payload, message: Some(message), is_new })

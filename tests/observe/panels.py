@@ -18,7 +18,7 @@ EVENTS = {
     },
     "worker": {
         "Ready": "store away", "Slots": "no worker", "Failed calls": "store away", "Reconnects": "broker away",
-        "Components": "store away", "Broker blocked": "broker blocked", "Leftovers in 1 h": "worker killed", "Drain deadline": "drain",
+        "Ignored trace headers": "messages", "Components": "store away", "Broker blocked": "broker blocked", "Leftovers in 1 h": "worker killed", "Drain deadline": "drain",
     },
     "security": {
         "Leftovers in 1 h": "worker killed", "Unreadable per minute": "messages", "What can't be answered": "messages",
@@ -30,6 +30,7 @@ EVENTS = {
 
 # What no event of this run may cause on the machine that it runs on; unit tests move the metric.
 NOT_CAUSED = {
+    "Lost log lines": "takes a full disk; tests/tests/fleet/logs.rs moves it",
     "Stuck slots": "takes a process in the kernel's D state",
     "Kills by the host's kernel": "takes a host without memory",
     "Security events per minute": "natively no program can; gVisor lets it",

@@ -1,5 +1,6 @@
 """What the run starts: a fleet whose connections can be cut, a Redis of its own, and Debian's Prometheus."""
 
+import http.server
 import json
 import os
 import re
@@ -190,9 +191,27 @@ def rabbitmqctl(*words: str) -> str:
     return done.stdout
 
 
-def push(queue: str, body: str) -> None:
+def take_spans() -> int:
+    """Starts a collector that takes every span and keeps none; gives back its port."""
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
+
+
+def push(queue: str, body: str, **headers: str) -> None:
     """Puts a message into a queue, past every client library."""
+    properties = ",".join(f'{{<<"{name}">>,longstr,<<"{value}">>}}' for name, value in headers.items())
     text = ",".join(str(byte) for byte in body.encode())
     rabbitmqctl("eval", (
-        'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<"">>), <<"' + queue + '">>, [], <<' + text + ">>)."
+        'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<"">>), <<"' + queue + '">>, [{headers,[' + properties + ']}], <<' + text + ">>)."
     ))

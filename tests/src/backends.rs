@@ -36,7 +36,7 @@ pub fn claim(owner: &str) -> Claim {
 /// If the store refuses it.
 pub async fn submitted(store: &dyn Store, job: &Job) {
     let payload = payload_digest(&encode(job));
-    store.create(job, &payload, "").await.expect("the record is created");
+    store.create(job, &payload, "", None).await.expect("the record is created");
 }
 
 /// A queue and a store that belong together.

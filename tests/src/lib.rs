@@ -22,6 +22,7 @@ mod stats;
 mod stuck_queue;
 mod test_ca;
 mod test_cgroup;
+mod trace_collector;
 
 use std::{future::Future, time::Duration};
 
@@ -48,6 +49,7 @@ pub use stats::{busy_time, median, run_until_stopped};
 pub use stuck_queue::StuckQueue;
 pub use test_ca::TestCa;
 pub use test_cgroup::TestCgroup;
+pub use trace_collector::{Answers, TraceCollector, attribute, hex};
 
 /// How long anything may take that should happen at once. Long, for machines that are busy: a
 /// test that passes never waits for its end.
@@ -106,6 +108,7 @@ pub fn result(job: &JobId, message: &str) -> JobResult {
         attempt: 1,
         security_events: Vec::new(),
         tenant_proven: None,
+        trace_id: None,
         metadata: Default::default(),
     }
 }

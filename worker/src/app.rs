@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sandfleet_common::{Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, WorkerInfo};
+use sandfleet_common::{
+    Isolation, PROTOCOL_MINOR, PROTOCOL_VERSION, Priority, TraceContext, WorkerInfo,
+};
 use sandfleet_sdk::ClientConfig;
 use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisConfig};
 
 use crate::{
     admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
-    config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings},
+    config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings, TracingSettings},
     hooks::Observer,
     host::memory::HostMemory,
     pipeline::PipelineConfig,
@@ -22,6 +24,7 @@ use crate::{
         native::{NativeConfig, NativeSandbox},
         self_test,
     },
+    traces::{Collector, ExporterConfig, text},
 };
 
 /// The first pause before a job that the fleet failed is tried again.
@@ -204,6 +207,29 @@ pub fn redis_config(settings: &Settings) -> RedisConfig {
         },
         ..RedisConfig::default()
     }
+}
+
+/// What spans are exported, and where to: nothing without an endpoint. Jobs whose message names no trace are children of
+/// `parent`, if there is one.
+///
+/// # Errors
+/// One sentence, if the collector's address or headers are unusable.
+pub fn exporter_config(
+    settings: &Settings,
+    parent: Option<TraceContext>,
+) -> Result<Option<ExporterConfig>, String> {
+    let tracing = &settings.tracing;
+    let Some(endpoint) = &tracing.endpoint else { return Ok(None) };
+    let TracingSettings { ca_file, certificate_file, key_file, .. } = tracing.clone();
+    let tls = Tls { ca_file, certificate_file, key_file };
+    let collector = Collector::new(endpoint.reveal(), tracing.headers.reveal(), tls)
+        .map_err(|error| format!("tracing.endpoint = {endpoint} is unusable: {error}"))?;
+    let resource = vec![
+        ("service.name", text(&tracing.service_name)),
+        ("service.instance.id", text(&settings.worker.id)),
+        ("service.version", text(env!("CARGO_PKG_VERSION"))),
+    ];
+    Ok(Some(ExporterConfig { collector, resource, ratio: tracing.sampling_ratio, parent }))
 }
 
 /// The queue's part of the settings, of a worker that gives `isolation`.

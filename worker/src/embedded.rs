@@ -15,6 +15,7 @@ use crate::{
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
+    traces::Tracer,
 };
 
 /// A fleet of one process.
@@ -27,6 +28,16 @@ pub struct Embedded {
 impl Embedded {
     /// A fleet that runs programs in `sandbox`.
     pub fn new(sandbox: Arc<dyn Sandbox>, settings: &Settings, hooks: Arc<dyn Hooks>) -> Self {
+        Self::traced(sandbox, settings, hooks, Tracer::default())
+    }
+
+    /// The same, whose deliveries `tracer` follows.
+    pub fn traced(
+        sandbox: Arc<dyn Sandbox>,
+        settings: &Settings,
+        hooks: Arc<dyn Hooks>,
+        tracer: Tracer,
+    ) -> Self {
         if let Err(reason) = memory::reserve(Path::new("/proc"), settings, &settings.limits.default)
         {
             warn!(reason, "this machine may run out of memory");
@@ -48,6 +59,7 @@ impl Embedded {
             admission: app::admission(settings, sandbox.description().isolation),
             sandbox,
             hooks,
+            tracer,
             policy: Policy::strict(),
             config,
             exclusive_gate: ExclusiveGate::default(),

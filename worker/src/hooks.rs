@@ -12,8 +12,10 @@ use sandfleet_common::{Job, JobId, JobResult, Priority};
 
 pub use crate::labels::Stream;
 use crate::labels::{
-    Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Violation,
+    Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, SpanEnd,
+    Violation,
 };
+use crate::traces::JobTrace;
 
 /// What is known of a job besides its result: what the result doesn't name, and exact durations.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct JobFacts {
     pub priority: Option<Priority>,
     /// Its tenant, if it names one.
     pub tenant: Option<String>,
+    /// Its trace.
+    pub trace: JobTrace,
     /// How long it waited, by the store's clock, if it says when it was submitted.
     pub waited: Option<Duration>,
     /// When the worker knew that.
@@ -60,6 +64,7 @@ impl JobFacts {
             language: None,
             priority: None,
             tenant: None,
+            trace: JobTrace::default(),
             waited: None,
             since: Instant::now(),
             run: None,
@@ -75,6 +80,12 @@ impl JobFacts {
             tenant: job.tenant.clone(),
             ..Self::unread()
         }
+    }
+
+    /// The same, in this trace.
+    #[must_use]
+    pub fn traced(self, trace: JobTrace) -> Self {
+        Self { trace, ..self }
     }
 }
 
@@ -138,6 +149,10 @@ hooks! {
     fn reconnected(service: Service);
     /// A job that an operator holds back was put off.
     fn held(job: &JobId);
+    /// The headers of a message named a trace that could not be read, for this reason; the job goes on without.
+    fn trace_ignored(reason: &str);
+    /// So many spans ended in this way.
+    fn spans(end: SpanEnd, count: u64);
 }
 
 /// Watches nothing.

@@ -137,6 +137,16 @@ labels! {
         Engine = "engine",
     }
 
+    /// What became of a span.
+    SpanEnd {
+        /// The collector has it.
+        Exported = "exported",
+        /// There was no room to keep it until the collector would take it.
+        Dropped = "dropped",
+        /// The collector refused it.
+        Rejected = "rejected",
+    }
+
     /// What a worker asks of a service. Each belongs to one.
     Call {
         /// Asking a queue for a job.

@@ -24,5 +24,6 @@ pub mod queue;
 pub mod sandbox;
 pub mod services;
 pub mod shutdown;
+pub mod traces;
 pub mod trouble;
 pub mod work;

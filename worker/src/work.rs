@@ -31,6 +31,7 @@ use crate::{
         dead_letter_handler::DeadLetterHandler,
         heartbeat::send_heartbeats,
         job_log::{HistoryWriter, JobLog},
+        log_loss::{self, LostLines},
         readiness::{self, Readiness},
         reaper::reap_regularly,
         switches::follow_switches,
@@ -38,6 +39,7 @@ use crate::{
         timed_store::TimedStore,
     },
     shutdown::{Shutdown, Signals},
+    traces::{Exporter, Tracer},
 };
 
 /// How long the start may wait for the store to know of this worker.
@@ -73,7 +75,7 @@ pub enum WorkError {
 }
 
 /// Works until the process is told to stop, or it is time to: takes jobs from the broker, runs them, stores their
-/// results.
+/// results. `lost_lines` of the log are counted.
 ///
 /// # Errors
 /// At the start, or when no slot is left that anything can be run in. A service that goes away later is
@@ -82,6 +84,7 @@ pub async fn work(
     choice: BackendChoice,
     settings: &Settings,
     until: DrainAfter,
+    lost_lines: LostLines,
 ) -> Result<(), WorkError> {
     let mut signals = Signals::listen();
     let metrics = Metrics::new(
@@ -127,9 +130,24 @@ pub async fn work(
     );
     let shutdown = Shutdown::default();
     let worker = reserve_memory(backend, settings)
-        .and_then(|()| Worker::new(settings, &sandbox, until, (metrics, hooks), shutdown.clone()));
+        .and_then(|()| app::exporter_config(settings, None).map_err(WorkError::Unavailable))
+        .and_then(|export| {
+            let observer = Observer(Arc::clone(&hooks));
+            let started = export.map(|config| Exporter::start(config, observer));
+            let (tracer, exporter) = started.unzip();
+            tokio::spawn(log_loss::watch(lost_lines, Arc::clone(&metrics), shutdown.clone()));
+            let parts = (metrics, hooks, tracer.unwrap_or_default());
+            let worker = Worker::new(settings, &sandbox, until, parts, shutdown.clone())?;
+            Ok((worker, exporter))
+        });
     let worked = match worker {
-        Ok(worker) => worker.run(&mut signals).await,
+        Ok((worker, exporter)) => {
+            let worked = worker.run(&mut signals).await;
+            if let Some(exporter) = exporter {
+                exporter.finish().await;
+            }
+            worked
+        }
         Err(error) => Err(error),
     };
     shutdown.abort();
@@ -173,6 +191,7 @@ struct Worker<'a> {
     tenant_limiter: Option<TenantLimiter>,
     metrics: Arc<Metrics>,
     hooks: Arc<dyn Hooks>,
+    tracer: Tracer,
     history: Option<HistoryWriter>,
     readiness: Arc<Readiness>,
     all_held: watch::Sender<bool>,
@@ -189,7 +208,7 @@ impl<'a> Worker<'a> {
         settings: &'a Settings,
         sandbox: &'a Arc<dyn Sandbox>,
         until: DrainAfter,
-        (metrics, hooks): (Arc<Metrics>, Arc<dyn Hooks>),
+        (metrics, hooks, tracer): (Arc<Metrics>, Arc<dyn Hooks>, Tracer),
         shutdown: Shutdown,
     ) -> Result<Self, WorkError> {
         let redis = app::redis_config(settings);
@@ -238,6 +257,7 @@ impl<'a> Worker<'a> {
             tenant_limiter,
             metrics,
             hooks,
+            tracer,
             history,
             readiness: Arc::new(readiness),
             all_held,
@@ -373,6 +393,7 @@ impl<'a> Worker<'a> {
             tenant_limiter: self.tenant_limiter.clone(),
             peers: Some(Peers::of(Arc::clone(&self.redis))),
             hooks: Arc::clone(&self.hooks),
+            tracer: self.tracer.clone(),
             admission: app::admission(self.settings, self.sandbox.description().isolation),
             policy: Policy::strict(),
             config: app::pipeline_config(self.settings),

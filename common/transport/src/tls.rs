@@ -1,10 +1,19 @@
 //! Certificates: for verifying a server, and for identifying this client to it.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use redis::{ClientTlsConfig, TlsCertificates};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    },
+};
 
 use crate::Error;
 
@@ -39,6 +48,40 @@ impl Tls {
             identity.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
         // Without authorities the library takes the system's.
         Ok(TlsCertificates { client_tls, root_cert: self.authorities()? })
+    }
+
+    /// TLS over `stream` to the server called `host`. The files are read now.
+    ///
+    /// # Errors
+    /// What is wrong with them, or with the server's certificate.
+    pub async fn wrap(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::new(self.for_rustls()?));
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        connector.connect(name, stream).await
+    }
+
+    fn for_rustls(&self) -> io::Result<ClientConfig> {
+        let authorities = match self.authorities().map_err(io::Error::other)? {
+            Some(authorities) => authorities,
+            None => system_authorities().map_err(io::Error::other)?.into_bytes(),
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(&authorities) {
+            roots.add(authority.map_err(io::Error::other)?).map_err(io::Error::other)?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots);
+        let Some((certificate, key)) = self.identity().map_err(io::Error::other)? else {
+            return Ok(config.with_no_client_auth());
+        };
+        let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(io::Error::other)?;
+        config
+            .with_client_auth_cert(chain.map_err(io::Error::other)?, key)
+            .map_err(io::Error::other)
     }
 
     fn authorities(&self) -> Result<Option<Vec<u8>>, Error> {

@@ -68,6 +68,12 @@ def make(others: Others) -> Dashboard:
               (f"min by (component) (sandfleet_component_up{worker()})", "{{component}}")),
         lines("Broker blocked", "short", "1: the broker has too little memory or disk and takes nothing. Free some; see docs/runbooks.md.",
               (f"max(sandfleet_broker_blocked{worker()})", "blocked")),
+        lines("Spans", "ops", "dropped, rejected: the collector of tracing.endpoint takes too little. Traces have gaps, and no job waits.",
+              (f"sum by (result) ({rate('sandfleet_trace_spans_total', worker())})", "{{result}}")),
+        lines("Ignored trace headers", "ops", "A producer sends a malformed traceparent or tracestate. The log names its jobs, with the reason in trace_ignored.",
+              (f"sum({rate('sandfleet_trace_headers_ignored_total', worker())})", "ignored")),
+        lines("Lost log lines", "ops", "Whatever reads the worker's standard error is too slow, or its disk is full. No job waits for it.",
+              (f"sum({rate('sandfleet_log_lines_lost_total', worker())})", "lost")),
     )
     row(
         made,

@@ -7,7 +7,7 @@ use sandfleet_sdk::{
     Job, JobId, JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind,
     NetworkPolicy, OpenState, OutputEvent, OutputKind, OutputOverflow, PrintableText, Priority,
     Progress, QueueLimits, QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent, Status,
-    StoreError, StreamExt, Timestamp, Timing, Tls, Usage, Value, Verdict, WorkerInfo, input_file,
+    StoreError, StreamExt, Timestamp, Timing, Tls, TraceId, Usage, Value, Verdict, WorkerInfo, input_file,
 };
 
 /// Without `..`: a new field has to be named here too.
@@ -69,7 +69,9 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         security_events,
         metadata,
         tenant_proven: _,
+        trace_id,
     } = result;
+    let _: Option<TraceId> = trace_id;
     let (_, _, _): (JobId, Status, Option<Verdict>) = (job_id, status, verdict);
     let (_, _, _): (PrintableText, Option<i32>, Option<String>) = (message, exit_code, signal);
     if let Some(CompileReport { output, exit_code, signal, usage }) = compile {
@@ -118,6 +120,7 @@ fn config() -> ClientConfig {
         max_job_bytes: 8 << 20,
         audit_entries: 0,
         audit_file: None,
+        new_trace_ratio: None,
         timeout: Duration::from_secs(10),
         dedup_ttl: Duration::from_secs(7 * 86_400),
         result_ttl: Duration::from_secs(86_400),

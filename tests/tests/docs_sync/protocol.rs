@@ -5,7 +5,8 @@ use std::fs;
 use jiff::Timestamp;
 use sandfleet_common::{
     Artifact, CompileReport, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
-    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict,
+    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, TraceId, Usage,
+    Verdict,
 };
 use serde_json::Value;
 
@@ -88,6 +89,7 @@ pub(super) fn full_result() -> JobResult {
         worker_id: String::new(),
         attempt: 1,
         tenant_proven: Some(true),
+        trace_id: Some(TraceId::generate()),
         security_events: vec![SecurityEvent {
             rule: Default::default(),
             detail: Default::default(),

@@ -59,6 +59,13 @@ pub(crate) const COMMANDS: &[Command] = &[
                 ],
             ),
             ("--ttl-ms", &four(&["--ttl-ms", "90s"], Seen("\"ttl_ms\":90000"))),
+            (
+                "--traceparent",
+                &four(
+                    &["--traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+                    Elsewhere("fleet::traces"),
+                ),
+            ),
             ("--priority", &four(&["--priority", "batch"], Seen("\"priority\":\"batch\""))),
             // No worker has made that queue.
             ("--isolation", &four(&["--isolation", "gvisor"], Seen("gvisor"))),

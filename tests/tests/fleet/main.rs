@@ -2,6 +2,7 @@
 
 mod admin;
 mod backend;
+mod bad_weather;
 mod bench;
 mod cancelling;
 mod connections;
@@ -12,6 +13,7 @@ mod exporter;
 mod following;
 mod history;
 mod jobs;
+mod logs;
 mod malformed;
 mod mixed;
 mod readiness;
@@ -20,6 +22,7 @@ mod secrets;
 mod stopping;
 mod stuck;
 mod tenants;
+mod traces;
 mod twins;
 mod waiting;
 mod work;

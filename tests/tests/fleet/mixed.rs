@@ -121,6 +121,7 @@ impl Mixed {
             peers: Some(Peers::of(Arc::clone(&store))),
             store,
             sandbox: Arc::clone(&self.sandbox),
+            tracer: Default::default(),
             hooks: self.put_off.clone(),
             tenant_limiter: None,
             admission: Admission {

@@ -49,6 +49,7 @@ suite! {
         a_job_is_unknown_then_running_then_done
         a_result_is_gone_when_its_time_is_over
         a_record_is_created_once_and_its_answer_is_the_jobs_state
+        a_job_stays_in_the_trace_that_it_was_submitted_in_first
         a_submitted_job_is_queued_then_running_then_done_then_forgotten
         a_job_is_not_claimed_again_when_its_result_is_past_its_time;
     twins:

@@ -1,7 +1,7 @@
 //! What is known of a job, from its submission to the end of its record.
 
 use jiff::Timestamp;
-use sandfleet_common::{Job, JobId, JobState, Status, encode, payload_digest};
+use sandfleet_common::{Job, JobId, JobState, Status, TraceContext, encode, payload_digest};
 use sandfleet_tests::{Backends, eventually, result};
 use sandfleet_transport::{
     Error,
@@ -48,15 +48,15 @@ pub(crate) async fn submitted(backends: &Backends) -> Job {
 pub(crate) async fn a_record_is_created_once_and_its_answer_is_the_jobs_state(backends: Backends) {
     let job = job();
     let payload = payload_digest(&encode(&job));
-    let create = async || backends.store.create(&job, &payload, "q").await.expect("answered");
+    let create = async || backends.store.create(&job, &payload, "q", None).await.expect("answered");
     let Created::New { queued_at } = create().await else { panic!("there was none") };
     let JobState::Queued(queued) = backends.store.get(&job.job_id).await.expect("read") else {
         panic!("it is queued")
     };
     assert_eq!(queued.queue.as_deref(), Some("q"));
-    let Created::Waiting { queued_at: again } = create().await else { panic!("it is queued") };
+    let Created::Waiting { queued_at: again, .. } = create().await else { panic!("it is queued") };
     assert_eq!(again.as_millisecond(), queued_at.as_millisecond());
-    let other = backends.store.create(&job, "another payload", "q").await;
+    let other = backends.store.create(&job, "another payload", "q", None).await;
     assert!(matches!(other, Err(Error::Conflict { by_key: false, .. })), "{other:?}");
     attempt(&backends, &job.job_id, &claim("a")).await;
     assert_eq!(create().await, Created::Running);
@@ -68,6 +68,33 @@ pub(crate) async fn a_record_is_created_once_and_its_answer_is_the_jobs_state(ba
     })
     .await;
     assert_eq!(create().await, Created::Ended);
+}
+
+pub(crate) async fn a_job_stays_in_the_trace_that_it_was_submitted_in_first(backends: Backends) {
+    let traced = |digit: &str| {
+        let parent = format!("00-{}-00f067aa0ba902b7-01", digit.repeat(32));
+        TraceContext::read(&parent, Some("vendor=kept")).expect("sound").0
+    };
+    let (first, second, job) = (traced("a"), traced("b"), job());
+    let payload = payload_digest(&encode(&job));
+    let create = async |trace| backends.store.create(&job, &payload, "", trace).await;
+    let created = create(Some(&first)).await;
+    assert!(matches!(created, Ok(Created::New { .. })), "{created:?}");
+    for again in [Some(&second), None] {
+        match create(again).await.expect("answered") {
+            Created::Waiting { trace, .. } => assert_eq!(trace.as_ref(), Some(&first)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let JobState::Queued(queued) = backends.store.get(&job.job_id).await.expect("read") else {
+        panic!("it waits")
+    };
+    assert_eq!(queued.trace_id, Some(first.trace_id));
+    backends.store.cancel(&job.job_id, "a test", LONG).await.expect("cancelled");
+    let JobState::Done(result) = backends.store.get(&job.job_id).await.expect("read") else {
+        panic!("it is cancelled")
+    };
+    assert_eq!(result.trace_id, Some(first.trace_id));
 }
 
 pub(crate) async fn a_submitted_job_is_queued_then_running_then_done_then_forgotten(

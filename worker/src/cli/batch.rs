@@ -14,7 +14,7 @@ use super::{
     exit::{Exit, Failure},
     input::{self, Line, next_line},
     line::{Defaults, identify},
-    terminal,
+    terminal, trace,
 };
 use crate::{
     app,
@@ -42,7 +42,9 @@ pub(super) async fn run(
     let sandbox = app::open_sandbox(backend, settings, Observer::default()).await?;
     let (ends, mut ended) = mpsc::unbounded_channel();
     let hooks = Arc::new(Collect { ends: ends.clone() });
-    let embedded = Embedded::new(Arc::clone(&sandbox), settings, hooks);
+    let parent = settings.tracing.endpoint.as_ref().and_then(|_| trace::of_environment());
+    let (tracer, exporter) = trace::export(settings, parent)?;
+    let embedded = Embedded::traced(Arc::clone(&sandbox), settings, hooks, tracer);
     let room = Semaphore::new(slots * AHEAD);
     let progress = progress_bar();
 
@@ -82,6 +84,9 @@ pub(super) async fn run(
         }
     };
     progress.finish_and_clear();
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     sandbox.close().await;
     if stopped {
         return Err(Exit::Interrupted.with("interrupted"));

@@ -38,6 +38,9 @@ pub(super) fn explain(result: &JobResult) -> String {
     run(&mut life, result);
     life.at(result.finished_at, &format!("the result was complete: {}", outcome(result)));
     life.line(&result.message);
+    if let Some(trace_id) = result.trace_id {
+        life.line(&format!("its trace is {trace_id}"));
+    }
     for hit in result.limits_hit.iter().take(MAX_NOTES) {
         life.line(&format!(
             "limit {} = {} refused the program something",

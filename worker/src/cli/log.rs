@@ -1,6 +1,6 @@
 //! How log lines look: each event on one line, whatever its fields quote.
 
-use std::{fmt, io::IsTerminal};
+use std::{fmt, io::IsTerminal, sync::OnceLock};
 
 use sandfleet_common::{PrintableText, printable_line};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use tracing_subscriber::{
     field::{MakeExt, Visit},
     filter::{LevelFilter, filter_fn},
     fmt::{
-        FmtContext, FormatEvent, FormatFields,
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Writer, debug_fn},
         time::{FormatTime, SystemTime},
     },
@@ -19,20 +19,84 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::terminal::MAX_LINE_BYTES;
+use super::{
+    log_writer::{Flush, LogWriter},
+    terminal::MAX_LINE_BYTES,
+};
 use crate::config::{LogFormat, Settings};
 
 /// The libraries that log connections.
 const LIBRARIES: [&str; 6] = ["lapin", "amq_protocol", "async_rs", "redis", "rustls", "bollard"];
 
-/// Logs go to standard error: standard output is for results.
+/// The writer of a process that serves, of which there is one at most.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
+
+/// How many lines of the log were lost so far.
+pub(super) fn lost_lines() -> u64 {
+    WRITER.get().map_or(0, |writer| writer.lost().count())
+}
+
+/// Logs go to standard error: standard output is for results. A command that serves jobs doesn't wait for standard error;
+/// what is left is written when the returned value is dropped.
+#[allow(clippy::disallowed_methods, reason = "every field is made printable first")]
+pub(super) fn log_in_background(settings: &Settings) -> Option<Flush> {
+    let notice = match settings.log.format {
+        LogFormat::Json => json_notice,
+        LogFormat::Text => text_notice,
+    };
+    match LogWriter::to(std::io::stderr(), notice) {
+        Ok((writer, flush)) => {
+            log_to(WRITER.get_or_init(|| writer).clone(), settings, &settings.log.level);
+            Some(flush)
+        }
+        // Without a thread for the log there will be none for jobs either; that is still said.
+        Err(error) => {
+            log_to_stderr(settings, &settings.log.level);
+            tracing::warn!(%error, "the log has no thread of its own; a standard error that takes nothing stops the process");
+            None
+        }
+    }
+}
+
+/// As [`log_in_background`], each line written before the next thing is done: for commands that print as well.
 #[allow(clippy::disallowed_methods, reason = "every field is made printable first")]
 pub(super) fn log_to_stderr(settings: &Settings, level: &str) {
+    log_to(std::io::stderr, settings, level);
+}
+
+const LOST: &str =
+    "lines of the log were lost: standard error took none for a while, or writing there failed";
+
+fn text_notice(lines: u64) -> String {
+    format!("{}  WARN {}: {LOST} lines={lines}\n", timestamp(), module_path!())
+}
+
+fn json_notice(lines: u64) -> String {
+    let line = json!({
+        "timestamp": timestamp(),
+        "level": "WARN",
+        "fields": { "message": LOST, "lines": lines },
+        "target": module_path!(),
+    });
+    format!("{line}\n")
+}
+
+fn timestamp() -> String {
+    let mut timestamp = String::new();
+    // Writing into a text doesn't fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    timestamp
+}
+
+fn log_to<W>(writer: W, settings: &Settings, level: &str)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_new(quiet_libraries(level)).unwrap_or_default();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     // Libraries trace what they send: passwords, and the code and the output of jobs. And lapin warns of a
     // message that no queue takes with all that is in it; the error that follows says what has to be said.
     let no_traffic = filter_fn(|event| {
@@ -86,13 +150,11 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
         let line = json!({
-            "timestamp": timestamp,
+            "timestamp": timestamp(),
             "level": metadata.level().as_str(),
             "fields": fields.0,
             "target": metadata.target(),

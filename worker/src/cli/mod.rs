@@ -22,6 +22,7 @@ mod languages;
 pub mod latency;
 mod line;
 mod log;
+mod log_writer;
 mod output_directory;
 mod package;
 mod print;
@@ -37,6 +38,7 @@ mod submit_jobs;
 mod switches;
 mod terminal;
 mod tools;
+mod trace;
 mod usage;
 mod waiting;
 mod worker;
@@ -47,7 +49,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Settings;
 use exit::Exit;
-use log::log_to_stderr;
+use log::{log_in_background, log_to_stderr};
 
 /// Runs untrusted code, each program in its own container.
 #[derive(Parser)]
@@ -175,6 +177,8 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
         .enable_all()
         .build()
         .map_err(|error| Exit::Internal.because(error))?;
+    // What a process that serves has logged is written before its end.
+    let mut log = None;
     let ended = runtime.block_on(async {
         match line.command {
             Command::Run(arguments) => {
@@ -182,11 +186,11 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
                 run::run(arguments, &settings).await
             }
             Command::Worker(arguments) => {
-                log_to_stderr(&settings, &settings.log.level);
+                log = log_in_background(&settings);
                 worker::run(arguments, &settings).await
             }
             Command::Exporter(arguments) => {
-                log_to_stderr(&settings, &settings.log.level);
+                log = log_in_background(&settings);
                 exporter::run(arguments, &settings).await
             }
             Command::Submit(arguments) => {
@@ -262,6 +266,7 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
     });
     // A blocking read of stdin can't be cancelled, so the runtime isn't waited for any longer.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    drop(log);
     ended
 }
 

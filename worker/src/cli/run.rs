@@ -12,6 +12,7 @@ use super::{
     job::JobArguments,
     print, scope,
     terminal::{self, ProgramOutput},
+    trace,
 };
 use crate::{
     admission::installed,
@@ -130,7 +131,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         true => Arc::new(NoHooks),
         false => Arc::new(PrintOutput(Arc::clone(&output))),
     };
-    let embedded = Embedded::new(Arc::clone(&sandbox), &settings, hooks);
+    // The environment counts only where spans are exported.
+    let parent = settings.tracing.endpoint.as_ref().and_then(|_| trace::of_environment());
+    let (tracer, exporter) = trace::export(&settings, parent)?;
+    let embedded = Embedded::traced(Arc::clone(&sandbox), &settings, hooks, tracer);
     let mut stopped = false;
     let result = {
         let run = embedded.run(&job);
@@ -144,6 +148,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
             }
         }
     };
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     // A barrier that falls only at the program's start is the host's fault all the same.
     let barrier = match &result {
         Some(result) if result.status == Status::Error => self_test(sandbox.as_ref()).await.err(),

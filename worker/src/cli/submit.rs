@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
-use sandfleet_common::{Isolation, Job, JobId, Priority};
+use sandfleet_common::{Isolation, Job, JobId, Priority, TraceContext};
+use sandfleet_sdk::Client;
 use serde_json::json;
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     show::{self, ShowArguments},
     submit_jobs,
     terminal::ProgramOutput,
+    trace::{self, Submission},
 };
 use crate::config::Settings;
 
@@ -57,6 +59,10 @@ pub(super) struct Arguments {
     /// The weakest isolation that will do [default: container]
     #[arg(long, value_name = "NAME")]
     isolation: Option<IsolationChoice>,
+
+    /// The span that the job is a child of, as W3C trace context has it [default: TRACEPARENT in the environment]
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<TraceContext>,
 
     /// Wait for the result and end like the program
     #[arg(long)]
@@ -107,7 +113,10 @@ impl From<IsolationChoice> for Isolation {
     }
 }
 
-pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    mut arguments: Arguments,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
     let waits = arguments.wait || arguments.follow;
     if let Some(flag) = arguments.show.only_when_waiting().filter(|_| !waits) {
         return Err(Exit::Usage.with(format!("{flag} needs --wait or --follow")));
@@ -124,19 +133,21 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         let defaults = defaults(&arguments, file, settings)?;
         let client = connect(settings).await?;
         let wait = arguments.wait.then_some(arguments.show.timeout());
-        return submit_jobs::run(&client, file, &defaults, wait, arguments.show.json, settings)
-            .await;
+        let trace = arguments.traceparent.or_else(trace::of_environment);
+        let how =
+            submit_jobs::How { defaults: &defaults, wait, as_json: arguments.show.json, trace };
+        return submit_jobs::run(&client, file, &how, settings).await;
     };
     let wants_artifacts = arguments.show.artifacts.is_some();
     let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job: Job = arguments.job.build(script, wants_artifacts, &settings.catalogue, bound)?;
-    if let Some(id) = arguments.job_id {
+    if let Some(id) = arguments.job_id.take() {
         job.job_id = id;
     }
-    job.tenant = arguments.tenant;
+    job.tenant = arguments.tenant.take();
     job.priority = arguments.priority.map(Into::into).unwrap_or_default();
     job.isolation = arguments.isolation.map(Into::into).unwrap_or_default();
-    job.idempotency_key = arguments.idempotency_key;
+    job.idempotency_key = arguments.idempotency_key.take();
     job.ttl_ms = arguments.ttl_ms;
     job.stream = arguments.follow;
     job.validate().map_err(|why| Exit::Usage.with(why))?;
@@ -151,20 +162,33 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return Err(Exit::Usage.with(why));
     }
     let client = connect(settings).await?;
-    let id = client.submit(&job).await?;
+    let parent = arguments.traceparent.take().or_else(trace::of_environment);
+    let submission = Submission::begin(settings, parent)?;
+    let id = match &submission.context {
+        Some(trace) => client.submit_traced(&job, trace).await?,
+        None => client.submit(&job).await?,
+    };
+    let exporting = submission.end(&id);
+    let ended = answer(&client, &id, &arguments).await;
+    exporting.finish().await;
+    ended
+}
+
+/// Shows what is asked for of a job that was submitted.
+async fn answer(client: &Client, id: &JobId, arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.follow || arguments.wait {
-        show::warn_of_hindrance(&client, &id).await?;
+        show::warn_of_hindrance(client, id).await?;
     }
     if arguments.follow {
         let output = ProgramOutput::new(arguments.show.raw);
-        let result = follow::follow(&client, &id, arguments.show.timeout(), &output).await?;
+        let result = follow::follow(client, id, arguments.show.timeout(), &output).await?;
         return Ok(print::end(&result, arguments.show.artifacts.as_deref(), false, None)?.into());
     }
     if arguments.wait {
-        let result = show::wait(&client, &id, arguments.show.timeout()).await?;
+        let result = show::wait(client, id, arguments.show.timeout()).await?;
         return Ok(show::show(&result, &arguments.show, false)?.into());
     }
-    submit_jobs::print_id(&id, arguments.show.json)?;
+    submit_jobs::print_id(id, arguments.show.json)?;
     Ok(Exit::Success.into())
 }
 

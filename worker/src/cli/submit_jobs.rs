@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path, process::ExitCode, time::Duration};
 
-use sandfleet_common::{Job, JobId, Status, decode_job};
+use sandfleet_common::{Job, JobId, Status, TraceContext, decode_job};
 use sandfleet_sdk::{Client, Error};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,13 +18,22 @@ use crate::config::Settings;
 /// How many jobs are submitted together: a bound on what is in memory.
 const CHUNK: usize = 64;
 
-/// Submits every job of the file at `path`; with `wait`, prints the results instead of the ids.
+/// How the jobs of a file are submitted.
+pub(super) struct How<'a> {
+    /// What holds for a job that doesn't say otherwise.
+    pub(super) defaults: &'a Defaults,
+    /// For how long results are waited for, which are printed instead of the ids then.
+    pub(super) wait: Option<Duration>,
+    pub(super) as_json: bool,
+    /// What all of them are submitted in.
+    pub(super) trace: Option<TraceContext>,
+}
+
+/// Submits every job of the file at `path`.
 pub(super) async fn run(
     client: &Client,
     path: &Path,
-    defaults: &Defaults,
-    wait: Option<Duration>,
-    as_json: bool,
+    How { defaults, wait, as_json, trace }: &How<'_>,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let mut input = input::open_lines(path)?;
@@ -55,11 +64,14 @@ pub(super) async fn run(
         if jobs.len() == CHUNK || is_over {
             let (numbers, chunk): (Vec<u64>, Vec<Job>) =
                 std::mem::take(&mut jobs).into_iter().unzip();
-            let outcomes = client.submit_batch(&chunk).await;
+            let outcomes = match trace {
+                Some(trace) => client.submit_batch_traced(&chunk, trace).await,
+                None => client.submit_batch(&chunk).await,
+            };
             for (number, outcome) in numbers.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(id) if wait.is_some() => ids.push(id),
-                    Ok(id) => print_id(&id, as_json)?,
+                    Ok(id) => print_id(&id, *as_json)?,
                     // What one job is refused for need not be true of the next.
                     Err(error) if is_of_the_job(&error) => {
                         exit = Exit::Rejected;
@@ -74,7 +86,7 @@ pub(super) async fn run(
         }
     }
     if let Some(timeout) = wait {
-        exit = print_results(client, &ids, timeout, exit).await?;
+        exit = print_results(client, &ids, *timeout, exit).await?;
     }
     Ok(exit.into())
 }

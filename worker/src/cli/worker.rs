@@ -7,7 +7,7 @@ use sandfleet_transport::Refusal;
 
 use super::{
     exit::{Exit, Failure},
-    quantity,
+    log, quantity,
     run::SandboxChoice,
     scope, terminal,
 };
@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         scope::obtain(settings);
     }
     let until = DrainAfter { time: arguments.drain_after, jobs: arguments.drain_after_jobs };
-    work::work(choice, settings, until).await.map_err(|error| match error {
+    work::work(choice, settings, until, log::lost_lines).await.map_err(|error| match error {
         WorkError::Sandbox(error) => error.into(),
         WorkError::Unavailable(reason) => Exit::Unavailable.with(reason),
         WorkError::Memory(_) => Exit::Usage.because(error),

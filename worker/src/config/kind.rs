@@ -67,7 +67,7 @@ impl Kind {
     /// `text` for showing.
     pub(super) fn show(&self, text: &str) -> String {
         match self {
-            Kind::Secret(_) => address::mask(text),
+            Kind::Secret(_) if !text.is_empty() => address::mask(text),
             _ => text.to_owned(),
         }
     }
@@ -117,6 +117,12 @@ impl Typed for HostNames {
             .filter(|it| !it.is_empty())
             .collect();
         names.iter().all(|name| name.len() <= 253 && name.chars().all(plain)).then_some(Self(names))
+    }
+}
+
+impl Typed for Option<ServiceUrl> {
+    fn typed(text: &str) -> Option<Self> {
+        Some((!text.is_empty()).then(|| ServiceUrl::new(text)))
     }
 }
 

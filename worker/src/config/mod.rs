@@ -6,6 +6,7 @@
 
 mod address;
 mod budgets;
+mod collector;
 mod kind;
 mod mistake;
 mod report;
@@ -27,13 +28,14 @@ use std::{
 
 pub use address::ServiceUrl;
 pub use budgets::{Budgets, unit as budget_unit};
+pub use collector::SecretHeaders;
 pub use kind::{Backend, BackendChoice, HostNames, LogFormat};
 pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
     AdminSettings, AuditSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings,
-    QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
+    QueueSettings, SandboxSettings, Settings, StoreSettings, TracingSettings, WorkerSettings,
 };
 pub use tenants::{TenantUsers, UserNames};
 

@@ -72,8 +72,12 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
              could run twice",
         ));
     }
-    for (area, scheme) in [("queue", "amqps://"), ("store", "rediss://")] {
-        mistakes.extend(needless_certificates(values, area, scheme));
+    for (area, address, scheme) in [
+        ("queue", "url", "amqps://"),
+        ("store", "url", "rediss://"),
+        ("tracing", "endpoint", "https://"),
+    ] {
+        mistakes.extend(needless_certificates(values, (area, address), scheme));
     }
     mistakes.extend(unproven_workers(values));
     mistakes
@@ -97,12 +101,16 @@ fn unproven_workers(values: &Values) -> Option<Mistake> {
 }
 
 /// A certificate that no connection uses gives a false sense of safety.
-fn needless_certificates(values: &Values, area: &str, scheme: &str) -> Option<Mistake> {
-    let url = values.sound(area, "url")?;
+fn needless_certificates(
+    values: &Values,
+    (area, address): (&str, &str),
+    scheme: &str,
+) -> Option<Mistake> {
+    let url = values.sound(area, address)?;
     let set = |name: &&str| values.sound(area, name).is_some_and(|path| !path.is_empty());
     let name = ["ca_file", "certificate_file", "key_file"].into_iter().find(set)?;
     (!url.starts_with(scheme)).then(|| {
-        let problem = format!("is of no use: {} has no TLS", values.describe(area, "url"));
+        let problem = format!("is of no use: {} has no TLS", values.describe(area, address));
         values.mistake(area, name, &problem, &format!("begin the address with {scheme}"))
     })
 }

@@ -7,6 +7,7 @@ use sandfleet_common::{LimitName, Limits};
 use super::{
     address::ServiceUrl,
     budgets::{BUDGETS, Budgets},
+    collector::{COLLECTOR, HEADERS, SecretHeaders},
     kind::{
         ADDRESS, ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames,
         IMAGE, Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
@@ -263,6 +264,27 @@ settings! {
         address: SocketAddr = "127.0.0.1:9465", Kind::Text(&ADDRESS);
         /// How often it asks the broker and the store, in milliseconds; scrapes in between show the last answers.
         interval_ms: u64 = "5000", Kind::Integer { min: 100, max: 300_000 };
+    }
+
+    /// The export of spans to an OpenTelemetry collector.
+    tracing: TracingSettings {
+        /// Where spans are sent, as OTLP over HTTP in protobuf; without it none are made.
+        endpoint: Option<ServiceUrl> = "", Kind::Secret(&COLLECTOR);
+        /// Which share of the jobs has its spans exported whose producer begins no trace; what a producer says of its own
+        /// trace holds.
+        sampling_ratio: f64 = "1.0", Kind::Decimal { min: 0.0, max: 1.0 };
+        /// What traces call these processes.
+        service_name: String = "sandfleet", Kind::Text(&NAME);
+        /// Headers of the requests, as a collector may want them for access.
+        headers: SecretHeaders = "", Kind::Secret(&HEADERS);
+        /// With https://, a PEM file of the authorities that may vouch for the collector, instead of
+        /// the system's.
+        ca_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// With https://, a PEM file of the certificate by which the collector knows us, if it wants
+        /// one.
+        certificate_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// The private key of that certificate, a PEM file.
+        key_file: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
     }
 
     /// What is noted of who did what, for `sandfleet audit`.

@@ -8,8 +8,8 @@ use super::{Metrics, NONE, WARM_RESULTS};
 use crate::{
     hooks::{Hooks, JobFacts, RunFacts},
     labels::{
-        Call, DeathCause, InterpreterEvent, Leftover, PoolEvent, RetryCause, Service, Stage,
-        Stream, Violation,
+        Call, DeathCause, InterpreterEvent, Leftover, PoolEvent, RetryCause, Service, SpanEnd,
+        Stage, Stream, Violation,
     },
 };
 
@@ -113,6 +113,14 @@ impl Hooks for MetricsHooks {
         if !is_ok {
             self.0.handles.call_errors.with_label_values(&labels).inc();
         }
+    }
+
+    fn trace_ignored(&self, _reason: &str) {
+        self.0.handles.traces_ignored.inc();
+    }
+
+    fn spans(&self, end: SpanEnd, count: u64) {
+        self.0.handles.trace_spans.with_label_values(&[end.as_str()]).inc_by(count);
     }
 
     fn reconnected(&self, service: Service) {

@@ -23,8 +23,8 @@ use sandfleet_common::{LimitName, Priority, Status, Verdict};
 use crate::{
     hooks::JobFacts,
     labels::{
-        Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service, Stage,
-        Stream, Violation,
+        Call, DeathCause, InterpreterEvent, Kill, Leftover, PoolEvent, RetryCause, Service,
+        SpanEnd, Stage, Stream, Violation,
     },
 };
 
@@ -126,6 +126,7 @@ impl Metrics {
             (&handles.warm_starts, WARM_RESULTS.to_vec()),
             (&handles.interpreters, names(InterpreterEvent::ALL, InterpreterEvent::as_str)),
             (&handles.pool, names(PoolEvent::ALL, PoolEvent::as_str)),
+            (&handles.trace_spans, names(SpanEnd::ALL, SpanEnd::as_str)),
             (&handles.reaped, names(Leftover::ALL, Leftover::as_str)),
             (&handles.reconnects, vec![Service::Broker.as_str(), Service::Store.as_str()]),
         ];
@@ -233,6 +234,12 @@ impl Metrics {
     /// Notes when a certificate ends that is for `service` and in its setting `file`, as a Unix time.
     pub fn set_certificate_expiry(&self, service: &str, file: &str, at: i64) {
         self.handles.certificate_expiry.with_label_values(&[service, file]).set(at);
+    }
+
+    /// Notes how many lines of the log were lost so far.
+    pub fn set_log_lines_lost(&self, lines: u64) {
+        let counted = &self.handles.log_lines_lost;
+        counted.inc_by(lines.saturating_sub(counted.get()));
     }
 
     /// Notes how many slots are taken out now.

@@ -118,6 +118,12 @@ metrics! {
     reconnects: IntCounterVec = "sandfleet_reconnects_total", labels ["service"];
     /// 1 while the broker takes no messages from this worker, since it has too little memory or disk.
     broker_blocked: IntGauge = "sandfleet_broker_blocked";
+    /// Spans by what became of them; none without tracing.endpoint.
+    trace_spans: IntCounterVec = "sandfleet_trace_spans_total", labels ["result"];
+    /// Messages whose headers name a trace that can't be read; their jobs ran all the same.
+    traces_ignored: IntCounter = "sandfleet_trace_headers_ignored_total";
+    /// Lines of the log that were lost, since nothing took them in time or writing them failed.
+    log_lines_lost: IntCounter = "sandfleet_log_lines_lost_total";
     /// When the certificate of a configured file ends, as a Unix time; the earliest where a file holds several.
     certificate_expiry: IntGaugeVec = "sandfleet_certificate_expiry_timestamp_seconds", labels ["service", "file"];
     /// Always 1; the labels say what runs.

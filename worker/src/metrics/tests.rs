@@ -57,6 +57,7 @@ fn result(status: Status, verdict: Option<Verdict>) -> JobResult {
         attempt: 1,
         security_events: Vec::new(),
         tenant_proven: None,
+        trace_id: None,
         metadata: Default::default(),
     }
 }
@@ -105,6 +106,9 @@ fn every_metric_of_a_worker_is_moved_by_something() {
     hooks.reaped(Leftover::ControlGroup, 1);
     hooks.called(Call::Claim, Duration::from_millis(1), false);
     hooks.reconnected(Service::Broker);
+    hooks.trace_ignored("traceparent: no text");
+    hooks.spans(SpanEnd::Dropped, 9);
+    metrics.set_log_lines_lost(3);
     hooks.held(&job);
     metrics.set_holds(1);
     metrics.set_slots_stuck(1);

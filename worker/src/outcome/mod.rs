@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sandfleet_common::{
     Artifact, Content, Encoding, Job, JobId, JobResult, Limits, PrintableText, RunOutput,
-    SandboxReport, Status, Timing, Usage, Verdict,
+    SandboxReport, Status, Timing, TraceId, Usage, Verdict,
 };
 use sha2::{Digest, Sha256};
 
@@ -42,6 +42,13 @@ impl ResultBuilder {
         self
     }
 
+    /// The job's trace, if it has one.
+    #[must_use]
+    pub fn traced(mut self, trace_id: Option<TraceId>) -> Self {
+        self.result.trace_id = trace_id;
+        self
+    }
+
     /// For a job of which nothing but the id could be read.
     pub fn unread(worker_id: &str, job_id: JobId, started_at: Timestamp) -> Self {
         let result = JobResult {
@@ -66,6 +73,7 @@ impl ResultBuilder {
             attempt: 0,
             security_events: Vec::new(),
             tenant_proven: None,
+            trace_id: None,
             metadata: Default::default(),
         };
         Self { result }

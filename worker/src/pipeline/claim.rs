@@ -20,6 +20,7 @@ use crate::{
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement},
     sandbox::Plan,
+    traces::Timeline,
 };
 
 /// What becomes of a job that was to be claimed.
@@ -37,6 +38,8 @@ pub(super) struct Attempt<'a> {
     pub(super) job_id: JobId,
     /// What observers are told of it.
     pub(super) facts: JobFacts,
+    /// When its run began.
+    pub(super) begun: Instant,
     /// How its program is compiled first, if it is.
     pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
@@ -88,7 +91,7 @@ impl Pipeline {
     pub(super) async fn claim(
         &self,
         Admitted { job, compile, plan }: Admitted,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         payload: String,
         started_at: Timestamp,
     ) -> Answer<'_> {
@@ -101,10 +104,11 @@ impl Pipeline {
             ..self.new_claim(payload, Purpose::Run)
         };
         let result_ttl = self.config.bounded_ttl(job.result_ttl_ms);
-        let mut facts = JobFacts::of(&job);
+        let mut facts = JobFacts::of(&job).traced(timeline.trace_of(&delivery.trace, &job.job_id));
         let has_waited = |waited| job.queued_at.map(|_| waited);
-        let result_builder =
-            ResultBuilder::of(&self.config.worker_id, &job, started_at).proven(proven);
+        let result_builder = ResultBuilder::of(&self.config.worker_id, &job, started_at)
+            .proven(proven)
+            .traced(facts.trace.id);
         let tenant_permit = match self.take_tenant_slot(&job, &claim.owner).await {
             TenantSlot::Taken(permit) => permit,
             TenantSlot::Full => {
@@ -123,13 +127,17 @@ impl Pipeline {
                 permit = self.exclusive_gate.acquire(claim.exclusive) => permit,
                 () = self.shutdown.drained() => return Answer::Settle(Settlement::Requeue),
             };
+            let begun = Instant::now();
             let claimed = self.retry_until_drained(|| self.store.claim(&job.job_id, &claim)).await;
             facts.since = Instant::now();
+            facts.trace.timeline.called("claim", begun);
             let Some(claimed) = claimed else { return Answer::Settle(Settlement::Requeue) };
             let result = match claimed {
                 Claimed::Run { attempt, waited } => {
+                    facts.trace.timeline.waited(waited);
                     let attempt = Attempt {
                         job_id: job.job_id,
+                        begun: facts.since,
                         facts: JobFacts { waited: has_waited(waited), ..facts },
                         compile,
                         plan,

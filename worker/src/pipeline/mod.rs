@@ -7,6 +7,7 @@ mod facts;
 mod parts;
 mod retry;
 mod run;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod turn_away;
@@ -18,7 +19,7 @@ use sandfleet_common::payload_digest;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use self::{claim::Answer, run::RunEnd};
+use self::{claim::Answer, run::RunEnd, spans::note_settlement};
 use crate::{
     labels::Call,
     outcome::{terminal_results, unreadable::malformed},
@@ -26,6 +27,7 @@ use crate::{
         Delivery,
         settle::{Settlement, settle},
     },
+    traces::Timeline,
 };
 
 pub use self::parts::{Pipeline, PipelineConfig};
@@ -49,16 +51,22 @@ impl Pipeline {
     async fn work(self: Arc<Self>) {
         while let Some(delivery) = self.queue.next().await {
             self.hooks.taken(delivery.is_redelivered);
-            let settlement = self.process(&delivery).await;
+            if let Some(why) = &delivery.trace.ignored {
+                self.hooks.trace_ignored(why);
+            }
+            let timeline = self.tracer.follow(&delivery.trace);
+            let settlement = self.process(&delivery, &timeline).await;
+            note_settlement(&timeline, &delivery, &settlement);
             let begun = Instant::now();
             let is_settled = settle(delivery, settlement).await;
             self.hooks.called(Call::Settle, begun.elapsed(), is_settled);
+            timeline.end(begun);
         }
     }
 
     /// The path of one job. Its message is acknowledged when its result is in the store, or when the broker
     /// has confirmed a copy in another queue.
-    async fn process(&self, delivery: &Delivery) -> Settlement {
+    async fn process(&self, delivery: &Delivery, timeline: &Timeline) -> Settlement {
         let started_at = Timestamp::now();
         // Its properties can't be parsed: nothing in the body counts.
         if let Some(why) = &delivery.malformed {
@@ -67,17 +75,18 @@ impl Pipeline {
         let admitted = match self.admission.admit(&delivery.body) {
             Ok(admitted) => admitted,
             // Not readable, not valid, or for another worker.
-            Err(refusal) => return self.turn_away(delivery, refusal, started_at).await,
+            Err(refusal) => return self.turn_away((delivery, timeline), refusal, started_at).await,
         };
         delivery.note_queued_at(admitted.job.queued_at);
         let payload = payload_digest(&delivery.body);
-        let mut attempt = match self.claim(admitted, delivery, payload, started_at).await {
-            Answer::Run(attempt) => attempt,
-            // It ends without being run: too late, cancelled, or out of attempts.
-            Answer::Finish(refused) => return self.refuse(*refused).await,
-            // It has a result, is not this message's job, or goes back.
-            Answer::Settle(settlement) => return settlement,
-        };
+        let mut attempt =
+            match self.claim(admitted, (delivery, timeline), payload, started_at).await {
+                Answer::Run(attempt) => attempt,
+                // It ends without being run: too late, cancelled, or out of attempts.
+                Answer::Finish(refused) => return self.refuse(*refused).await,
+                // It has a result, is not this message's job, or goes back.
+                Answer::Settle(settlement) => return settlement,
+            };
         let result = match self.run(&mut attempt).await {
             // However the program fared, or its compiler, that is its result.
             RunEnd::Ran(ran) => self.conclude(&mut attempt, *ran),

@@ -12,6 +12,7 @@ use crate::{
     queue::Queue,
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
+    traces::Tracer,
 };
 
 /// The longest pause between two tries of anything.
@@ -27,6 +28,8 @@ pub struct Pipeline {
     pub sandbox: Arc<dyn Sandbox>,
     /// Called along the path.
     pub hooks: Arc<dyn Hooks>,
+    /// Follows deliveries for the spans of their jobs; the default follows none.
+    pub tracer: Tracer,
     /// Limits how many jobs of a tenant run at a time; `None` without a limit.
     pub tenant_limiter: Option<TenantLimiter>,
     /// The other live workers; `None` where there are none, as in the embedded mode.

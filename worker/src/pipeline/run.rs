@@ -10,9 +10,16 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{claim::Attempt, compile::Ran, facts::run_facts, parts::Pipeline, retry::LAST_WORD};
+use super::{
+    claim::Attempt,
+    compile::Ran,
+    facts::run_facts,
+    parts::Pipeline,
+    retry::LAST_WORD,
+    spans::{note_result, note_retry, note_run},
+};
 use crate::{
-    labels::RetryCause,
+    labels::{RetryCause, Stage},
     outcome::{compile::not_compiled, conclude, terminal_results},
     queue::settle::Settlement,
     sandbox::SandboxError,
@@ -40,6 +47,7 @@ impl Pipeline {
         let Attempt { job_id, compile, plan, owner, number, cancellations, scopes, .. } = attempt;
         self.hooks.started(job_id, &attempt.facts);
         let begun = Instant::now();
+        attempt.begun = begun;
         let output_stream = attempt
             .is_streamed
             .then(|| OutputStream::open(&self.store, job_id.clone(), *number, owner.clone()));
@@ -102,7 +110,7 @@ impl Pipeline {
     pub(super) fn conclude(&self, attempt: &mut Attempt<'_>, ran: Ran) -> JobResult {
         let description = self.sandbox.description();
         attempt.facts.run = Some(run_facts(&attempt.plan, &ran));
-        match ran {
+        let result = match ran {
             Ran::Program(compiled, outcome) => {
                 let result_builder = match compiled {
                     Some(compiled) => attempt.result().has_compiled(compiled),
@@ -113,7 +121,9 @@ impl Pipeline {
             Ran::NotCompiled(compiled, failure) => {
                 not_compiled(attempt.result().has_compiled(compiled), failure, description)
             }
-        }
+        };
+        note_run(&attempt.facts, attempt.begun, &result);
+        result
     }
 
     /// The result of a job whose last attempt the sandbox failed.
@@ -135,6 +145,7 @@ impl Pipeline {
             _ => RetryCause::Sandbox,
         };
         self.hooks.retried(job_id, cause);
+        note_retry(&attempt.facts, *number, cause.as_str());
         self.release_lease(attempt).await;
         if self.wait_for_turn(self.config.pause_after(*number)).await {
             self.recover().await;
@@ -145,6 +156,7 @@ impl Pipeline {
     /// Sends the job back, since the worker stops.
     pub(super) async fn hand_back(&self, attempt: &Attempt<'_>) -> Settlement {
         info!(job = %attempt.job_id, "stopped; the job goes back");
+        note_retry(&attempt.facts, attempt.number, "worker_stopped");
         self.release_lease(attempt).await;
         Settlement::Requeue
     }
@@ -157,7 +169,13 @@ impl Pipeline {
         Attempt { owner, result_ttl, facts, .. }: &mut Attempt<'_>,
     ) -> Settlement {
         let begun = Instant::now();
-        match self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await {
+        let committed =
+            self.retry_until_aborted(|| self.store.commit(result, owner, *result_ttl)).await;
+        facts.trace.timeline.called(Stage::Commit.as_str(), begun);
+        if committed.is_some() {
+            note_result(facts, result);
+        }
+        match committed {
             Some(Committed::Stored) => {
                 facts.commit = begun.elapsed();
                 self.hooks.stored(result, facts);

@@ -13,6 +13,7 @@ use crate::{
     queue::MemoryQueue,
     sandbox::{fake::FakeSandbox, policy::Policy},
     shutdown::Shutdown,
+    traces::Tracer,
 };
 
 /// Stops the worker when it takes a job.
@@ -52,6 +53,7 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         admission: app::admission(&settings, Isolation::Container),
         sandbox: Arc::new(FakeSandbox::default()),
         hooks: hooks.clone(),
+        tracer: Tracer::default(),
         tenant_limiter: None,
         peers: None,
         policy: Policy::strict(),

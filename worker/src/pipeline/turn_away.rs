@@ -7,18 +7,20 @@ use sandfleet_common::{DecodeError, JobId, Outline, PrintableText, payload_diges
 use sandfleet_transport::records::{self, Claim, Claimed, Purpose};
 use tracing::debug;
 
-use super::{claim::Refused, parts::Pipeline};
+use super::{claim::Refused, parts::Pipeline, spans::note_result};
 use crate::{
     hooks::JobFacts,
+    labels::Stage,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement, waited},
+    traces::Timeline,
 };
 
 impl Pipeline {
     /// Ends a message that this worker doesn't take: with a result, unless another live worker takes it.
     pub(super) async fn turn_away(
         &self,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         refusal: DecodeError,
         started_at: Timestamp,
     ) -> Settlement {
@@ -30,23 +32,26 @@ impl Pipeline {
         if let (Some(peers), Some(needs)) = (&self.peers, &elsewhere) {
             match self.retry_until_drained(|| peers.who_takes(needs)).await {
                 Some(Some(worker)) => {
-                    return self.put_off(delivery, job_id, &worker, &message, started_at).await;
+                    return self
+                        .put_off((delivery, timeline), job_id, &worker, &message, started_at)
+                        .await;
                 }
                 Some(None) => {}
                 None => return Settlement::Requeue,
             }
         }
-        let result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at);
+        let facts = JobFacts::unread().traced(timeline.trace_of(&delivery.trace, &job_id));
+        let result_builder = ResultBuilder::unread(&self.config.worker_id, job_id, started_at)
+            .traced(facts.trace.id);
         let result = terminal_results::rejected(result_builder, message);
         let result_ttl = self.config.bounded_ttl(Outline::of(&delivery.body).result_ttl_ms);
-        let facts = JobFacts::unread();
         self.refuse(Refused { result, facts, payload, result_ttl }).await
     }
 
     /// Lets a message wait for `worker`, as long as its time isn't over.
     async fn put_off(
         &self,
-        delivery: &Delivery,
+        (delivery, timeline): (&Delivery, &Timeline),
         job_id: JobId,
         worker: &str,
         message: &PrintableText,
@@ -61,8 +66,10 @@ impl Pipeline {
             queued_at: outline.queued_at.or_else(waits_since),
             ..self.new_claim(payload, Purpose::Look)
         };
+        let facts = JobFacts::unread().traced(timeline.trace_of(&delivery.trace, &job_id));
         let result_builder =
-            ResultBuilder::unread(&self.config.worker_id, job_id.clone(), started_at);
+            ResultBuilder::unread(&self.config.worker_id, job_id.clone(), started_at)
+                .traced(facts.trace.id);
         let result = match self.retry_until_drained(|| self.store.claim(&job_id, &claim)).await {
             None => return Settlement::Requeue,
             Some(Claimed::Twin) => return twin(self.hooks.as_ref(), &job_id),
@@ -86,7 +93,6 @@ impl Pipeline {
             }
         };
         let result_ttl = self.config.bounded_ttl(outline.result_ttl_ms);
-        let facts = JobFacts::unread();
         self.refuse(Refused { result, facts, payload: claim.payload, result_ttl }).await
     }
 
@@ -94,7 +100,13 @@ impl Pipeline {
     pub(super) async fn refuse(&self, refused: Refused) -> Settlement {
         let Refused { result, mut facts, payload, result_ttl } = refused;
         let begun = Instant::now();
-        match self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await {
+        let refused =
+            self.retry_until_drained(|| self.store.refuse(&result, &payload, result_ttl)).await;
+        facts.trace.timeline.called(Stage::Commit.as_str(), begun);
+        if refused.is_some() {
+            note_result(&facts, &result);
+        }
+        match refused {
             Some(records::Refused::Stored) => {
                 facts.commit = begun.elapsed();
                 self.hooks.stored(&result, &facts);

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use sandfleet_common::PrintableText;
-use sandfleet_transport::LATER;
+use sandfleet_transport::{LATER, MessageTrace};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{AckHandle, Delivery, Queue, later};
@@ -91,6 +91,7 @@ impl Queue for MemoryQueue {
                         is_redelivered: false,
                         taken_until: None,
                         published_by: None,
+                        trace: MessageTrace::default(),
                         ack_handle,
                     });
                 }

@@ -14,6 +14,7 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sandfleet_common::PrintableText;
+use sandfleet_transport::MessageTrace;
 
 use crate::trouble::Trouble;
 
@@ -66,6 +67,8 @@ pub struct Delivery {
     /// The broker's user that published it, if the broker vouches for that; a worker that published it again is not
     /// meant.
     pub published_by: Option<String>,
+    /// What its headers say of its job's trace.
+    pub trace: MessageTrace,
     pub(in crate::queue) ack_handle: Box<dyn AckHandle>,
 }
 

@@ -24,6 +24,19 @@ pub enum Settlement {
     Unreadable(PrintableText),
 }
 
+impl Settlement {
+    /// What it is called in spans.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Settlement::Done => "ack",
+            Settlement::Requeue => "requeue",
+            Settlement::Postpone => "postpone",
+            Settlement::Later => "put_off",
+            Settlement::Unreadable(_) => "set_aside",
+        }
+    }
+}
+
 /// Settles `delivery`.
 ///
 /// A settlement that doesn't reach the broker is no failure of the job: the broker delivers it

@@ -49,12 +49,14 @@ pub fn watch(
     metrics: &Arc<Metrics>,
     shutdown: &Shutdown,
 ) -> Option<JoinHandle<()>> {
-    let (queue, store) = (&settings.queue, &settings.store);
+    let Settings { queue, store, tracing, .. } = settings;
     let named = [
         ("broker", "ca_file", &queue.ca_file),
         ("broker", "certificate_file", &queue.certificate_file),
         ("store", "ca_file", &store.ca_file),
         ("store", "certificate_file", &store.certificate_file),
+        ("collector", "ca_file", &tracing.ca_file),
+        ("collector", "certificate_file", &tracing.certificate_file),
     ];
     let mut files: Vec<File> = named
         .into_iter()

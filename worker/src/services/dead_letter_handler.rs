@@ -29,6 +29,7 @@ use crate::{
         settle::{Settlement, settle},
     },
     shutdown::Shutdown,
+    traces::JobTrace,
 };
 
 /// How long to wait before the store is asked again.
@@ -100,11 +101,13 @@ impl DeadLetterHandler {
         let (job_id, payload, result_builder, result_ttl, facts) =
             match decode_job(&delivery.body, self.max_job_bytes) {
                 Ok(job) => {
+                    let trace = JobTrace::of(&delivery.trace);
                     let user = delivery.published_by.as_deref();
                     let result_builder = ResultBuilder::of(&self.worker_id, &job, now)
-                        .proven(self.tenant_users.prove_of(user, &job));
+                        .proven(self.tenant_users.prove_of(user, &job))
+                        .traced(trace.id);
                     let payload = payload_digest(&delivery.body);
-                    let facts = JobFacts::of(&job);
+                    let facts = JobFacts::of(&job).traced(trace);
                     (
                         job.job_id,
                         payload,
@@ -114,11 +117,14 @@ impl DeadLetterHandler {
                     )
                 }
                 Err(DecodeError { job_id: Some(job_id), payload, .. }) => {
+                    let trace = JobTrace::of(&delivery.trace);
                     let result_ttl =
                         Outline::of(&delivery.body).result_ttl_ms.map(Duration::from_millis);
                     let result_builder =
-                        ResultBuilder::unread(&self.worker_id, job_id.clone(), now);
-                    (job_id, payload, result_builder, result_ttl, JobFacts::unread())
+                        ResultBuilder::unread(&self.worker_id, job_id.clone(), now)
+                            .traced(trace.id);
+                    let facts = JobFacts::unread().traced(trace);
+                    (job_id, payload, result_builder, result_ttl, facts)
                 }
                 Err(DecodeError { job_id: None, message, .. }) => {
                     self.hooks.unreadable(&message);

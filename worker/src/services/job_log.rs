@@ -53,13 +53,15 @@ impl Hooks for JobLog {
 
 /// The one line of a job: never its code, input or output.
 fn log(result: &JobResult, facts: &JobFacts) {
-    let JobFacts { language, tenant, priority, waited, run, commit, .. } = facts;
+    let JobFacts { language, tenant, priority, trace, waited, run, commit, .. } = facts;
+    let trace_id = result.trace_id.map(|id| id.to_string());
+    let trace_ignored = trace.ignored.as_deref();
     let RunFacts { setup, compile, run, collect, .. } = run.clone().unwrap_or_default();
     let milliseconds = |took: Option<Duration>| took.map(|took| took.as_secs_f64() * 1000.0);
     if result.status == Status::Error {
         // The fleet failed it: nothing else tells the operator why.
         let JobResult { job_id, attempt, message, .. } = result;
-        warn!(job = %job_id, attempt, reason = %message, "a job ended in status error");
+        warn!(job = %job_id, attempt, reason = %message, trace_id, trace_ignored, "a job ended in status error");
         return;
     }
     info!(
@@ -78,6 +80,8 @@ fn log(result: &JobResult, facts: &JobFacts) {
         collect_ms = milliseconds(collect),
         commit_ms = milliseconds(Some(*commit)),
         cpu_ms = result.usage.map(|usage| usage.cpu_time_ms),
+        trace_id,
+        trace_ignored,
         "a job ended"
     );
 }

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod dead_letter_handler;
 pub mod heartbeat;
 pub mod job_log;
+pub mod log_loss;
 pub mod output_stream;
 pub mod readiness;
 pub mod reaper;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sandfleet_common::{Job, JobId, JobResult, JobState};
+use sandfleet_common::{Job, JobId, JobResult, JobState, TraceContext};
 use sandfleet_transport::{
     Error, StoreError,
     records::{
@@ -61,8 +61,14 @@ impl TimedStore {
 
 #[async_trait]
 impl Store for TimedStore {
-    async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error> {
-        self.store.create(job, payload, queue).await
+    async fn create(
+        &self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+        trace: Option<&TraceContext>,
+    ) -> Result<Created, Error> {
+        self.store.create(job, payload, queue, trace).await
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {

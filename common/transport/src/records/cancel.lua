@@ -19,5 +19,5 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 redis.call('HSET', KEYS[1], 'ended', 'cancelled')
-redis.call('HDEL', KEYS[1], 'metadata')
+redis.call('HDEL', KEYS[1], 'metadata', 'traceparent', 'tracestate')
 return {'cancelled', note(ARGV[8], ARGV[9], ARGV[10])}

@@ -144,6 +144,7 @@ impl Record {
             attempt: self.queued.attempts,
             security_events: Vec::new(),
             tenant_proven: None,
+            trace_id: self.queued.trace_id,
             metadata: self.metadata.clone(),
         };
         (result, self.result_ttl.map_or(result_ttl, |asked| asked.min(result_ttl)))

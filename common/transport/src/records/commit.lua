@@ -34,7 +34,7 @@ if answer == 'stored' then
   if ARGV[8] == 'refuse' then
     redis.call('HSETNX', KEYS[3], 'payload', ARGV[9])
   end
-  redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at', 'account')
+  redis.call('HDEL', KEYS[3], 'metadata', 'queue', 'started_at', 'account', 'traceparent', 'tracestate')
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
   -- A short result is announced itself, which saves the waiting producer a read.
   redis.call('PUBLISH', ARGV[4], #ARGV[1] <= tonumber(ARGV[7]) and ARGV[1] or '1')

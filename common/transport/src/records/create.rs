@@ -4,12 +4,12 @@ use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use redis::Script;
-use sandfleet_common::{Job, JobId, QueuedJob, encode};
+use sandfleet_common::{Job, JobId, QueuedJob, TRACEPARENT, TRACESTATE, TraceContext, encode};
 
 use super::{
     audit::noting_script,
     memory::{MAX_WAIT, State},
-    record::Record,
+    record::{Record, read_trace},
     redis::{RedisStore, milliseconds},
 };
 use crate::{
@@ -25,7 +25,7 @@ static ROLLBACK: LazyLock<Script> = LazyLock::new(|| noting_script(include_str!(
 const MAX_METADATA_BYTES: usize = 4096;
 
 /// The state of a job when it was submitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// There was no record. The job's message is still to be published.
     New {
@@ -37,6 +37,8 @@ pub enum Created {
     Waiting {
         /// When it was submitted first.
         queued_at: Timestamp,
+        /// The trace that it was submitted in first.
+        trace: Option<TraceContext>,
     },
     /// A worker has it, so its message is there.
     Running,
@@ -46,11 +48,17 @@ pub enum Created {
 
 impl RedisStore {
     /// Creates a record, unless there is one. It is kept for `dedup_ttl`, or for as long as the job
-    /// may wait if that is more.
+    /// may wait if that is more. The job was submitted in `trace`.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another job has its id; [`Error::Store`].
-    pub async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error> {
+    pub async fn create(
+        &self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+        trace: Option<&TraceContext>,
+    ) -> Result<Created, Error> {
         let keys = self.keys(&job.job_id);
         let dedup_ttl = self.dedup_ttl.max(Duration::from_millis(job.ttl_ms.unwrap_or(0)));
         let mut script = CREATE.prepare_invoke();
@@ -65,6 +73,12 @@ impl RedisStore {
         if let Some(tenant) = &job.tenant {
             script.arg("tenant").arg(tenant);
         }
+        if let Some(trace) = trace {
+            script.arg(TRACEPARENT).arg(trace.traceparent());
+            if let Some(state) = trace.tracestate() {
+                script.arg(TRACESTATE).arg(state);
+            }
+        }
         if let Some(ms) = job.result_ttl_ms {
             script.arg("result_ttl_ms").arg(ms);
         }
@@ -75,12 +89,15 @@ impl RedisStore {
             }
         }
         let action = || format!("create the record of job {}", job.job_id);
-        let (answer, ms, unnoted): (String, i64, String) = self.invoke(action, &script).await?;
+        let (answer, ms, unnoted, parent, state): (String, i64, String, String, String) =
+            self.invoke(action, &script).await?;
         let queued_at = Timestamp::from_millisecond(ms).unwrap_or_default();
         match answer.as_str() {
             "conflict" => Err(conflict(job)),
             "ended" => Ok(Created::Ended),
-            "waiting" => Ok(Created::Waiting { queued_at }),
+            "waiting" => {
+                Ok(Created::Waiting { queued_at, trace: read_trace(&parent, Some(&state)) })
+            }
             "new" => {
                 self.audit.conclude(submitted, &unnoted);
                 Ok(Created::New { queued_at })
@@ -113,6 +130,7 @@ impl State {
         job: &Job,
         payload: &str,
         queue: &str,
+        trace: Option<&TraceContext>,
     ) -> Result<Created, Error> {
         let known = self.records.get(&job.job_id);
         let queued_at =
@@ -123,7 +141,8 @@ impl State {
         if known.is_some_and(|known| known.ended.is_some()) || self.results.has(&job.job_id) {
             return Ok(Created::Ended);
         }
-        let mut answer = Created::Waiting { queued_at };
+        let first_trace = known.and_then(|known| known.trace.clone());
+        let mut answer = Created::Waiting { queued_at, trace: first_trace };
         if known.is_none() {
             answer = Created::New { queued_at };
             let record = Record {
@@ -136,9 +155,11 @@ impl State {
                     priority: Some(job.priority),
                     queue: Some(queue.to_owned()),
                     tenant: job.tenant.clone(),
+                    trace_id: trace.map(|trace| trace.trace_id),
                 },
                 metadata: job.metadata.clone(),
                 result_ttl: job.result_ttl_ms.map(Duration::from_millis),
+                trace: trace.cloned(),
                 ..Record::default()
             };
             self.records.set(&job.job_id, record, MAX_WAIT);

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Isolation, JobResult, JobState, Owner, Priority, QueuedJob, RunningJob, Status,
+    Isolation, JobResult, JobState, Owner, Priority, QueuedJob, RunningJob, Status, TraceContext,
 };
 use serde_json::Value;
 
 /// The fields of a record in Redis that are read, in this order.
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 14] = [
     "ended",
     "queued_at",
     "attempts",
@@ -22,6 +22,8 @@ pub(super) const FIELDS: [&str; 12] = [
     "metadata",
     "result_ttl_ms",
     "tenant",
+    "traceparent",
+    "tracestate",
 ];
 
 /// A job's record.
@@ -35,6 +37,8 @@ pub(super) struct Record {
     pub(super) cancelled_by: Option<String>,
     pub(super) metadata: BTreeMap<String, Value>,
     pub(super) result_ttl: Option<Duration>,
+    /// What its producer said of its trace.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// The state of a job that has this result, record and lease.
@@ -77,6 +81,7 @@ impl Record {
         let isolations: Vec<_> = Isolation::ALL.iter().map(|it| it.as_str()).collect();
         let priorities: Vec<_> = Priority::ALL.iter().map(|it| it.as_str()).collect();
         let statuses: Vec<_> = Status::ALL.iter().map(|it| it.as_str()).collect();
+        let trace = field("traceparent").and_then(|parent| read_trace(parent, field("tracestate")));
         Self {
             payload: None,
             ended: named("ended", &statuses).map(|at| Status::ALL[at]),
@@ -89,6 +94,7 @@ impl Record {
                 // No queue of RabbitMQ has a longer name.
                 queue: field("queue").filter(|name| name.len() <= 255).map(str::to_owned),
                 tenant: field("tenant").map(str::to_owned),
+                trace_id: trace.as_ref().map(|trace| trace.trace_id),
             },
             started_at: time("started_at"),
             cancelled_by: field("cancelled_by").map(str::to_owned),
@@ -98,6 +104,7 @@ impl Record {
             result_ttl: field("result_ttl_ms")
                 .and_then(|text| text.parse().ok())
                 .map(Duration::from_millis),
+            trace,
         }
     }
 
@@ -105,4 +112,9 @@ impl Record {
     pub(super) fn is_not(&self, payload: &str) -> bool {
         self.payload.as_deref().is_some_and(|known| known != payload)
     }
+}
+
+/// The trace that these texts of a record name. Producers write it: what is malformed is no trace.
+pub(super) fn read_trace(traceparent: &str, tracestate: Option<&str>) -> Option<TraceContext> {
+    TraceContext::read(traceparent, tracestate).ok().map(|(trace, _)| trace)
 }

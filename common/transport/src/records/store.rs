@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sandfleet_common::{Job, JobId, JobResult, JobState};
+use sandfleet_common::{Job, JobId, JobResult, JobState, TraceContext};
 use tokio::sync::broadcast;
 
 use super::{
@@ -24,9 +24,16 @@ use crate::{Error, StoreError};
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Creates the record of a submitted job, unless there is one. `payload` is its
-    /// [`payload_digest`](sandfleet_common::payload_digest), `queue` the queue of its message.
+    /// [`payload_digest`](sandfleet_common::payload_digest), `queue` the queue of its message, `trace` what it was
+    /// submitted in.
     /// [`Error::Conflict`] if another job has its id.
-    async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error>;
+    async fn create(
+        &self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+        trace: Option<&TraceContext>,
+    ) -> Result<Created, Error>;
 
     /// Claims `job`: counts the attempt and takes the lease.
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError>;
@@ -89,8 +96,14 @@ pub trait Store: Send + Sync {
 // The steps themselves are inherent methods, each in the file of its step.
 #[async_trait]
 impl Store for RedisStore {
-    async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error> {
-        RedisStore::create(self, job, payload, queue).await
+    async fn create(
+        &self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+        trace: Option<&TraceContext>,
+    ) -> Result<Created, Error> {
+        RedisStore::create(self, job, payload, queue, trace).await
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -157,8 +170,14 @@ impl Store for RedisStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn create(&self, job: &Job, payload: &str, queue: &str) -> Result<Created, Error> {
-        self.lock().create(job, payload, queue)
+    async fn create(
+        &self,
+        job: &Job,
+        payload: &str,
+        queue: &str,
+        trace: Option<&TraceContext>,
+    ) -> Result<Created, Error> {
+        self.lock().create(job, payload, queue, trace)
     }
 
     async fn claim(&self, job: &JobId, claim: &Claim) -> Result<Claimed, StoreError> {

@@ -53,7 +53,7 @@ impl Saturated {
 async fn visit(store: &RedisStore, jobs: usize) -> Result<()> {
     for _ in 0..jobs {
         let job = Job::new("python", "print(1+1)");
-        store.create(&job, &payload_digest(&encode(&job)), "").await?;
+        store.create(&job, &payload_digest(&encode(&job)), "", None).await?;
         let claim = Claim {
             owner: format!("scaling/{}", JobId::generate()),
             lease: Duration::from_secs(15),

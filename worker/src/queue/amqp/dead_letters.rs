@@ -19,7 +19,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{PrintableText, names};
-use sandfleet_transport::{Broker, Error, LATER, Publisher, Topology};
+use sandfleet_transport::{Broker, Error, LATER, MessageTrace, Publisher, Topology};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
     task::JoinHandle,
@@ -175,6 +175,7 @@ impl Consumer {
         let headers = message.properties.headers().clone().unwrap_or_default();
         let death = Death::of(&headers, &self.topology.prefix);
         let (put_off, malformed) = (put_off(&headers), malformed(&headers));
+        let trace = MessageTrace::of(&headers);
         let published_by = publisher_user(&message.properties, &self.worker_users);
         let id = message.properties.message_id().as_ref().map(ToString::to_string);
         let ack_handle = LetterAckHandle {
@@ -195,6 +196,7 @@ impl Consumer {
                 is_redelivered: message.redelivered,
                 taken_until: None,
                 published_by,
+                trace,
                 ack_handle: Box::new(ack_handle),
             },
             death,

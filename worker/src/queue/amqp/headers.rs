@@ -1,8 +1,8 @@
 //! The headers of messages that a worker publishes again.
 
 use lapin::types::{AMQPValue, FieldTable};
-use sandfleet_common::{PrintableText, names};
-use sandfleet_transport::MALFORMED_HEADER;
+use sandfleet_common::{PrintableText, TRACEPARENT, TRACESTATE, names};
+use sandfleet_transport::{MALFORMED_HEADER, MessageTrace, trace_headers};
 
 use super::publisher_user::USER_HEADER;
 use crate::queue::later;
@@ -36,11 +36,17 @@ pub(super) fn carried(headers: &FieldTable, user: Option<&str>) -> FieldTable {
         left -= USER_HEADER.len() + user.len();
         carried.insert(USER_HEADER.into(), AMQPValue::LongString(user.into()));
     }
-    // Ours first: however much else there is, how often it was put off and when it expires is kept.
+    // Ours first: however much else there is, how often it was put off and when it expires is kept. Then its trace, if
+    // that is what its name says.
     let is_ours = |name: &str| name.starts_with(OURS);
-    let (ours, others): (Vec<_>, Vec<_>) =
-        headers.inner().iter().partition(|(name, _)| is_ours(name.as_str()));
-    for (name, value) in ours.into_iter().chain(others) {
+    let trace = trace_headers(MessageTrace::of(headers).context.as_ref());
+    let is_trace = |name: &str| name == TRACEPARENT || name == TRACESTATE;
+    let (ours, others): (Vec<_>, Vec<_>) = headers
+        .inner()
+        .iter()
+        .filter(|(name, _)| !is_trace(name.as_str()))
+        .partition(|(name, _)| is_ours(name.as_str()));
+    for (name, value) in ours.into_iter().chain(trace.inner()).chain(others) {
         let key = name.as_str();
         let is_brokers = key.starts_with(BROKERS) && !is_ours(key);
         if key == MALFORMED_HEADER || key == USER_HEADER {
@@ -115,12 +121,15 @@ mod tests {
         headers.insert(MALFORMED_HEADER.into(), text("a name that is not UTF-8"));
         headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
         headers.insert("long".into(), text(&"x".repeat(MAX_CARRIED_BYTES)));
-        headers.insert("traceparent".into(), text("00-1-2-00"));
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert(TRACEPARENT.into(), text(trace));
+        headers.insert(TRACESTATE.into(), text("no member"));
+        headers.insert("tenant-mark".into(), text("a"));
         headers.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(3));
         headers.insert(USER_HEADER.into(), text("forged"));
         let kept = carried(&headers, None);
         let names: Vec<&str> = kept.inner().keys().map(|name| name.as_str()).collect();
-        assert_eq!(names, ["traceparent", PUT_OFF_HEADER]);
+        assert_eq!(names, ["tenant-mark", TRACEPARENT, PUT_OFF_HEADER]);
 
         let mut many = FieldTable::default();
         for number in 0..2000 {
@@ -130,7 +139,10 @@ mod tests {
             carried(&many, None).inner().keys().map(|name| name.as_str().len() + 100).sum();
         assert!((MAX_CARRIED_BYTES / 2..=MAX_CARRIED_BYTES).contains(&kept), "{kept} bytes");
         many.insert(PUT_OFF_HEADER.into(), AMQPValue::LongLongInt(7));
-        assert_eq!(put_off(&carried(&many, None)), 7, "ours is kept first");
+        many.insert(TRACEPARENT.into(), text(trace));
+        let kept = carried(&many, None);
+        assert_eq!(put_off(&kept), 7, "ours is kept first");
+        assert_eq!(kept.inner().get(TRACEPARENT), Some(&text(trace)), "and its trace next");
         let longest = "u".repeat(255);
         let kept = carried(&many, Some(&longest));
         let user = kept.inner().get(USER_HEADER).expect("who published it stays, too");

@@ -31,7 +31,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sandfleet_transport::{Broker, Error, Publisher};
+use sandfleet_transport::{Broker, Error, MessageTrace, Publisher};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch},
     task::JoinHandle,
@@ -142,6 +142,7 @@ impl Queue for AmqpQueue {
                     put_off: headers::put_off(&ack_handle.headers),
                     malformed: headers::malformed(&ack_handle.headers),
                     published_by: ack_handle.published_by.clone(),
+                    trace: MessageTrace::of(&ack_handle.headers),
                     ack_handle: Box::new(ack_handle),
                 });
             }

@@ -36,6 +36,51 @@ pub const LATER: [Duration; 3] =
 const MAX_UNREADABLE: i64 = 10_000;
 const MAX_UNREADABLE_BYTES: i64 = 256 << 20;
 
+/// After how many returns the broker drops an unreadable message. Each time that an operator lists them returns them once,
+/// and RabbitMQ 4 drops after 20 where a queue names no limit.
+const UNREADABLE_DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// What RabbitMQ 4 grants where a queue names no limit.
+const UNNAMED_DELIVERY_LIMIT: u32 = 20;
+
+/// Where messages are kept that no worker settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// The dead letters, which workers answer.
+    Dead,
+    /// The messages that can't be answered.
+    Unreadable,
+}
+
+impl Kept {
+    /// Both.
+    pub const ALL: [Kept; 2] = [Kept::Dead, Kept::Unreadable];
+
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kept::Dead => "dead",
+            Kept::Unreadable => "unreadable",
+        }
+    }
+
+    /// Its queue.
+    pub fn queue(self, prefix: &str) -> String {
+        match self {
+            Kept::Dead => names::dead_queue(prefix),
+            Kept::Unreadable => names::unreadable_queue(prefix),
+        }
+    }
+
+    /// The exchange before it.
+    pub fn exchange(self, prefix: &str) -> String {
+        match self {
+            Kept::Dead => names::dead_exchange(prefix),
+            Kept::Unreadable => names::unreadable_exchange(prefix),
+        }
+    }
+}
+
 /// What has to exist on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
@@ -212,27 +257,62 @@ impl Topology {
         broker: &Broker,
         connection: &Connection,
     ) -> Result<(), Error> {
-        let queue = names::unreadable_queue(&self.prefix);
-        let mut arguments = quorum();
-        arguments.insert("x-overflow".into(), text("drop-head"));
-        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
-        // A channel of its own, since a refusal closes it.
-        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
-        match declare_queue(broker, &channel, &queue, arguments).await {
-            // Older workers made it without bounds. It serves all the same, and they must not be kept
+        match self.make_unreadable(broker, connection).await {
+            // Older workers made it otherwise. It serves all the same, and they must not be kept
             // from their work by those that are newer.
             Err(Error::Mismatch { reason, .. }) => {
                 warn!(
-                    queue,
+                    queue = names::unreadable_queue(&self.prefix),
                     %reason,
-                    "the queue of unreadable messages has no bounds; once all workers are of this \
-                     version, delete it: they make it again"
+                    "the queue of unreadable messages was made by an older version, without bounds or with few returns; once \
+                     all workers are of this version, delete it: they make it again"
                 );
                 Ok(())
             }
             declared => declared,
         }
+    }
+
+    /// How often a message may be returned to the dead letters or the unreadable messages, as the broker counts, before
+    /// it is taken out of its queue there: half of what the queue grants. Nothing if it grants any number.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn returns_granted(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+        kept: Kept,
+    ) -> Result<Option<u32>, Error> {
+        match kept {
+            Kept::Dead => Ok(Some(LETTER_DELIVERY_LIMIT.unsigned_abs() / 2)),
+            Kept::Unreadable => match self.make_unreadable(broker, connection).await {
+                Ok(()) => Ok(None),
+                // An older version made it; or who made it can't be told.
+                Err(Error::Mismatch { .. }) => Ok(Some(UNNAMED_DELIVERY_LIMIT / 2)),
+                Err(Error::Broker { said, .. }) if is_access_refused(&said) => {
+                    Ok(Some(UNNAMED_DELIVERY_LIMIT / 2))
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn make_unreadable(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+    ) -> Result<(), Error> {
+        let queue = names::unreadable_queue(&self.prefix);
+        let mut arguments = quorum();
+        arguments
+            .insert("x-delivery-limit".into(), AMQPValue::LongInt(UNREADABLE_DELIVERY_LIMIT));
+        arguments.insert("x-overflow".into(), text("drop-head"));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
+        // A channel of its own, since a refusal closes it.
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
+        declare_queue(broker, &channel, &queue, arguments).await
     }
 
     fn job_queue_arguments(&self) -> FieldTable {

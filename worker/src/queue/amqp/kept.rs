@@ -1,0 +1,289 @@
+//! Looking through the messages that no worker settled, without using them up.
+//!
+//! AMQP has no way to read a message and leave it where it is: it is taken and returned. How it is returned matters, as
+//! measured on RabbitMQ 3.10 and 4.0:
+//!
+//! - Closing the channel returns messages to their old places. `basic.nack` puts them behind all others on 3.10 if the queue
+//!   names no delivery limit.
+//! - Every way counts as a return (`x-delivery-count`), and a queue grants only so many before it gives the message up: the
+//!   dead letters 100, and the unreadable messages, if an older version made the queue, 20 on RabbitMQ 4. So a message
+//!   that half of them are used up of is published anew and only then acknowledged. That gives it a new place at the end
+//!   and a new count.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use lapin::{
+    Channel, Connection,
+    message::BasicGetMessage,
+    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use sandfleet_common::{
+    Isolation, Priority, PrintableText,
+    names::{self, TENANT_SHARDS},
+};
+use sandfleet_transport::{Broker, Error, Kept, Message, Publisher, Topology};
+
+use super::{
+    config::{AmqpConfig, TIMEOUT},
+    dead_letters::{Death, deaths},
+    expiry,
+    headers::{
+        AT_HEADER, PUT_OFF_HEADER, QUEUE_HEADER, REASON_HEADER, carried, malformed, note_death,
+        returns,
+    },
+    publisher_user::publisher_user,
+};
+
+/// The messages that no worker settled.
+pub struct KeptMessages {
+    broker: Broker,
+    topology: Topology,
+    publisher: Publisher,
+    worker_users: BTreeSet<String>,
+    connection: Connection,
+}
+
+/// A look through one of their queues. What was taken goes back when it is [closed](Self::close); or when it is dropped,
+/// which the broker counts as well.
+pub struct Look<'a> {
+    from: &'a KeptMessages,
+    kept: Kept,
+    queue: String,
+    channel: Channel,
+    /// How many of the messages that were there at the beginning are left to be taken.
+    left: u32,
+    returns_granted: Option<u32>,
+}
+
+/// A message that was taken to look at it.
+pub struct KeptMessage {
+    /// Where it is.
+    pub kept: Kept,
+    /// Why it is there, and which queue it was in before.
+    pub death: Death,
+    /// Since when it is there, if that was noted: by the broker's clock, or a worker's.
+    pub since: Option<Timestamp>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// The message id that its producer gave it.
+    pub message_id: Option<String>,
+    /// Who published it first, if the broker vouches for it.
+    pub published_by: Option<String>,
+    /// Why its properties can't be parsed, if that is so.
+    pub malformed: Option<PrintableText>,
+    /// How often it was returned to this queue.
+    pub returns: u32,
+    headers: FieldTable,
+    acker: lapin::Acker,
+}
+
+impl KeptMessages {
+    /// Connects with the settings of a worker.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], [`Error::Broker`], [`Error::TimedOut`], [`Error::Mismatch`] and [`Error::Undeclared`].
+    pub async fn connect(config: &AmqpConfig) -> Result<Self, Error> {
+        let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
+        let topology = config.topology(Vec::new());
+        let connection = broker.connect().await?;
+        topology.declare(&broker, &connection).await?;
+        let publisher = Publisher::new(broker.clone(), topology.clone());
+        let worker_users = config.worker_users(&broker);
+        Ok(Self { broker, topology, publisher, worker_users, connection })
+    }
+
+    /// Begins to look through the messages that are in one of the queues now.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn look(&self, kept: Kept) -> Result<Look<'_>, Error> {
+        let Self { broker, connection, topology, .. } = self;
+        let queue = kept.queue(&topology.prefix);
+        let returns_granted = topology.returns_granted(broker, connection, kept).await?;
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+        let found = broker.with_timeout(format!("look at queue {queue}"), asked).await?;
+        Ok(Look { from: self, kept, queue, channel, left: found.message_count(), returns_granted })
+    }
+}
+
+impl Look<'_> {
+    /// How many messages are left to look at.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The next of the messages that were there at the beginning, in the order of the queue.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn next(&mut self) -> Result<Option<KeptMessage>, Error> {
+        // What is published anew comes behind all these.
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let get = self.channel.basic_get(self.queue.as_str().into(), BasicGetOptions::default());
+        let action = format!("take a message from queue {}", self.queue);
+        let found = self.from.broker.with_timeout(action, get).await?;
+        Ok(found.map(|BasicGetMessage { delivery, .. }| {
+            let headers = expiry::headers(&delivery.properties, Timestamp::now());
+            let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string);
+            KeptMessage {
+                kept: self.kept,
+                death: Death::of(&headers, &self.from.topology.prefix),
+                since: since(&headers, &self.from.topology.prefix),
+                message_id,
+                published_by: publisher_user(&delivery.properties, &self.from.worker_users),
+                malformed: malformed(&headers),
+                returns: returns(&headers),
+                body: delivery.data,
+                headers,
+                acker: delivery.acker,
+            }
+        }))
+    }
+
+    /// Leaves a message where it is.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), for a message that is published anew; it stays all the same.
+    pub async fn leave(&self, message: KeptMessage) -> Result<(), Error> {
+        if self.returns_granted.is_none_or(|granted| message.returns < granted) {
+            return Ok(());
+        }
+        let mut headers = message.carried();
+        note_death(&mut headers, &message.death.reason, &message.death.queue);
+        if let Some(since) = message.since {
+            headers.insert(AT_HEADER.into(), AMQPValue::LongLongInt(since.as_millisecond()));
+        }
+        let exchange = self.kept.exchange(&self.from.topology.prefix);
+        self.move_to(message, exchange, String::new(), headers).await
+    }
+
+    /// Puts a message into a queue of jobs, as one that was never given up. The broker has it on disk there before it is
+    /// acknowledged here, so it may be in both if that fails, and never in neither.
+    ///
+    /// # Errors
+    /// [`Error::Unroutable`] if there is no such queue, [`Error::QueueFull`], [`Error::Blocked`], [`Error::Broker`] and
+    /// [`Error::TimedOut`]. The message then stays where it is.
+    pub async fn requeue(&self, message: KeptMessage, queue: &str) -> Result<(), Error> {
+        let mut headers = FieldTable::default();
+        let ends_here = [AT_HEADER, PUT_OFF_HEADER, QUEUE_HEADER, REASON_HEADER];
+        for (name, value) in message.carried().inner() {
+            if !ends_here.contains(&name.as_str()) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        let exchange = names::requeue_exchange(&self.from.topology.prefix);
+        self.move_to(message, exchange, queue.to_owned(), headers).await
+    }
+
+    /// Removes a message for good.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`]. It may be gone or not.
+    pub async fn remove(&self, message: KeptMessage) -> Result<(), Error> {
+        self.acknowledge(&message.acker).await
+    }
+
+    /// Returns what was left where it was, and makes sure that the broker has heard of the rest.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`]: then the end of the connection returns it.
+    pub async fn close(self) -> Result<(), Error> {
+        let closing = self.channel.close(200, "looked".into());
+        self.from.broker.with_timeout("return the messages", closing).await
+    }
+
+    async fn move_to(
+        &self,
+        message: KeptMessage,
+        exchange: String,
+        routing_key: String,
+        headers: FieldTable,
+    ) -> Result<(), Error> {
+        let id = message.message_id.unwrap_or_default();
+        let copy = Message { exchange, routing_key, id, headers, body: message.body };
+        self.from.publisher.publish(copy).await?;
+        self.acknowledge(&message.acker).await
+    }
+
+    async fn acknowledge(&self, acker: &lapin::Acker) -> Result<(), Error> {
+        let ack = acker.ack(BasicAckOptions::default());
+        let is_sent = self.from.broker.with_timeout("acknowledge a message", ack).await?;
+        match is_sent {
+            true => Ok(()),
+            // The library's way to say that the channel is gone.
+            false => {
+                let gone = std::io::Error::other("the channel it came over is gone");
+                Err(Error::Broker {
+                    broker: self.from.broker.display_url().into(),
+                    action: "acknowledge a message".into(),
+                    said: Box::new(gone.into()),
+                })
+            }
+        }
+    }
+}
+
+impl KeptMessage {
+    /// The queue of jobs that it was in, if that is known: one of the fleet's, whatever its headers say.
+    pub fn origin(&self, prefix: &str) -> Option<String> {
+        let queue = |value: Option<&AMQPValue>| match value {
+            Some(AMQPValue::LongString(name)) => Some(name.to_string()),
+            _ => None,
+        };
+        let of_broker =
+            deaths(&self.headers, prefix).filter_map(|fields| queue(fields.inner().get("queue")));
+        let known = of_broker.chain(queue(self.headers.inner().get(QUEUE_HEADER)));
+        let mut known = known.filter(|name| is_job_queue(prefix, name));
+        known.next()
+    }
+
+    /// Whether the time is over that its producer gave it in the property `expiration`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        expiry::is_over(&self.headers, now)
+    }
+
+    /// Its headers by name, as people read them.
+    pub fn headers(&self) -> Vec<(PrintableText, PrintableText)> {
+        let shown = |value: &AMQPValue| match value {
+            AMQPValue::LongString(text) => PrintableText::new(text),
+            AMQPValue::ShortString(text) => PrintableText::new(text),
+            AMQPValue::LongLongInt(number) => PrintableText::new(number),
+            other => PrintableText::new(format_args!("{other:?}")),
+        };
+        let headers = self.headers.inner().iter();
+        headers.map(|(name, value)| (PrintableText::new(name), shown(value))).collect()
+    }
+
+    fn carried(&self) -> FieldTable {
+        carried(&self.headers, self.published_by.as_deref())
+    }
+}
+
+/// When a message with these headers was given up.
+fn since(headers: &FieldTable, prefix: &str) -> Option<Timestamp> {
+    let by_broker = deaths(headers, prefix).next().and_then(|fields| fields.inner().get("time"));
+    match (headers.inner().get(AT_HEADER), by_broker) {
+        (Some(AMQPValue::LongLongInt(ms)), _) => Timestamp::from_millisecond(*ms).ok(),
+        (_, Some(AMQPValue::Timestamp(seconds))) => {
+            Timestamp::from_second(i64::try_from(*seconds).ok()?).ok()
+        }
+        _ => None,
+    }
+}
+
+fn is_job_queue(prefix: &str, name: &str) -> bool {
+    let both = |isolation: Isolation| Priority::ALL.iter().map(move |priority| (isolation, *priority));
+    Isolation::ALL.iter().copied().flat_map(both).any(|(isolation, priority)| {
+        let queue = names::job_queue(prefix, isolation, priority);
+        name == queue
+            || (0..TENANT_SHARDS)
+                .any(|shard| name == names::shard_queue(prefix, isolation, priority, shard))
+    })
+}

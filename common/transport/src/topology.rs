@@ -298,15 +298,10 @@ impl Topology {
         }
     }
 
-    async fn make_unreadable(
-        &self,
-        broker: &Broker,
-        connection: &Connection,
-    ) -> Result<(), Error> {
+    async fn make_unreadable(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
         let queue = names::unreadable_queue(&self.prefix);
         let mut arguments = quorum();
-        arguments
-            .insert("x-delivery-limit".into(), AMQPValue::LongInt(UNREADABLE_DELIVERY_LIMIT));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(UNREADABLE_DELIVERY_LIMIT));
         arguments.insert("x-overflow".into(), text("drop-head"));
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
         arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));

@@ -126,6 +126,11 @@ pub(super) fn say(text: impl Display) {
     let _ = io::stderr().write_all((line(text) + "\n").as_bytes());
 }
 
+/// Writes a question to stderr, without a line's end.
+pub(super) fn ask(text: impl Display) {
+    let _ = io::stderr().write_all(line(text).as_bytes());
+}
+
 /// Writes several lines to stderr.
 pub(super) fn say_lines(text: &str) {
     let _ = io::stderr().write_all(lines(text).as_bytes());

@@ -47,9 +47,8 @@ impl RedisStore {
     pub async fn live_jobs(&self, max: usize) -> Result<LiveJobs, StoreError> {
         let (begin, end) = (format!("{}:{{", self.prefix), "}:record");
         let keys = self.keys_like(&format!("{begin}*{end}"), Some("hash")).await?;
-        let id_of = |key: &String| {
-            key.strip_prefix(&begin)?.strip_suffix(end)?.parse::<JobId>().ok()
-        };
+        let id_of =
+            |key: &String| key.strip_prefix(&begin)?.strip_suffix(end)?.parse::<JobId>().ok();
         let ids: Vec<JobId> = keys.iter().filter_map(id_of).collect();
         let mut live = LiveJobs::default();
         for page in ids.chunks(PAGE) {
@@ -64,10 +63,14 @@ impl RedisStore {
             let read: Vec<redis::Value> = self
                 .run(action, |mut connection| async move { ask.query_async(&mut connection).await })
                 .await?;
-            let pairs = read.chunks(2).map(|pair| redis::from_redis_value(redis::Value::Array(pair.to_vec())));
+            let pairs = read
+                .chunks(2)
+                .map(|pair| redis::from_redis_value(redis::Value::Array(pair.to_vec())));
             let pairs: Read = pairs.filter_map(Result::ok).collect();
             if pairs.len() < page.len() {
-                return Err(self.link.unexpected(action(), "another type than a record's and a lease's"));
+                return Err(self
+                    .link
+                    .unexpected(action(), "another type than a record's and a lease's"));
             }
             for (id, (fields, lease)) in page.iter().zip(pairs) {
                 let Some(job) = live_job(id, &fields, lease.as_deref()) else { continue };

@@ -20,7 +20,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{
-    Isolation, Priority, PrintableText,
+    Isolation, PrintableText, Priority,
     names::{self, TENANT_SHARDS},
 };
 use sandfleet_transport::{Broker, Error, Kept, Message, Publisher, Topology};
@@ -83,12 +83,12 @@ impl KeptMessages {
     /// Connects with the settings of a worker.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`], [`Error::Broker`], [`Error::TimedOut`], [`Error::Mismatch`] and [`Error::Undeclared`].
+    /// [`Error::InvalidConfig`], [`Error::Broker`] and [`Error::TimedOut`].
     pub async fn connect(config: &AmqpConfig) -> Result<Self, Error> {
         let broker = Broker::new(&config.url, &config.name, TIMEOUT, &config.tls)?;
         let topology = config.topology(Vec::new());
+        // Nothing is declared: to look with a wrong prefix must not make a fleet's queues.
         let connection = broker.connect().await?;
-        topology.declare(&broker, &connection).await?;
         let publisher = Publisher::new(broker.clone(), topology.clone());
         let worker_users = config.worker_users(&broker);
         Ok(Self { broker, topology, publisher, worker_users, connection })
@@ -101,11 +101,11 @@ impl KeptMessages {
     pub async fn look(&self, kept: Kept) -> Result<Look<'_>, Error> {
         let Self { broker, connection, topology, .. } = self;
         let queue = kept.queue(&topology.prefix);
-        let returns_granted = topology.returns_granted(broker, connection, kept).await?;
         let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let asked = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
         let found = broker.with_timeout(format!("look at queue {queue}"), asked).await?;
+        let returns_granted = topology.returns_granted(broker, connection, kept).await?;
         Ok(Look { from: self, kept, queue, channel, left: found.message_count(), returns_granted })
     }
 }
@@ -279,7 +279,8 @@ fn since(headers: &FieldTable, prefix: &str) -> Option<Timestamp> {
 }
 
 fn is_job_queue(prefix: &str, name: &str) -> bool {
-    let both = |isolation: Isolation| Priority::ALL.iter().map(move |priority| (isolation, *priority));
+    let both =
+        |isolation: Isolation| Priority::ALL.iter().map(move |priority| (isolation, *priority));
     Isolation::ALL.iter().copied().flat_map(both).any(|(isolation, priority)| {
         let queue = names::job_queue(prefix, isolation, priority);
         name == queue

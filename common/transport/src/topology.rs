@@ -40,8 +40,8 @@ const MAX_UNREADABLE_BYTES: i64 = 256 << 20;
 /// and RabbitMQ 4 drops after 20 where a queue names no limit.
 const UNREADABLE_DELIVERY_LIMIT: i32 = i32::MAX;
 
-/// What RabbitMQ 4 grants where a queue names no limit.
-const UNNAMED_DELIVERY_LIMIT: u32 = 20;
+/// What RabbitMQ 4 grants where a queue names no limit; RabbitMQ 3 grants any number.
+const UNNAMED_DELIVERY_LIMIT: i32 = 20;
 
 /// Where messages are kept that no worker settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,8 +273,7 @@ impl Topology {
         }
     }
 
-    /// How often a message may be returned to the dead letters or the unreadable messages, as the broker counts, before
-    /// it is taken out of its queue there: half of what the queue grants. Nothing if it grants any number.
+    /// How often a message may be returned to the dead letters or the unreadable messages before the broker gives it up.
     ///
     /// # Errors
     /// [`Error::Broker`] and [`Error::TimedOut`].
@@ -283,19 +282,20 @@ impl Topology {
         broker: &Broker,
         connection: &Connection,
         kept: Kept,
-    ) -> Result<Option<u32>, Error> {
-        match kept {
-            Kept::Dead => Ok(Some(LETTER_DELIVERY_LIMIT.unsigned_abs() / 2)),
+    ) -> Result<u32, Error> {
+        let limit = match kept {
+            Kept::Dead => LETTER_DELIVERY_LIMIT,
             Kept::Unreadable => match self.make_unreadable(broker, connection).await {
-                Ok(()) => Ok(None),
-                // An older version made it; or who made it can't be told.
-                Err(Error::Mismatch { .. }) => Ok(Some(UNNAMED_DELIVERY_LIMIT / 2)),
+                Ok(()) => UNREADABLE_DELIVERY_LIMIT,
+                // An older version made it, and it says none; or who made it can't be told.
+                Err(Error::Mismatch { .. }) => UNNAMED_DELIVERY_LIMIT,
                 Err(Error::Broker { said, .. }) if is_access_refused(&said) => {
-                    Ok(Some(UNNAMED_DELIVERY_LIMIT / 2))
+                    UNNAMED_DELIVERY_LIMIT
                 }
-                Err(error) => Err(error),
+                Err(error) => return Err(error),
             },
-        }
+        };
+        Ok(limit.unsigned_abs())
     }
 
     async fn make_unreadable(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {

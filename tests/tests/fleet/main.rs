@@ -12,6 +12,7 @@ mod exporter;
 mod following;
 mod history;
 mod jobs;
+mod kept;
 mod malformed;
 mod mixed;
 mod readiness;

@@ -197,7 +197,7 @@ async fn change_all(
             }
             let fitting: Vec<_> = named.fit(&summary).cloned().collect();
             outcome.missing.retain(|name| !fitting.contains(name));
-            let one = One { store: &store, look: &look, settings, payload, summary };
+            let one = One { store: &store, look: &mut look, settings, payload, summary };
             let changed = match change {
                 Change::Requeue => one.requeue(message).await?,
                 Change::Drop(_) => one.drop(message).await?,
@@ -213,15 +213,15 @@ async fn change_all(
 }
 
 /// A message that was taken, and what is known of it.
-struct One<'a> {
+struct One<'a, 'b> {
     store: &'a RedisStore,
-    look: &'a Look<'a>,
+    look: &'a mut Look<'b>,
     settings: &'a Settings,
     payload: Payload,
     summary: Summary,
 }
 
-impl One<'_> {
+impl One<'_, '_> {
     /// Puts it back into the queue it came from. Says whether it did, and prints what it did or why not.
     async fn requeue(self, message: KeptMessage) -> Result<bool, Failure> {
         let prefix = &self.settings.queue.prefix;

@@ -89,20 +89,34 @@ fn whole_name(prefix: &str, name: &str) -> String {
 async fn kept(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
     let messages = connect(settings).await?;
     let limit = arguments.limit as usize;
-    let (mut found, mut left) = (Vec::new(), 0);
+    let (mut found, mut more) = (Vec::new(), 0);
     for kept in arguments.filters.queues() {
         let mut look = messages.look(kept).await.map_err(unavailable)?;
-        while found.len() < limit {
+        let mut here = Vec::new();
+        // Of a queue of usual length all are looked at: the broker gives them in another order each time.
+        while here.len() < limit || !look.is_long() {
             let Some(message) = look.next().await.map_err(unavailable)? else { break };
             let payload = Payload::of(&message.body, settings.jobs.max_bytes);
             let summary = Summary::of(&message, &payload);
             look.leave(message).await.map_err(unavailable)?;
             if arguments.filters.fit(&summary) {
-                found.push(summary);
+                here.push(summary);
             }
         }
-        left += look.left();
+        if look.is_long() {
+            terminal::say(format_args!(
+                "sandfleet: {} messages are in {}; only as many as --limit were looked at",
+                look.all(),
+                kept.as_str()
+            ));
+        }
         look.close().await.map_err(unavailable)?;
+        here.sort_by(|a, b| (a.since, a.name()).cmp(&(b.since, b.name())));
+        found.extend(here);
+    }
+    if found.len() > limit {
+        more = found.len() - limit;
+        found.truncate(limit);
     }
     if arguments.json {
         for summary in &found {
@@ -114,10 +128,8 @@ async fn kept(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Fa
     if found.is_empty() {
         terminal::say("sandfleet: no such message");
     }
-    if left > 0 {
-        terminal::say(format_args!(
-            "sandfleet: {left} more messages were not looked at; raise --limit"
-        ));
+    if more > 0 {
+        terminal::say(format_args!("sandfleet: {more} more such messages; raise --limit"));
     }
     Ok(Exit::Success.into())
 }

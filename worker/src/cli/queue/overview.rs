@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use jiff::Timestamp;
 use sandfleet_common::{JobState, PrintableText, WorkerInfo};
-use sandfleet_transport::records::RedisStore;
+use sandfleet_transport::{Kept, StoreError, records::RedisStore};
 use serde::Serialize;
 
 use super::{age, connect, unavailable};
@@ -18,10 +18,12 @@ use crate::{
     config::Settings,
     exporter::{BrokerPoll, FleetQueue},
 };
-use sandfleet_transport::Kept;
 
 /// How many jobs are read at most to find the oldest of each queue.
 const MAX_JOBS: usize = 1_000_000;
+
+/// How many dead letters or unreadable messages are looked at for the age of the oldest.
+const MAX_LOOK: u32 = 1000;
 
 /// A queue, and what is known of it.
 #[derive(Serialize)]
@@ -99,7 +101,7 @@ pub(super) async fn run(json: bool, settings: &Settings) -> Result<ExitCode, Fai
     Ok(Exit::Success.into())
 }
 
-async fn read(store: &RedisStore) -> Result<Stored, sandfleet_transport::StoreError> {
+async fn read(store: &RedisStore) -> Result<Stored, StoreError> {
     let mut oldest = BTreeMap::<String, Timestamp>::new();
     for job in store.live_jobs(MAX_JOBS).await?.jobs {
         if let (JobState::Queued(_), Some(queue), Some(at)) = (job.state, job.queue, job.queued_at)
@@ -117,8 +119,8 @@ async fn read(store: &RedisStore) -> Result<Stored, sandfleet_transport::StoreEr
     })
 }
 
-/// Since when the oldest message of a queue is there. Of jobs the store knows it; of dead letters and unreadable messages the
-/// first is looked at.
+/// Since when the oldest message of a queue is there. Of jobs the store knows it; dead letters and unreadable messages are
+/// looked at, unless there are many.
 async fn oldest(
     queue: &FleetQueue,
     stored: &Stored,
@@ -131,15 +133,18 @@ async fn oldest(
         let taken = || stored.taken.get(&queue.name).copied();
         return Ok(known.or_else(|| Timestamp::from_millisecond(taken()?).ok()));
     };
+    if queue.messages > MAX_LOOK {
+        return Ok(None);
+    }
     let messages = connect(settings).await?;
     let mut look = messages.look(kept).await.map_err(unavailable)?;
-    let mut since = None;
-    if let Some(message) = look.next().await.map_err(unavailable)? {
-        since = message.since;
+    let mut oldest: Option<Timestamp> = None;
+    while let Some(message) = look.next().await.map_err(unavailable)? {
+        oldest = [oldest, message.since].into_iter().flatten().min();
         look.leave(message).await.map_err(unavailable)?;
     }
     look.close().await.map_err(unavailable)?;
-    Ok(since)
+    Ok(oldest)
 }
 
 /// All queues that hold something or are the only one of their kind; the empty ones of tenants in one line.

@@ -1,14 +1,14 @@
 //! Looking through the messages that no worker settled, without using them up.
 //!
-//! AMQP has no way to read a message and leave it where it is: it is taken and returned. How it is returned matters, as
-//! measured on RabbitMQ 3.10 and 4.0:
+//! AMQP has no way to read a message and leave it where it is: it is taken and returned. What that does, as measured on
+//! RabbitMQ 3.10 and 4.0:
 //!
-//! - Closing the channel returns messages to their old places. `basic.nack` puts them behind all others on 3.10 if the queue
-//!   names no delivery limit.
-//! - Every way counts as a return (`x-delivery-count`), and a queue grants only so many before it gives the message up: the
-//!   dead letters 100, and the unreadable messages, if an older version made the queue, 20 on RabbitMQ 4. So a message
-//!   that half of them are used up of is published anew and only then acknowledged. That gives it a new place at the end
-//!   and a new count.
+//! - Every return counts (`x-delivery-count`), by `basic.nack` as by the end of a channel, and a queue grants only so many
+//!   before it gives a message up: the dead letters 100; the unreadable messages, if an older version made the queue, 20 on
+//!   RabbitMQ 4. So a message that half of them are used up of is published anew and only then acknowledged, which
+//!   begins a new count.
+//! - Places are not kept: what is returned comes behind all that was returned before, and more than 32 messages come back in
+//!   no order. So a look goes through all messages, or the next one would find others first; who lists them sorts them.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use lapin::{
     Channel, Connection,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions},
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{
@@ -36,6 +36,9 @@ use super::{
     publisher_user::publisher_user,
 };
 
+/// How many messages a look goes through at most: a get takes a millisecond.
+const LONG: u32 = 10_000;
+
 /// The messages that no worker settled.
 pub struct KeptMessages {
     broker: Broker,
@@ -52,9 +55,13 @@ pub struct Look<'a> {
     kept: Kept,
     queue: String,
     channel: Channel,
-    /// How many of the messages that were there at the beginning are left to be taken.
+    /// How many messages were there at the beginning, and how many of them are left to be taken.
+    all: u32,
     left: u32,
-    returns_granted: Option<u32>,
+    /// How often a message may be returned before it is published anew.
+    returns: u32,
+    /// The last message that was left where it is.
+    last: Option<lapin::Acker>,
 }
 
 /// A message that was taken to look at it.
@@ -105,18 +112,24 @@ impl KeptMessages {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let asked = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
         let found = broker.with_timeout(format!("look at queue {queue}"), asked).await?;
-        let returns_granted = topology.returns_granted(broker, connection, kept).await?;
-        Ok(Look { from: self, kept, queue, channel, left: found.message_count(), returns_granted })
+        let returns = topology.returns_granted(broker, connection, kept).await? / 2;
+        let all = found.message_count();
+        Ok(Look { from: self, kept, queue, channel, all, left: all, returns, last: None })
     }
 }
 
 impl Look<'_> {
-    /// How many messages are left to look at.
-    pub fn left(&self) -> u32 {
-        self.left
+    /// How many messages were there at the beginning.
+    pub fn all(&self) -> u32 {
+        self.all
     }
 
-    /// The next of the messages that were there at the beginning, in the order of the queue.
+    /// Whether there are too many to go through them all: then the next look finds others first.
+    pub fn is_long(&self) -> bool {
+        self.all > LONG
+    }
+
+    /// The next of the messages that were there at the beginning.
     ///
     /// # Errors
     /// [`Error::Broker`] and [`Error::TimedOut`].
@@ -151,14 +164,20 @@ impl Look<'_> {
     ///
     /// # Errors
     /// As [`send`](Self::send), for a message that is published anew; it stays all the same.
-    pub async fn leave(&self, message: KeptMessage) -> Result<(), Error> {
-        if self.returns_granted.is_none_or(|granted| message.returns < granted) {
+    pub async fn leave(&mut self, message: KeptMessage) -> Result<(), Error> {
+        if message.returns < self.returns {
+            self.last = Some(message.acker);
             return Ok(());
         }
         let mut headers = message.carried();
         note_death(&mut headers, &message.death.reason, &message.death.queue);
-        if let Some(since) = message.since {
-            headers.insert(AT_HEADER.into(), AMQPValue::LongLongInt(since.as_millisecond()));
+        // Since when it is there, and not since when it was published anew.
+        match message.since {
+            Some(since) => {
+                let at = AMQPValue::LongLongInt(since.as_millisecond());
+                headers.insert(AT_HEADER.into(), at);
+            }
+            None => _ = headers.remove(AT_HEADER),
         }
         let exchange = self.kept.exchange(&self.from.topology.prefix);
         self.move_to(message, exchange, String::new(), headers).await
@@ -194,9 +213,22 @@ impl Look<'_> {
     ///
     /// # Errors
     /// [`Error::Broker`] and [`Error::TimedOut`]: then the end of the connection returns it.
-    pub async fn close(self) -> Result<(), Error> {
+    pub async fn close(mut self) -> Result<(), Error> {
+        // What was not looked at comes first otherwise.
+        while !self.is_long()
+            && let Some(message) = self.next().await?
+        {
+            self.leave(message).await?;
+        }
+        let broker = &self.from.broker;
+        if let Some(last) = &self.last {
+            // All that was not acknowledged, up to the last. They are there again when the channel is closed; without this
+            // it would be some time later.
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            broker.with_timeout("return the messages", last.nack(all)).await?;
+        }
         let closing = self.channel.close(200, "looked".into());
-        self.from.broker.with_timeout("return the messages", closing).await
+        broker.with_timeout("return the messages", closing).await
     }
 
     async fn move_to(

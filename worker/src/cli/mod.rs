@@ -39,6 +39,7 @@ mod switches;
 mod table;
 mod terminal;
 mod tools;
+mod top;
 mod usage;
 mod waiting;
 mod worker;
@@ -100,6 +101,8 @@ enum Command {
     Jobs(jobs::Arguments),
     /// Show queues, dead letters and unreadable messages; requeue or drop these
     Queue(queue::Arguments),
+    /// Watch the fleet: workers, queues, tenants and jobs, on a screen that keeps up
+    Top(top::Arguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
     Languages(languages::Arguments),
     /// Load the fleet at a steady rate and show how long jobs take
@@ -216,6 +219,11 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Queue(arguments) => {
                 log_to_stderr(&settings, "warn");
                 queue::run(arguments, &settings).await
+            }
+            Command::Top(arguments) => {
+                // What is logged would be drawn over.
+                log_to_stderr(&settings, "off");
+                top::run(arguments, &settings).await
             }
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use lapin::{Acker, options::BasicAckOptions, types::FieldTable};
 use sandfleet_common::{PrintableText, names};
 use sandfleet_transport::{Message, Publisher};
@@ -48,7 +49,7 @@ impl AmqpAckHandle {
     /// Moves the message, whose time is over, to the dead letters.
     pub(super) async fn expire(self, body: Vec<u8>) -> Result<(), String> {
         let mut headers = self.carried();
-        note_death(&mut headers, "expired", &self.source.queue);
+        note_death(&mut headers, "expired", &self.source.queue, Some(Timestamp::now()));
         let exchange = names::dead_exchange(&self.prefix);
         Box::new(self).move_to(exchange, String::new(), headers, body).await
     }
@@ -96,7 +97,7 @@ impl AckHandle for AmqpAckHandle {
         reason: &PrintableText,
     ) -> Result<(), String> {
         let mut headers = self.carried();
-        note_death(&mut headers, reason, &self.source.queue);
+        note_death(&mut headers, reason, &self.source.queue, Some(Timestamp::now()));
         let exchange = names::unreadable_exchange(&self.prefix);
         self.move_to(exchange, String::new(), headers, body).await
     }

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use lapin::{
     Acker, Connection,
     message::Delivery as Message,
@@ -298,7 +299,7 @@ impl AckHandle for LetterAckHandle {
         let (exchange, mut headers) =
             put_off_once_more(&self.prefix, carried(&self.headers, self.published_by.as_deref()));
         let Death { reason, queue, .. } = &self.death;
-        note_death(&mut headers, reason, queue);
+        note_death(&mut headers, reason, queue, Some(Timestamp::now()));
         let queue = names::dead_queue(&self.prefix);
         self.move_to(exchange, queue, headers, body).await
     }
@@ -309,7 +310,7 @@ impl AckHandle for LetterAckHandle {
         reason: &PrintableText,
     ) -> Result<(), String> {
         let mut headers = carried(&self.headers, self.published_by.as_deref());
-        note_death(&mut headers, reason, &self.death.queue);
+        note_death(&mut headers, reason, &self.death.queue, Some(Timestamp::now()));
         let exchange = names::unreadable_exchange(&self.prefix);
         self.move_to(exchange, String::new(), headers, body).await
     }

@@ -28,14 +28,20 @@ pub(super) const QUEUE_HEADER: &str = "x-sandfleet-queue";
 /// The header that says when that was, in milliseconds since 1970, by the clock of the worker that did it.
 pub(super) const AT_HEADER: &str = "x-sandfleet-at";
 
-/// Notes why and in which queue a message was given up, and that it was now unless an earlier time is noted.
-pub(super) fn note_death(headers: &mut FieldTable, reason: &str, queue: &str) {
+/// Notes why and in which queue a message was given up, and when, unless that is noted already.
+pub(super) fn note_death(
+    headers: &mut FieldTable,
+    reason: &str,
+    queue: &str,
+    at: Option<Timestamp>,
+) {
     for (name, text) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
         headers.insert(name.into(), AMQPValue::LongString(text.into()));
     }
-    if !headers.contains_key(AT_HEADER) {
-        let now = Timestamp::now().as_millisecond();
-        headers.insert(AT_HEADER.into(), AMQPValue::LongLongInt(now));
+    if let Some(at) = at
+        && !headers.contains_key(AT_HEADER)
+    {
+        headers.insert(AT_HEADER.into(), AMQPValue::LongLongInt(at.as_millisecond()));
     }
 }
 

@@ -170,15 +170,8 @@ impl Look<'_> {
             return Ok(());
         }
         let mut headers = message.carried();
-        note_death(&mut headers, &message.death.reason, &message.death.queue);
         // Since when it is there, and not since when it was published anew.
-        match message.since {
-            Some(since) => {
-                let at = AMQPValue::LongLongInt(since.as_millisecond());
-                headers.insert(AT_HEADER.into(), at);
-            }
-            None => _ = headers.remove(AT_HEADER),
-        }
+        note_death(&mut headers, &message.death.reason, &message.death.queue, message.since);
         let exchange = self.kept.exchange(&self.from.topology.prefix);
         self.move_to(message, exchange, String::new(), headers).await
     }

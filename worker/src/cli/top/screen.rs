@@ -15,7 +15,10 @@ use ratatui::{
         cursor::Show,
         event::{self, Event},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+            enable_raw_mode,
+        },
     },
 };
 use tokio::sync::mpsc;
@@ -50,8 +53,9 @@ impl Screen {
             give_back();
         }
         let mut screen = screen?;
-        execute!(screen.terminal.backend_mut(), EnterAlternateScreen)?;
-        screen.terminal.clear()?;
+        // Not `Terminal::clear`, which asks the terminal where its cursor is: not every terminal answers.
+        let backend = screen.terminal.backend_mut();
+        execute!(backend, EnterAlternateScreen, Clear(ClearType::All))?;
         Ok(screen)
     }
 
@@ -110,7 +114,10 @@ mod tests {
     fn a_panic_gives_the_terminal_back_before_it_is_reported() {
         let own = std::env::current_exe().expect("a path");
         let part = "cli::top::screen::tests::panics_on_a_screen";
-        let command = format!("{} --ignored --exact --nocapture {part}; stty -a", own.display());
+        let command = format!(
+            "stty rows 24 cols 80; {} --ignored --exact --nocapture {part}; stty -a",
+            own.display()
+        );
         let ran = Command::new("script").args(["-qec", &command, "/dev/null"]).output();
         let shown = String::from_utf8_lossy(&ran.expect("script is installed").stdout).into_owned();
         let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text:?}: {shown:?}"));

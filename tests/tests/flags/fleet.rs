@@ -245,6 +245,22 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "top",
+        modes: &[("screen", &[]), ("once", &["--once"])],
+        rows: &[
+            ("--config", &[(BAD, Seen("worker.slots")), (BAD, BAD_SEEN)]),
+            ("--once", &[(&["--once"], Seen("no job waits")), (&[], Mode)]),
+            ("--json", &[(&["--json"], Refused), (&["--json"], Seen("\"ended_per_second\""))]),
+            (
+                "--interval",
+                &[
+                    (&["--interval", "1ms"], Refused),
+                    (&["--interval", "1s"], Elsewhere("it asks once")),
+                ],
+            ),
+        ],
+    },
+    Command {
         name: "queue",
         modes: &[("plain", &[])],
         rows: &[

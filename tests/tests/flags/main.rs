@@ -82,6 +82,7 @@ commands! {
     flags_of_usage: "usage";
     flags_of_workers: "workers";
     flags_of_jobs: "jobs";
+    flags_of_top: "top";
     flags_of_queue: "queue";
     flags_of_queue_list: "queue list";
     flags_of_queue_show: "queue show";

@@ -15,6 +15,8 @@ use sandfleet_tests::{Installation, Services};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::top::{for_captures, keep};
+
 /// More than what any queue grants in returns: 100 for dead letters.
 const LISTINGS: usize = 102;
 
@@ -199,4 +201,84 @@ async fn the_overview_and_the_jobs_of_a_queue() {
     assert!(none.stderr.contains("no job that the store knows waits"), "{none:#?}");
     let wrong = installation.run(&["queue", "list", "container.batch", "--cause", "twin"]).await;
     assert_eq!(wrong.code, 64, "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn a_list_for_people_shows_nothing_that_a_terminal_obeys() {
+    let services = for_captures();
+    let installation = Installation::fresh().on(&services);
+    let (_connection, channel) = services.channel().await.expect("the broker runs");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let dead = names::dead_exchange(&services.prefix);
+    let unreadable = names::unreadable_exchange(&services.prefix);
+    let batch = names::job_queue(&services.prefix, Isolation::Container, Priority::Batch);
+    let now = jiff::Timestamp::now().as_millisecond();
+    let job = |id: &str, tenant: Option<&str>| {
+        let mut job = Job::new("python", "print('secret')");
+        (job.job_id, job.tenant) = (id.parse().expect("an id"), tenant.map(str::to_owned));
+        encode(&job)
+    };
+    for (exchange, reason, minutes, body) in [
+        (&dead, "delivery_limit", 3, job("order-1831", Some("acme"))),
+        (
+            &unreadable,
+            "another job has the id order-7: its payload differs",
+            50,
+            job("order-7", Some("shop")),
+        ),
+        (
+            &unreadable,
+            "its properties can't be parsed: the name of a header: not UTF-8",
+            900,
+            job("order-9", None),
+        ),
+        (&unreadable, "no JSON at column 1", 4000, b"hello \x1b[2J".to_vec()),
+        (
+            &unreadable,
+            "no \x1b[31m",
+            5000,
+            br#"{"tenant":"\u001b[2J","language":"\u202ecod"}"#.to_vec(),
+        ),
+    ] {
+        let mut headers = FieldTable::default();
+        for (name, text) in [("x-sandfleet-reason", reason), ("x-sandfleet-queue", &batch)] {
+            headers.insert(name.into(), AMQPValue::LongString(text.into()));
+        }
+        let at = AMQPValue::LongLongInt(now - minutes * 60_000);
+        headers.insert("x-sandfleet-at".into(), at);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_headers(headers)
+            .with_message_id("mid\u{1b}[2J".into());
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let sent =
+            channel.basic_publish(exchange.as_str().into(), "".into(), options, &body, properties);
+        assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+    }
+    let listed = installation.run(&["queue", "list"]).await;
+    assert_eq!((listed.code, listed.stdout.lines().count()), (0, 6), "{listed:#?}");
+    for part in ["delivery_limit  3 min", "twin", "malformed", "no_job", "83 h"] {
+        assert!(listed.stdout.contains(part), "{part}: {}", listed.stdout);
+    }
+    keep("queue-list", &format!("$ sandfleet queue list\n{}", listed.stdout));
+    let overview = installation.run(&["queue"]).await;
+    assert!(overview.stdout.contains("unreadable  4 "), "{overview:#?}");
+    keep("queue", &format!("$ sandfleet queue\n{}", overview.stdout));
+    let key = listed.stdout.lines().find(|line| line.contains("u{202e}")).expect("it is listed");
+    let key = key.split(' ').next().expect("a key");
+    for arguments in [
+        &["queue", "list", "--json"][..],
+        &["queue", "show", key, "order-9", "--body"],
+        &["queue", "show", "mid\u{1b}[2J"],
+        &["queue", "requeue", key],
+        &["queue", "drop", "--all", "--cause", "no_job", "--yes"],
+        &["audit"],
+    ] {
+        let ran = installation.run(arguments).await;
+        let shown = ran.stdout + &ran.stderr;
+        assert!(!shown.is_empty(), "{arguments:?}");
+        let is_safe = |c: char| sandfleet_common::is_printable(c) || c == '\n';
+        assert!(shown.chars().all(is_safe), "{arguments:?}: {shown:?}");
+        assert!(arguments.contains(&"--body") || !shown.contains("secret"), "{shown}");
+    }
 }

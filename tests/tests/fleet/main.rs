@@ -21,6 +21,7 @@ mod secrets;
 mod stopping;
 mod stuck;
 mod tenants;
+mod top;
 mod twins;
 mod waiting;
 mod work;

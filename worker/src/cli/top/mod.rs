@@ -55,12 +55,12 @@ pub(super) struct Arguments {
 const SHORTEST: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<ExitCode, Failure> {
+    if arguments.interval < SHORTEST {
+        return Err(Exit::Usage.with(format!("--interval: use {SHORTEST:?} or more")));
+    }
     let mut poll = Poll::new(settings)?;
     if arguments.once {
         return once(poll.sample().await, arguments.json);
-    }
-    if arguments.interval < SHORTEST {
-        return Err(Exit::Usage.with(format!("--interval: use {SHORTEST:?} or more")));
     }
     if !terminal::has_screen() {
         return Err(Exit::Usage.with("top needs a terminal; --once prints what is known now"));

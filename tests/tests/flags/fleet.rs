@@ -249,7 +249,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         modes: &[("screen", &[]), ("once", &["--once"])],
         rows: &[
             ("--config", &[(BAD, Seen("worker.slots")), (BAD, BAD_SEEN)]),
-            ("--once", &[(&["--once"], Seen("no job waits")), (&[], Mode)]),
+            ("--once", &[(&["--once"], Seen("workers 0 ready")), (&[], Mode)]),
             ("--json", &[(&["--json"], Refused), (&["--json"], Seen("\"ended_per_second\""))]),
             (
                 "--interval",

@@ -257,7 +257,7 @@ async fn a_list_for_people_shows_nothing_that_a_terminal_obeys() {
     }
     let listed = installation.run(&["queue", "list"]).await;
     assert_eq!((listed.code, listed.stdout.lines().count()), (0, 6), "{listed:#?}");
-    for part in ["delivery_limit  3 min", "twin", "malformed", "no_job", "83 h"] {
+    for part in ["delivery_limit  3 min", "twin", "malformed", "no_job", "3 d"] {
         assert!(listed.stdout.contains(part), "{part}: {}", listed.stdout);
     }
     keep("queue-list", &format!("$ sandfleet queue list\n{}", listed.stdout));

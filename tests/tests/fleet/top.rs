@@ -157,8 +157,7 @@ async fn the_screen_follows_a_fleet_and_does_what_it_is_told() {
         .set("QUEUE_PREFIX", &services.prefix)
         .set("STORE_PREFIX", &services.prefix)
         .set("QUEUE_URL", &amqp_url)
-        .set("STORE_URL", &redis_url)
-        .set("TERM", "screen");
+        .set("STORE_URL", &redis_url);
     let tmux = Tmux::start(&operator, &["top", "--interval", "500ms"]);
     let screen = tmux.shows("slots 4/4 busy · running 4 · waiting 8").await;
     for part in
@@ -213,11 +212,11 @@ async fn the_screen_follows_a_fleet_and_does_what_it_is_told() {
 
     // A service that is away is named, and what it said before stays; when it is back it goes on.
     tmux.press(&["1"]);
-    for (proxy, name) in [(&broker, "broker: "), (&store, "store: ")] {
+    for (proxy, name) in [(&broker, "broker ("), (&store, "store (")] {
         proxy.cut();
         let screen = tmux.shows(name).await;
         assert!(screen.contains("alpha") && screen.contains("what it said before"), "{screen}");
-        if name == "store: " {
+        if name == "store (" {
             keep("store-away", &screen);
         }
         proxy.mend();
@@ -251,11 +250,10 @@ async fn the_screen_follows_a_fleet_and_does_what_it_is_told() {
 async fn services_that_are_not_there_and_a_signal() {
     let nowhere = Installation::fresh()
         .set("QUEUE_URL", "amqp://guest:guest@127.0.0.1:1/%2f")
-        .set("STORE_URL", "redis://127.0.0.1:1")
-        .set("TERM", "screen");
+        .set("STORE_URL", "redis://127.0.0.1:1");
     let tmux = Tmux::start(&nowhere, &["top", "--interval", "200ms"]);
-    let screen = tmux.shows("store: ").await;
-    assert!(screen.contains("broker: ") && screen.contains("workers 0 ready"), "{screen}");
+    let screen = tmux.shows("store (").await;
+    assert!(screen.contains("broker (") && screen.contains("workers 0 ready"), "{screen}");
     tmux.press(&["?"]);
     tmux.shows("PgUp").await;
     let pane = tmux.tmux(&["display-message", "-p", "#{pane_pid}"]);
@@ -266,5 +264,5 @@ async fn services_that_are_not_there_and_a_signal() {
     assert!(screen.contains(" icanon") && !screen.contains("PgUp"), "{screen}");
     let once = nowhere.run(&["top", "--once"]).await;
     assert_eq!(once.code, 69, "{once:#?}");
-    assert!(once.stdout.contains("store: ") && once.stdout.contains("broker: "), "{once:#?}");
+    assert!(once.stdout.contains("store (") && once.stdout.contains("broker ("), "{once:#?}");
 }

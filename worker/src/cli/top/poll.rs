@@ -64,10 +64,8 @@ impl Poll {
         match queues {
             Ok(queues) => {
                 sample.queues = queues.into_iter().map(now_of).collect();
-                sample.broker_trouble = broker
-                    .is_blocked()
-                    .unwrap_or(false)
-                    .then(|| "it is blocked and takes no jobs".into());
+                sample.broker_trouble = None;
+                sample.broker_is_blocked = broker.is_blocked().unwrap_or(false);
             }
             Err(why) => sample.broker_trouble = Some(why),
         }

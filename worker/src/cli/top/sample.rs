@@ -21,6 +21,7 @@ pub(super) struct Sample {
     /// Why the broker or the store can't be asked at present.
     pub(super) broker_trouble: Option<String>,
     pub(super) store_trouble: Option<String>,
+    pub(super) broker_is_blocked: bool,
     pub(super) queues: Vec<QueueNow>,
     pub(super) workers: Vec<WorkerInfo>,
     pub(super) switches: Vec<Switch>,

@@ -52,14 +52,13 @@ fn verdicts(sample: &Sample) -> String {
 /// What is wrong with the services.
 pub(super) fn troubles(sample: &Sample) -> Vec<String> {
     let troubles = [("broker", &sample.broker_trouble), ("store", &sample.store_trouble)];
-    let told = troubles.into_iter().filter_map(|(service, trouble)| {
+    let away = troubles.into_iter().filter_map(|(service, trouble)| {
         let trouble = trouble.as_ref()?;
-        Some(
-            PrintableText::from(format!("{service}: {trouble}; what it said before is shown"))
-                .into(),
-        )
+        Some(format!("{service} (what it said before is shown): {trouble}"))
     });
-    told.collect()
+    let blocked =
+        sample.broker_is_blocked.then(|| "broker: it is blocked and takes no jobs".into());
+    away.chain(blocked).map(|line| PrintableText::from(line).into()).collect()
 }
 
 /// A sample as a text of one screen.
@@ -135,6 +134,7 @@ pub(super) fn json(sample: &Sample) -> Value {
         "at": sample.at,
         "prefix": sample.prefix,
         "broker_error": sample.broker_trouble,
+        "broker_blocked": sample.broker_is_blocked,
         "store_error": sample.store_trouble,
         "workers": sample.workers,
         "ready_workers": ready,

@@ -165,13 +165,18 @@ fn a_service_that_is_away_is_named_and_what_it_said_stays() {
     let away = Sample {
         broker_trouble: Some("connection refused".into()),
         store_trouble: Some(HOSTILE.into()),
+        broker_is_blocked: true,
         ..fleet(2, 4)
     };
     app.take(away);
     let shown = screen(&mut app, 140, 24).join("\n");
-    assert!(shown.contains("broker: connection refused; what it said before is shown"), "{shown}");
-    assert!(shown.contains("store: ev\\u{1b}[2Jil\\u{202e}\\nname\\u{7}; what"), "{shown}");
-    assert!(shown.contains("worker-1"), "{shown}");
+    assert!(shown.contains("broker (what it said before is shown): connection refused"), "{shown}");
+    assert!(
+        shown
+            .contains("store (what it said before is shown): ev\\u{1b}[2Jil\\u{202e}\\nname\\u{7}"),
+        "{shown}"
+    );
+    assert!(shown.contains("worker-1") && shown.contains("it is blocked"), "{shown}");
 }
 
 #[test]

@@ -262,7 +262,7 @@ async fn a_list_for_people_shows_nothing_that_a_terminal_obeys() {
     }
     keep("queue-list", &format!("$ sandfleet queue list\n{}", listed.stdout));
     let overview = installation.run(&["queue"]).await;
-    assert!(overview.stdout.contains("unreadable  4 "), "{overview:#?}");
+    assert!(overview.stdout.contains("  4         3 d "), "{overview:#?}");
     keep("queue", &format!("$ sandfleet queue\n{}", overview.stdout));
     let key = listed.stdout.lines().find(|line| line.contains("u{202e}")).expect("it is listed");
     let key = key.split(' ').next().expect("a key");

@@ -212,11 +212,11 @@ async fn the_screen_follows_a_fleet_and_does_what_it_is_told() {
 
     // A service that is away is named, and what it said before stays; when it is back it goes on.
     tmux.press(&["1"]);
-    for (proxy, name) in [(&broker, "broker ("), (&store, "store (")] {
+    for (proxy, name) in [(&broker, "broker away"), (&store, "store away")] {
         proxy.cut();
         let screen = tmux.shows(name).await;
-        assert!(screen.contains("alpha") && screen.contains("what it said before"), "{screen}");
-        if name == "store (" {
+        assert!(screen.contains("alpha") && screen.contains("shown as it was"), "{screen}");
+        if name == "store away" {
             keep("store-away", &screen);
         }
         proxy.mend();
@@ -252,8 +252,8 @@ async fn services_that_are_not_there_and_a_signal() {
         .set("QUEUE_URL", "amqp://guest:guest@127.0.0.1:1/%2f")
         .set("STORE_URL", "redis://127.0.0.1:1");
     let tmux = Tmux::start(&nowhere, &["top", "--interval", "200ms"]);
-    let screen = tmux.shows("store (").await;
-    assert!(screen.contains("broker (") && screen.contains("workers 0 ready"), "{screen}");
+    let screen = tmux.shows("store away").await;
+    assert!(screen.contains("broker away") && screen.contains("workers 0 ready"), "{screen}");
     tmux.press(&["?"]);
     tmux.shows("PgUp").await;
     let pane = tmux.tmux(&["display-message", "-p", "#{pane_pid}"]);
@@ -264,5 +264,5 @@ async fn services_that_are_not_there_and_a_signal() {
     assert!(screen.contains(" icanon") && !screen.contains("PgUp"), "{screen}");
     let once = nowhere.run(&["top", "--once"]).await;
     assert_eq!(once.code, 69, "{once:#?}");
-    assert!(once.stdout.contains("store (") && once.stdout.contains("broker ("), "{once:#?}");
+    assert!(once.stdout.contains("store away") && once.stdout.contains("broker away"), "{once:#?}");
 }

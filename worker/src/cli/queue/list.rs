@@ -111,7 +111,7 @@ async fn kept(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Fa
             ));
         }
         look.close().await.map_err(unavailable)?;
-        here.sort_by(|a, b| (a.since, a.name()).cmp(&(b.since, b.name())));
+        here.sort_by_cached_key(|summary| (summary.since, summary.name()));
         found.extend(here);
     }
     if found.len() > limit {

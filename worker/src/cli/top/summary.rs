@@ -53,8 +53,10 @@ fn verdicts(sample: &Sample) -> String {
 pub(super) fn troubles(sample: &Sample) -> Vec<String> {
     let troubles = [("broker", &sample.broker_trouble), ("store", &sample.store_trouble)];
     let away = troubles.into_iter().filter_map(|(service, trouble)| {
-        let trouble = trouble.as_ref()?;
-        Some(format!("{service} (what it said before is shown): {trouble}"))
+        let trouble = trouble.as_deref()?;
+        // Most begin with the service's name.
+        let trouble = trouble.strip_prefix(&format!("{service} ")).unwrap_or(trouble);
+        Some(format!("{service} away, shown as it was: {trouble}"))
     });
     let blocked =
         sample.broker_is_blocked.then(|| "broker: it is blocked and takes no jobs".into());

@@ -48,7 +48,7 @@ fn worker(id: &str, busy: usize) -> WorkerInfo {
 }
 
 fn live(number: usize, tenant: &str) -> LiveJob {
-    let (is_running, queued_at) = (number % 4 == 0, Some(at(number as i64)));
+    let (is_running, queued_at) = (number.is_multiple_of(4), Some(at(number as i64)));
     let tenant = Some(tenant.to_owned());
     let queued = QueuedJob {
         queued_at,
@@ -106,7 +106,7 @@ fn fleet(workers: usize, jobs: usize) -> Sample {
         live: (0..jobs).map(|number| live(number, ["acme", "shop"][number % 2])).collect(),
         ended: (0..30)
             .map(|number| {
-                ended(number, ["accepted", "runtime_error"][usize::from(number % 10 == 0)])
+                ended(number, ["accepted", "runtime_error"][usize::from(number.is_multiple_of(10))])
             })
             .collect(),
         ..Sample::default()
@@ -170,10 +170,9 @@ fn a_service_that_is_away_is_named_and_what_it_said_stays() {
     };
     app.take(away);
     let shown = screen(&mut app, 140, 24).join("\n");
-    assert!(shown.contains("broker (what it said before is shown): connection refused"), "{shown}");
+    assert!(shown.contains("broker away, shown as it was: connection refused"), "{shown}");
     assert!(
-        shown
-            .contains("store (what it said before is shown): ev\\u{1b}[2Jil\\u{202e}\\nname\\u{7}"),
+        shown.contains("store away, shown as it was: ev\\u{1b}[2Jil\\u{202e}\\nname\\u{7}"),
         "{shown}"
     );
     assert!(shown.contains("worker-1") && shown.contains("it is blocked"), "{shown}");

@@ -7,7 +7,7 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
-use sandfleet_common::{Job, JobState, Status, encode};
+use sandfleet_common::{Isolation, Job, JobState, Status, encode, names};
 use sandfleet_sdk::Client;
 use sandfleet_tests::Installation;
 use serde_json::Value;
@@ -144,21 +144,34 @@ async fn a_dropped_message_leaves_no_job_that_waits_in_vain() {
     servers.put(".dead.unreadable", &encode(&other), &[("x-sandfleet-reason", &reason)]).await;
     servers.put(".dead.unreadable", b"no job \x1b[2J", &[("x-sandfleet-reason", "no JSON")]).await;
 
+    let mut stronger = job(None);
+    stronger.isolation = Isolation::GVisor;
+    let malformed = [("x-sandfleet-reason", "its properties can't be parsed: a header")];
+    servers.put(".dead.unreadable", &encode(&stronger), &malformed).await;
+    let damaged = job(None);
+    let mut break_record = redis::cmd("SET");
+    break_record.arg(names::record_key(&servers.prefix, &damaged.job_id)).arg("no hash");
+    break_record.exec_async(&mut servers.admin().await).await.expect("an administrator");
+    let reason = [("x-sandfleet-reason", "the job's keys are damaged: of another type")];
+    servers.put(".dead.unreadable", &encode(&damaged), &reason).await;
+
     let refused = operator.run(&["queue", "requeue", "--all", "--in", "unreadable"]).await;
     assert_eq!(refused.code, 65, "{refused:#?}");
+    assert!(refused.stdout.contains("there is no queue"), "{refused:#?}");
     assert!(refused.stdout.contains("another job has its id"), "{refused:#?}");
     assert!(refused.stdout.contains("it names no job"), "{refused:#?}");
+    assert!(refused.stdout.contains("what became of its job is not known"), "{refused:#?}");
 
     let unasked = operator.run(&["queue", "drop", "--all"]).await;
     assert!(unasked.code == 64 && unasked.stderr.contains("--yes"), "{unasked:#?}");
     let dropped = operator.run(&["queue", "drop", "--all", "--yes"]).await;
-    assert_eq!((dropped.code, dropped.stdout.lines().count()), (0, 3), "{dropped:#?}");
+    assert_eq!((dropped.code, dropped.stdout.lines().count()), (0, 5), "{dropped:#?}");
     let result = client.wait(&waiting.job_id, Duration::from_secs(10)).await.expect("a result");
     assert_eq!(result.status, Status::Cancelled, "{result:#?}");
     // The message was another job's that only has its id.
     assert!(matches!(client.get(&twin.job_id).await, Ok(JobState::Queued(_))));
     let noted = events(&operator, "purged").await;
-    assert_eq!(noted.len(), 3, "{noted:#?}");
+    assert_eq!(noted.len(), 5, "{noted:#?}");
     assert_eq!(noted[0]["subject"], waiting.job_id.as_str());
     assert_eq!(noted[0]["detail"], "from dead (rejected)");
     let empty = operator.run(&["queue", "list"]).await;

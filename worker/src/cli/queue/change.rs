@@ -15,6 +15,7 @@ use clap::Args;
 use jiff::Timestamp;
 use sandfleet_common::{JobState, PrintableText};
 use sandfleet_transport::{
+    Error,
     audit::{Act, Event},
     records::RedisStore,
 };
@@ -33,7 +34,7 @@ use crate::{
         terminal,
     },
     config::Settings,
-    queue::{KeptMessage, Look},
+    queue::{KeptMessage, KeptMessages, Look},
 };
 
 #[derive(Args)]
@@ -197,7 +198,14 @@ async fn change_all(
             }
             let fitting: Vec<_> = named.fit(&summary).cloned().collect();
             outcome.missing.retain(|name| !fitting.contains(name));
-            let one = One { store: &store, look: &mut look, settings, payload, summary };
+            let one = One {
+                store: &store,
+                messages: &messages,
+                look: &mut look,
+                settings,
+                payload,
+                summary,
+            };
             let changed = match change {
                 Change::Requeue => one.requeue(message).await?,
                 Change::Drop(_) => one.drop(message).await?,
@@ -215,6 +223,7 @@ async fn change_all(
 /// A message that was taken, and what is known of it.
 struct One<'a, 'b> {
     store: &'a RedisStore,
+    messages: &'a KeptMessages,
     look: &'a mut Look<'b>,
     settings: &'a Settings,
     payload: Payload,
@@ -227,7 +236,15 @@ impl One<'_, '_> {
         let prefix = &self.settings.queue.prefix;
         let queue = message.origin(prefix).or_else(|| self.payload.queue(prefix));
         let standing = standing(self.store, &self.payload).await;
-        let (queue, remark) = match may_requeue(&message, queue, &standing, Timestamp::now()) {
+        let mut may = may_requeue(&message, queue, &standing, Timestamp::now());
+        if let Ok((queue, _)) = &may
+            && !self.messages.has_queue(queue).await.map_err(unavailable)?
+        {
+            may = Err(format!(
+                "there is no queue {queue}; make it with `sandfleet setup --isolation`"
+            ));
+        }
+        let (queue, remark) = match may {
             Ok(may) => may,
             Err(why) => {
                 terminal::print_line(format_args!("{}: not requeued: {why}", self.summary.name()))?;
@@ -244,19 +261,19 @@ impl One<'_, '_> {
     /// Removes it, after its job was cancelled if that waits for a result and is not another's. Says whether it did.
     async fn drop(self, message: KeptMessage) -> Result<bool, Failure> {
         let name = self.summary.name();
-        let state = match standing(self.store, &self.payload).await {
-            Standing::Unknown(error) => {
+        let (mut state, mut remark) = (None, "");
+        match standing(self.store, &self.payload).await {
+            Standing::Unknown(Error::Store(error)) if !error.is_damaged => {
                 terminal::print_line(format_args!(
-                    "{name}: not removed: what became of its job is not known: {}",
-                    PrintableText::new(error)
+                    "{name}: not removed: what became of its job is not known: {error}"
                 ))?;
                 self.look.leave(message).await.map_err(unavailable)?;
                 return Ok(false);
             }
-            Standing::Job(state) => Some(state),
-            Standing::NoJob | Standing::Twin => None,
-        };
-        let mut remark = "";
+            Standing::Unknown(_) => remark = "; what the store has of its job can't be read",
+            Standing::Job(known) => state = Some(known),
+            Standing::NoJob | Standing::Twin => {}
+        }
         if let (Some(JobState::Queued(_)), Some(job)) = (state.as_deref(), &self.payload.job_id) {
             let result_ttl = Duration::from_millis(self.settings.store.result_ttl_ms);
             let cancelled = self.store.cancel(job, &own_name(), result_ttl).await;

@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use lapin::{
-    Channel, Connection,
+    Channel, Connection, ErrorKind,
     message::BasicGetMessage,
     options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{
@@ -101,6 +102,24 @@ impl KeptMessages {
         Ok(Self { broker, topology, publisher, worker_users, connection })
     }
 
+    /// Whether there is such a queue. The exchange that leads back to queues of jobs doesn't tell: it puts aside what
+    /// fits none.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn has_queue(&self, queue: &str) -> Result<bool, Error> {
+        let Self { broker, connection, .. } = self;
+        // A channel of its own: the broker answers by closing it if there is no such queue.
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        match broker.with_timeout(format!("look at queue {queue}"), asked).await {
+            Ok(_) => Ok(true),
+            Err(Error::Broker { said, .. }) if is_not_found(&said) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Begins to look through the messages that are in one of the queues now.
     ///
     /// # Errors
@@ -177,10 +196,10 @@ impl Look<'_> {
     }
 
     /// Puts a message into a queue of jobs, as one that was never given up. The broker has it on disk there before it is
-    /// acknowledged here, so it may be in both if that fails, and never in neither.
+    /// acknowledged here, so it may be in both if that fails, and never in neither. There has to be [such a queue](KeptMessages::has_queue).
     ///
     /// # Errors
-    /// [`Error::Unroutable`] if there is no such queue, [`Error::QueueFull`], [`Error::Blocked`], [`Error::Broker`] and
+    /// [`Error::QueueFull`], [`Error::Blocked`], [`Error::Broker`] and
     /// [`Error::TimedOut`]. The message then stays where it is.
     pub async fn requeue(&self, message: KeptMessage, queue: &str) -> Result<(), Error> {
         let mut headers = FieldTable::default();
@@ -289,6 +308,11 @@ impl KeptMessage {
     fn carried(&self) -> FieldTable {
         carried(&self.headers, self.published_by.as_deref())
     }
+}
+
+fn is_not_found(said: &lapin::Error) -> bool {
+    matches!(said.kind(), ErrorKind::ProtocolError(said)
+        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// When a message with these headers was given up.

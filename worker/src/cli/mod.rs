@@ -1,5 +1,6 @@
 //! The command line.
 
+mod age;
 mod artifacts;
 mod audit;
 mod batch;

@@ -9,12 +9,13 @@ use sandfleet_transport::records::LiveJob;
 use serde::Serialize;
 
 use super::{
-    Filters, Where, age, connect, size,
+    Filters, Where, connect, size,
     summary::{Payload, Summary},
     unavailable,
 };
 use crate::{
     cli::{
+        age::age,
         exit::{Exit, Failure},
         switches::store,
         table::columns,
@@ -134,7 +135,7 @@ async fn kept(arguments: &Arguments, settings: &Settings) -> Result<ExitCode, Fa
     Ok(Exit::Success.into())
 }
 
-pub(in crate::cli) fn table(found: &[Summary], now: Timestamp) -> String {
+fn table(found: &[Summary], now: Timestamp) -> String {
     let header =
         ["KEY", "IN", "CAUSE", "SINCE", "JOB", "TENANT", "LANGUAGE", "FROM", "SIZE", "RETURNS"];
     let text = |text: &Option<PrintableText>| text.as_deref().unwrap_or("-").to_owned();

@@ -135,16 +135,6 @@ fn unavailable(error: sandfleet_transport::Error) -> Failure {
     Exit::Unavailable.because(error)
 }
 
-/// How long ago, in the largest fitting unit.
-fn age(seconds: i64) -> String {
-    match seconds.max(0) {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
-}
-
 /// A size in bytes, for people.
 fn size(bytes: usize) -> String {
     match bytes {

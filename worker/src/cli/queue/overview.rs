@@ -7,9 +7,10 @@ use sandfleet_common::{JobState, PrintableText, WorkerInfo};
 use sandfleet_transport::{Kept, StoreError, records::RedisStore};
 use serde::Serialize;
 
-use super::{age, connect, unavailable};
+use super::{connect, unavailable};
 use crate::{
     cli::{
+        age::age,
         exit::{Exit, Failure},
         switches::store,
         table::columns,

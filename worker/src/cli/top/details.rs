@@ -5,11 +5,8 @@ use sandfleet_common::{Isolation, JobId, JobState, PrintableText, Priority};
 use sandfleet_sdk::Progress;
 use sandfleet_transport::records::Scope;
 
-use super::{
-    grids::short,
-    sample::{Sample, outcome},
-};
-use crate::cli::{explain::explain, waiting};
+use super::sample::{Sample, outcome};
+use crate::cli::{age::age, explain::explain, waiting};
 
 /// How many jobs of a worker are listed.
 const MAX_JOBS: usize = 50;
@@ -41,7 +38,7 @@ pub(super) fn worker(sample: &Sample, id: &str) -> Vec<String> {
         format!(
             "  {}  {}  {}  tenant {}",
             job.id,
-            short(since),
+            age(since),
             text(&job.language),
             text(&job.tenant)
         )

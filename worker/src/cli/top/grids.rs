@@ -9,6 +9,7 @@ use super::{
     grid::{Cell, Grid, GridRow, Order},
     sample::{Sample, TenantNow, outcome},
 };
+use crate::cli::age::age;
 
 /// The tables, in the order of their tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,22 +60,13 @@ impl Tab {
 }
 
 /// How long ago that was, for people and for sorting.
-fn age(at: Option<Timestamp>, now: Timestamp) -> Cell {
+fn since(at: Option<Timestamp>, now: Timestamp) -> Cell {
     match at {
         Some(at) => {
             let seconds = (now.as_second() - at.as_second()).max(0);
-            Cell::number(seconds, short(seconds))
+            Cell::number(seconds, age(seconds))
         }
         None => Cell::number(0, "-"),
-    }
-}
-
-pub(super) fn short(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -102,7 +94,7 @@ fn workers(sample: &Sample) -> Grid {
                 Cell::text(state),
                 Cell::count(ended.copied().unwrap_or(0)),
                 Cell::text(format_args!("{} ({})", it.backend, it.isolation.as_str())),
-                age(Some(it.started_at), sample.at),
+                since(Some(it.started_at), sample.at),
                 Cell::text(&it.version),
                 Cell::text(it.languages.join(" ")),
             ],
@@ -141,7 +133,7 @@ fn queues(sample: &Sample) -> Grid {
                 Cell::text(&it.name),
                 Cell::text(it.priority.map_or("-", Priority::as_str)),
                 Cell::number(it.messages, it.messages),
-                age(oldest, sample.at),
+                since(oldest, sample.at),
                 Cell::number(it.consumers, it.consumers),
             ],
         }
@@ -159,7 +151,7 @@ fn tenants(sample: &Sample) -> Grid {
             Cell::count(it.interactive + it.batch),
             Cell::count(it.interactive),
             Cell::count(it.batch),
-            age(it.oldest, sample.at),
+            since(it.oldest, sample.at),
             Cell::count(it.running),
             Cell::count(it.ended),
             Cell::count(it.ended - it.accepted),
@@ -187,7 +179,7 @@ fn tenants(sample: &Sample) -> Grid {
 
 fn jobs(sample: &Sample) -> Grid {
     let rows = sample.live.iter().map(|it| {
-        let (state, since, worker, attempt) = match &it.state {
+        let (state, begun, worker, attempt) = match &it.state {
             JobState::Running(running) => {
                 let state = if running.cancelled { "cancelling" } else { "running" };
                 (state, running.started_at, Some(running.worker_id.as_str()), running.attempt)
@@ -200,7 +192,7 @@ fn jobs(sample: &Sample) -> Grid {
             cells: vec![
                 Cell::text(&it.id),
                 Cell::text(state),
-                age(since, sample.at),
+                since(begun, sample.at),
                 text(it.tenant.as_deref()),
                 text(it.language.as_deref()),
                 text(worker),
@@ -219,7 +211,7 @@ fn ended(sample: &Sample) -> Grid {
     let rows = sample.ended.iter().map(|it| GridRow {
         id: it.job_id.to_string(),
         cells: vec![
-            age(Some(it.finished_at), sample.at),
+            since(Some(it.finished_at), sample.at),
             Cell::text(&it.job_id),
             Cell::text(outcome(it)),
             text(it.tenant.as_deref()),

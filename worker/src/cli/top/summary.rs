@@ -3,11 +3,8 @@
 use sandfleet_common::{JobState, PrintableText};
 use serde_json::{Value, json};
 
-use super::{
-    grids::{Tab, short},
-    sample::Sample,
-};
-use crate::cli::table::columns;
+use super::{grids::Tab, sample::Sample};
+use crate::cli::{age::age, table::columns};
 
 /// How many rows of each table a text shows.
 const TEXT_ROWS: usize = 15;
@@ -32,7 +29,7 @@ pub(super) fn lines(sample: &Sample) -> Vec<String> {
         match sample.oldest() {
             Some(job) => format!(
                 "oldest waits {}: {} (tenant {}, language {})",
-                short(job.queued_at.map_or(0, |at| sample.at.as_second() - at.as_second()).max(0)),
+                age(job.queued_at.map_or(0, |at| sample.at.as_second() - at.as_second()).max(0)),
                 job.id,
                 job.tenant.as_deref().unwrap_or("-"),
                 job.language.as_deref().unwrap_or("-"),

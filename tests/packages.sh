@@ -11,7 +11,7 @@ packages=(
     apparmor:apparmor_parser            # its language has no other parser
     openssl:openssl                     # deploy/credentials/make
     # What asks how many processors there are, and uses terminals.
-    procps:ps bsdutils:script python3-psutil: python3-pexpect: openjdk-17-jdk-headless:javac
+    procps:ps bsdutils:script tmux:tmux python3-psutil: python3-pexpect: openjdk-17-jdk-headless:javac
 )
 
 # The ordinary programs of the suite `hostile`.

@@ -139,6 +139,15 @@ impl Services {
         through_proxy(&self.producer.redis_url, "6379").await
     }
 
+    /// Proxies to the broker and the store, and the services as an operator reaches them through these.
+    pub async fn operator_relays(&self) -> [(ChaosProxy, String); 2] {
+        self.declare();
+        [
+            through_proxy(&self.operator.amqp_url, "5672").await,
+            through_proxy(&self.operator.redis_url, "6379").await,
+        ]
+    }
+
     /// The broker behind TLS, and the URL that leads there.
     pub async fn amqp_behind_tls(&self, tls: TlsAcceptor) -> (ChaosProxy, String) {
         through_tls(&self.amqp_url, "5672", tls).await

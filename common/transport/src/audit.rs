@@ -46,6 +46,10 @@ pub enum Act {
     Cancelled,
     /// What is kept of a job was deleted.
     Deleted,
+    /// A message went back from the dead letters or the unreadable messages to a queue of jobs.
+    Requeued,
+    /// A message was removed from the dead letters or the unreadable messages.
+    Purged,
     /// A switch was thrown.
     SwitchThrown,
     /// A switch was released.
@@ -68,6 +72,8 @@ impl Act {
             Act::NotSubmitted => "not_submitted",
             Act::Cancelled => "cancelled",
             Act::Deleted => "deleted",
+            Act::Requeued => "requeued",
+            Act::Purged => "purged",
             Act::SwitchThrown => "switch_thrown",
             Act::SwitchReleased => "switch_released",
             Act::QueuesMade => "queues_made",

@@ -25,4 +25,4 @@ pub use publisher::{Message, Publisher};
 pub use redis_link::RedisLink;
 pub use refusal::Refusal;
 pub use tls::Tls;
-pub use topology::{LATER, QueueLimits, Topology};
+pub use topology::{Kept, LATER, QueueLimits, Topology};

@@ -1,12 +1,13 @@
 //! The exchange and the queues of a fleet: the one place that declares them.
 
+mod declaration;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::{
-    Channel, Connection, ErrorKind, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use sandfleet_common::{
@@ -16,6 +17,9 @@ use sandfleet_common::{
 
 use tracing::warn;
 
+use self::declaration::{
+    bind, declare_exchange, declare_fanout, declare_queue, is_access_refused, is_there,
+};
 use crate::{Broker, Error, refusal};
 
 /// After how many returns the broker itself takes a message out of its queue. Only a backstop,
@@ -35,6 +39,51 @@ pub const LATER: [Duration; 3] =
 /// How many unreadable messages are kept: any client that can publish could fill the disk otherwise.
 const MAX_UNREADABLE: i64 = 10_000;
 const MAX_UNREADABLE_BYTES: i64 = 256 << 20;
+
+/// After how many returns the broker drops an unreadable message. Each time that an operator lists them returns them once,
+/// and RabbitMQ 4 drops after 20 where a queue names no limit.
+const UNREADABLE_DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// What RabbitMQ 4 grants where a queue names no limit; RabbitMQ 3 grants any number.
+const UNNAMED_DELIVERY_LIMIT: i32 = 20;
+
+/// Where messages are kept that no worker settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// The dead letters, which workers answer.
+    Dead,
+    /// The messages that can't be answered.
+    Unreadable,
+}
+
+impl Kept {
+    /// Both.
+    pub const ALL: [Kept; 2] = [Kept::Dead, Kept::Unreadable];
+
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kept::Dead => "dead",
+            Kept::Unreadable => "unreadable",
+        }
+    }
+
+    /// Its queue.
+    pub fn queue(self, prefix: &str) -> String {
+        match self {
+            Kept::Dead => names::dead_queue(prefix),
+            Kept::Unreadable => names::unreadable_queue(prefix),
+        }
+    }
+
+    /// The exchange before it.
+    pub fn exchange(self, prefix: &str) -> String {
+        match self {
+            Kept::Dead => names::dead_exchange(prefix),
+            Kept::Unreadable => names::unreadable_exchange(prefix),
+        }
+    }
+}
 
 /// What has to exist on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,27 +261,57 @@ impl Topology {
         broker: &Broker,
         connection: &Connection,
     ) -> Result<(), Error> {
-        let queue = names::unreadable_queue(&self.prefix);
-        let mut arguments = quorum();
-        arguments.insert("x-overflow".into(), text("drop-head"));
-        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
-        // A channel of its own, since a refusal closes it.
-        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
-        match declare_queue(broker, &channel, &queue, arguments).await {
-            // Older workers made it without bounds. It serves all the same, and they must not be kept
+        match self.make_unreadable(broker, connection).await {
+            // Older workers made it otherwise. It serves all the same, and they must not be kept
             // from their work by those that are newer.
             Err(Error::Mismatch { reason, .. }) => {
                 warn!(
-                    queue,
+                    queue = names::unreadable_queue(&self.prefix),
                     %reason,
-                    "the queue of unreadable messages has no bounds; once all workers are of this \
-                     version, delete it: they make it again"
+                    "the queue of unreadable messages was made by an older version, without bounds or with few returns; once \
+                     all workers are of this version, delete it: they make it again"
                 );
                 Ok(())
             }
             declared => declared,
         }
+    }
+
+    /// How often a message may be returned to the dead letters or the unreadable messages before the broker gives it up.
+    ///
+    /// # Errors
+    /// [`Error::Broker`] and [`Error::TimedOut`].
+    pub async fn returns_granted(
+        &self,
+        broker: &Broker,
+        connection: &Connection,
+        kept: Kept,
+    ) -> Result<u32, Error> {
+        let limit = match kept {
+            Kept::Dead => LETTER_DELIVERY_LIMIT,
+            Kept::Unreadable => match self.make_unreadable(broker, connection).await {
+                Ok(()) => UNREADABLE_DELIVERY_LIMIT,
+                // An older version made it, and it says none; or who made it can't be told.
+                Err(Error::Mismatch { .. }) => UNNAMED_DELIVERY_LIMIT,
+                Err(Error::Broker { said, .. }) if is_access_refused(&said) => {
+                    UNNAMED_DELIVERY_LIMIT
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(limit.unsigned_abs())
+    }
+
+    async fn make_unreadable(&self, broker: &Broker, connection: &Connection) -> Result<(), Error> {
+        let queue = names::unreadable_queue(&self.prefix);
+        let mut arguments = quorum();
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(UNREADABLE_DELIVERY_LIMIT));
+        arguments.insert("x-overflow".into(), text("drop-head"));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_UNREADABLE));
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_UNREADABLE_BYTES));
+        // A channel of its own, since a refusal closes it.
+        let channel = broker.with_timeout("open a channel", connection.create_channel()).await?;
+        declare_queue(broker, &channel, &queue, arguments).await
     }
 
     fn job_queue_arguments(&self) -> FieldTable {
@@ -271,145 +350,4 @@ fn milliseconds(duration: Duration) -> AMQPValue {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
-}
-
-async fn declare_queue(
-    broker: &Broker,
-    channel: &Channel,
-    name: &str,
-    arguments: FieldTable,
-) -> Result<(), Error> {
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    let declared = channel.queue_declare(name.into(), options, arguments);
-    agreed(broker, format!("queue {name}"), declared).await.map(drop)
-}
-
-/// An exchange that gives every message to all queues behind it.
-async fn declare_fanout(broker: &Broker, channel: &Channel, name: &str) -> Result<(), Error> {
-    declare_exchange(broker, channel, name, ExchangeKind::Fanout, FieldTable::default()).await
-}
-
-async fn declare_exchange(
-    broker: &Broker,
-    channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-    arguments: FieldTable,
-) -> Result<(), Error> {
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let declared = channel.exchange_declare(name.into(), kind, options, arguments);
-    agreed(broker, format!("exchange {name}"), declared).await
-}
-
-async fn bind(
-    broker: &Broker,
-    channel: &Channel,
-    queue: &str,
-    exchange: &str,
-    routing_key: &str,
-) -> Result<(), Error> {
-    let bound = channel.queue_bind(
-        queue.into(),
-        exchange.into(),
-        routing_key.into(),
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    agreed(broker, format!("binding of queue {queue}"), bound).await
-}
-
-fn is_access_refused(said: &lapin::Error) -> bool {
-    matches!(said.kind(), ErrorKind::ProtocolError(said)
-        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
-}
-
-/// Awaits the answer to the question whether `what` is there.
-async fn is_there<T>(
-    broker: &Broker,
-    what: String,
-    refused: &str,
-    found: impl Future<Output = lapin::Result<T>>,
-) -> Result<(), Error> {
-    match broker.with_timeout(format!("look at {what}"), found).await {
-        Ok(_) => Ok(()),
-        Err(Error::Broker { broker, said, action }) => match said.kind() {
-            ErrorKind::ProtocolError(answer)
-                if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
-            {
-                Err(Error::Undeclared { broker, what, refused: refused.into() })
-            }
-            _ => Err(Error::Broker { broker, said, action }),
-        },
-        Err(error) => Err(error),
-    }
-}
-
-/// Awaits the answer to a declaration of `what`.
-async fn agreed<T>(
-    broker: &Broker,
-    what: String,
-    declared: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, Error> {
-    broker.with_timeout(format!("declare {what}"), declared).await.map_err(|error| match error {
-        Error::Broker { broker, said, action } => match said.kind() {
-            ErrorKind::ProtocolError(said)
-                if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
-            {
-                mismatch(broker, what, said.get_message().as_str())
-            }
-            _ => Error::Broker { broker, said, action },
-        },
-        error => error,
-    })
-}
-
-/// Takes RabbitMQ's `inequivalent arg 'A' for queue 'Q' in vhost 'V': received W but current is F`
-/// apart. The queue in it counts: declarations that are under way together fail together.
-fn mismatch(broker: String, what: String, said: &str) -> Error {
-    let parts = || {
-        let (_, rest) = said.split_once("inequivalent arg '")?;
-        let (argument, rest) = rest.split_once("' for ")?;
-        let (subject, rest) = rest.split_once(" in vhost ")?;
-        let (_, rest) = rest.split_once("received ")?;
-        // The broker cuts what it says after 255 bytes.
-        let reason = match rest.split_once(" but current is ") {
-            Some((wanted, found)) => {
-                format!("{argument} is {}, wanted is {}", value(found), value(wanted))
-            }
-            None => format!("{argument} is another, wanted is {}", value(rest)),
-        };
-        Some((subject.replace('\'', ""), reason))
-    };
-    let (what, reason) = parts().unwrap_or_else(|| (what, said.to_owned()));
-    Error::Mismatch { broker, what, reason: reason.into() }
-}
-
-/// `the value 'V' of type 'T'`, `'V'` or `none`.
-fn value(said: &str) -> &str {
-    let quoted = said.trim_start_matches("the value ").strip_prefix('\'');
-    quoted.and_then(|rest| rest.split('\'').next()).unwrap_or(said)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mismatch_says_what_differs() {
-        let said = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'f.jobs' in \
-                    vhost '/': received the value '5' of type 'signedint' but current is none";
-        let shown = mismatch("amqp://h".into(), "queue other".into(), said).to_string();
-        assert!(shown.contains("queue f.jobs exists with other settings"), "{shown}");
-        assert!(shown.contains("x-max-length is none, wanted is 5"), "{shown}");
-        let said = "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'f.jobs' in vhost \
-                    '/': received 'true' but current is 'false'";
-        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), said).to_string();
-        assert!(shown.contains("durable is false, wanted is true"), "{shown}");
-        let cut = "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'f.jobs' \
-                   in vhost '/': received the value 'f.dead' of type 'longstr' but current i...";
-        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), cut).to_string();
-        assert!(shown.contains("x-dead-letter-exchange is another, wanted is f.dead"), "{shown}");
-        let shown = mismatch("amqp://h".into(), "queue f.jobs".into(), "no idea").to_string();
-        assert!(shown.contains("queue f.jobs exists with other settings: no idea"), "{shown}");
-    }
 }

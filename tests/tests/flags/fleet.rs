@@ -252,6 +252,122 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "top",
+        modes: &[("screen", &[]), ("once", &["--once"])],
+        rows: &[
+            ("--config", &[(BAD, Seen("worker.slots")), (BAD, BAD_SEEN)]),
+            ("--once", &[(&["--once"], Seen("workers 0 ready")), (&[], Mode)]),
+            ("--json", &[(&["--json"], Refused), (&["--json"], Seen("\"ended_per_second\""))]),
+            (
+                "--interval",
+                &[
+                    (&["--interval", "1ms"], Refused),
+                    (&["--interval", "1s"], Elsewhere("it asks once")),
+                ],
+            ),
+        ],
+    },
+    Command {
+        name: "queue",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--json", &one(&["--json"], Seen("\"consumers\":0"))),
+        ],
+    },
+    Command {
+        name: "queue list",
+        modes: &[("kept", &[]), ("jobs", &["container.interactive"])],
+        rows: &[
+            ("--config", &both(BAD, BAD_SEEN)),
+            (
+                "QUEUE",
+                &[
+                    (&["container.batch"], Seen("no job that the store knows")),
+                    (&["dead"], Seen("unexpected argument")),
+                ],
+            ),
+            (
+                "--in",
+                &[(&["--in", "dead"], Elsewhere("fleet::kept")), (&["--in", "dead"], Refused)],
+            ),
+            (
+                "--cause",
+                &[
+                    (&["--cause", "twin"], Elsewhere("fleet::kept")),
+                    (&["--cause", "twin"], Refused),
+                ],
+            ),
+            (
+                "--tenant",
+                &[
+                    (&["--tenant", "acme"], Elsewhere("roles::queue")),
+                    (&["--tenant", "nobody"], Seen("no job that the store knows")),
+                ],
+            ),
+            (
+                "--language",
+                &[
+                    (&["--language", "bash"], Elsewhere("roles::queue")),
+                    (&["--language", "bash"], Seen("no job that the store knows")),
+                ],
+            ),
+            ("--limit", &both(&["--limit", "3"], Elsewhere("fleet::kept"))),
+            (
+                "--json",
+                &[(&["--json"], Elsewhere("fleet::kept")), (&["--json"], Seen("\"attempts\":0"))],
+            ),
+        ],
+    },
+    Command {
+        name: "queue show",
+        modes: &[("plain", &["nothing"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("IDS", &one(&["another"], Seen("another: no such message"))),
+            ("--body", &one(&["--body"], Elsewhere("roles::queue"))),
+        ],
+    },
+    Command {
+        name: "queue requeue",
+        modes: &[("ids", &["nothing"]), ("all", &["--all"])],
+        rows: &[
+            ("--config", &both(BAD, BAD_SEEN)),
+            (
+                "IDS",
+                &[
+                    (&["another"], Seen("another: no such message")),
+                    (&["another"], Seen("cannot be used with")),
+                ],
+            ),
+            ("--all", &[(&["--all"], Seen("cannot be used with")), (&[], Mode)]),
+            ("--in", &both(&["--in", "dead"], Elsewhere("roles::queue"))),
+            ("--cause", &both(&["--cause", "twin"], Elsewhere("roles::queue"))),
+            ("--tenant", &both(&["--tenant", "acme"], Elsewhere("roles::queue"))),
+            ("--language", &both(&["--language", "bash"], Elsewhere("roles::queue"))),
+        ],
+    },
+    Command {
+        name: "queue drop",
+        modes: &[("ids", &["nothing", "--yes"]), ("all", &["--all", "--yes"])],
+        rows: &[
+            ("--config", &both(BAD, BAD_SEEN)),
+            (
+                "IDS",
+                &[
+                    (&["another"], Seen("another: no such message")),
+                    (&["another"], Seen("cannot be used with")),
+                ],
+            ),
+            ("--all", &[(&["--all"], Seen("cannot be used with")), (&[], Mode)]),
+            ("--yes", &both(&[], Mode)),
+            ("--in", &both(&["--in", "dead"], Elsewhere("roles::queue"))),
+            ("--cause", &both(&["--cause", "twin"], Elsewhere("roles::queue"))),
+            ("--tenant", &both(&["--tenant", "acme"], Elsewhere("roles::queue"))),
+            ("--language", &both(&["--language", "bash"], Elsewhere("roles::queue"))),
+        ],
+    },
+    Command {
         name: "workers",
         modes: &[("plain", &[])],
         rows: &[("--config", &one(BAD, BAD_SEEN)), ("--json", &one(&["--json"], Seen("[]")))],

@@ -82,6 +82,12 @@ commands! {
     flags_of_usage: "usage";
     flags_of_workers: "workers";
     flags_of_jobs: "jobs";
+    flags_of_top: "top";
+    flags_of_queue: "queue";
+    flags_of_queue_list: "queue list";
+    flags_of_queue_show: "queue show";
+    flags_of_queue_requeue: "queue requeue";
+    flags_of_queue_drop: "queue drop";
     flags_of_languages: "languages";
     flags_of_exporter: "exporter";
     flags_of_bench: "bench";
@@ -178,8 +184,15 @@ impl Trial {
                 .replace("$QUEUED", self.queued.job_id.as_str())
                 .replace("$MODE", mode)
         };
-        let arguments: Vec<String> =
-            [command.name].iter().chain(base).chain(extra).map(filled).collect();
+        let arguments: Vec<String> = command
+            .name
+            .split(' ')
+            .collect::<Vec<_>>()
+            .iter()
+            .chain(base)
+            .chain(extra)
+            .map(filled)
+            .collect();
         let ran = self.installation.run(&arguments).await;
         let mut seen =
             format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await);

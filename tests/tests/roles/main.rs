@@ -5,6 +5,7 @@ mod broker;
 mod delete;
 mod durable;
 mod fleet;
+mod queue;
 mod rotation;
 mod servers;
 mod store;

@@ -25,9 +25,9 @@ exits! {
     Success = 0,
     /// The command line or the configuration has a mistake.
     Usage = 64,
-    /// The job, or a line of a batch, is not valid.
+    /// The job, or a line of a batch, is not valid; or a message can't be requeued or removed (`queue requeue`, `queue drop`).
     Rejected = 65,
-    /// No job is known under this id: it was never submitted to this fleet, or is long forgotten.
+    /// No job is known under this id: it was never submitted to this fleet, or is long forgotten; or there is no such message (`queue`).
     UnknownJob = 66,
     /// A broker, a store or a Docker engine can't be reached.
     Unavailable = 69,

@@ -1,6 +1,6 @@
 //! The flags of every command, for a test that tries them all.
 
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 
 use super::CommandLine;
 
@@ -17,16 +17,24 @@ pub struct Flag {
 pub fn all() -> Vec<Flag> {
     let tree = CommandLine::command();
     let mut flags = Vec::new();
+    let global: Vec<_> = tree.get_arguments().filter(|it| it.is_global_set()).collect();
     for command in tree.get_subcommands() {
-        // Global flags belong to every command.
-        let arguments = tree.get_arguments().filter(|it| it.is_global_set());
-        for argument in arguments.chain(command.get_arguments()) {
-            let name = match argument.get_long() {
-                Some(long) => format!("--{long}"),
-                None => argument.get_id().to_string().to_uppercase(),
-            };
-            flags.push(Flag { command: command.get_name().to_owned(), name });
-        }
+        collect(command, command.get_name(), &global, &mut flags);
     }
     flags
+}
+
+/// The flags of a command and of those below it, which are called `queue list`.
+fn collect(command: &Command, name: &str, global: &[&Arg], flags: &mut Vec<Flag>) {
+    // Global flags belong to every command.
+    for argument in global.iter().copied().chain(command.get_arguments()) {
+        let flag = match argument.get_long() {
+            Some(long) => format!("--{long}"),
+            None => argument.get_id().to_string().to_uppercase(),
+        };
+        flags.push(Flag { command: name.to_owned(), name: flag });
+    }
+    for below in command.get_subcommands() {
+        collect(below, &format!("{name} {}", below.get_name()), global, flags);
+    }
 }

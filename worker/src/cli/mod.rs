@@ -1,5 +1,6 @@
 //! The command line.
 
+mod age;
 mod artifacts;
 mod audit;
 mod batch;
@@ -27,6 +28,7 @@ mod output_directory;
 mod package;
 mod print;
 mod quantity;
+mod queue;
 mod report;
 mod result;
 mod run;
@@ -36,8 +38,10 @@ mod show;
 mod submit;
 mod submit_jobs;
 mod switches;
+mod table;
 mod terminal;
 mod tools;
+mod top;
 mod trace;
 mod usage;
 mod waiting;
@@ -98,6 +102,10 @@ enum Command {
     Workers(fleet::WorkersArguments),
     /// List jobs that ended lately: what failed, where, and how long it took
     Jobs(jobs::Arguments),
+    /// Show queues, dead letters and unreadable messages; requeue or drop these
+    Queue(queue::Arguments),
+    /// Watch the fleet: workers, queues, tenants and jobs, on a screen that keeps up
+    Top(top::Arguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
     Languages(languages::Arguments),
     /// Load the fleet at a steady rate and show how long jobs take
@@ -213,6 +221,15 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
                 log_to_stderr(&settings, "warn");
                 jobs::run(arguments, &settings).await
             }
+            Command::Queue(arguments) => {
+                log_to_stderr(&settings, "warn");
+                queue::run(arguments, &settings).await
+            }
+            Command::Top(arguments) => {
+                // What is logged would be drawn over.
+                log_to_stderr(&settings, "off");
+                top::run(arguments, &settings).await
+            }
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");
                 languages::run(arguments, &settings).await
@@ -277,8 +294,13 @@ mod tests {
     #[test]
     fn every_command_of_the_help_has_a_page() {
         let tree = CommandLine::command();
-        let names = tree.get_subcommands().filter(|it| !it.is_hide_set());
-        let names: Vec<_> = names.map(|it| format!("sandfleet-{}.1", it.get_name())).collect();
+        let mut names = Vec::new();
+        for command in tree.get_subcommands().filter(|it| !it.is_hide_set()) {
+            let name = format!("sandfleet-{}", command.get_name());
+            let below = command.get_subcommands().map(|it| format!("{name}-{}.1", it.get_name()));
+            names.push(format!("{name}.1"));
+            names.extend(below);
+        }
         let pages = package::pages(tree.clone());
         let pages: Vec<_> = pages.iter().map(clap_mangen::Man::get_filename).collect();
         assert_eq!(pages[0], "sandfleet.1");

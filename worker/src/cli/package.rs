@@ -86,8 +86,16 @@ pub(super) fn pages(mut tree: Command) -> Vec<Man> {
     tree = tree.disable_help_subcommand(true);
     // Gives each command the global flags and its whole name.
     tree.build();
-    let commands = tree.get_subcommands().filter(|it| !it.is_hide_set());
-    let commands: Vec<Command> =
-        commands.map(|it| it.clone().display_name(format!("{NAME}-{}", it.get_name()))).collect();
+    let mut commands = Vec::new();
+    below(&tree, NAME, &mut commands);
     [tree].into_iter().chain(commands).map(|it| Man::new(it).manual("sandfleet")).collect()
+}
+
+/// The commands below one, and those below them, by the names of their pages.
+fn below(command: &Command, name: &str, pages: &mut Vec<Command>) {
+    for it in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        let name = format!("{name}-{}", it.get_name());
+        pages.push(it.clone().display_name(name.clone()));
+        below(it, &name, pages);
+    }
 }

@@ -116,6 +116,16 @@ pub(super) fn print_line(text: impl Display) -> Result<(), Failure> {
     print(&(line(text) + "\n"))
 }
 
+/// What a screen is drawn to. All text on it has to be printable already.
+pub(super) fn screen() -> io::Stdout {
+    io::stdout()
+}
+
+/// Whether a screen can be drawn, and keys be read.
+pub(super) fn has_screen() -> bool {
+    io::stdout().is_terminal() && io::stdin().is_terminal()
+}
+
 /// Whether a person watches stderr.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
@@ -124,6 +134,11 @@ pub(super) fn is_watched() -> bool {
 /// Writes a line to stderr; if stderr is closed, that can't be reported anywhere.
 pub(super) fn say(text: impl Display) {
     let _ = io::stderr().write_all((line(text) + "\n").as_bytes());
+}
+
+/// Writes a question to stderr, without a line's end.
+pub(super) fn ask(text: impl Display) {
+    let _ = io::stderr().write_all(line(text).as_bytes());
 }
 
 /// Writes several lines to stderr.

@@ -21,24 +21,24 @@ use crate::{app, causes::in_one_line, config::Settings};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is known of a queue.
-pub(super) struct FleetQueue {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) messages: u32,
-    pub(super) consumers: u32,
+pub(crate) struct FleetQueue {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) messages: u32,
+    pub(crate) consumers: u32,
     /// Which jobs wait in it, if it is for jobs.
-    pub(super) serves: Option<JobQueue>,
+    pub(crate) serves: Option<JobQueue>,
 }
 
 /// Which jobs wait in a queue.
 #[derive(Clone, Copy)]
-pub(super) struct JobQueue {
-    pub(super) isolation: Isolation,
-    pub(super) priority: Priority,
+pub(crate) struct JobQueue {
+    pub(crate) isolation: Isolation,
+    pub(crate) priority: Priority,
 }
 
 /// Asks the broker, over connections that are kept.
-pub(super) struct BrokerPoll {
+pub(crate) struct BrokerPoll {
     broker: Broker,
     prefix: String,
     session: Option<Session>,
@@ -56,7 +56,7 @@ struct Session {
 }
 
 impl BrokerPoll {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         let url = settings.queue.url.reveal();
         let broker = Broker::new(url, "sandfleet exporter", TIMEOUT, &app::queue_tls(settings))?;
         let prefix = settings.queue.prefix.clone();
@@ -65,7 +65,7 @@ impl BrokerPoll {
     }
 
     /// Every queue of the fleet that exists.
-    pub(super) async fn poll(&mut self) -> Result<Vec<FleetQueue>, String> {
+    pub(crate) async fn poll(&mut self) -> Result<Vec<FleetQueue>, String> {
         let polled = self.queues().await;
         if polled.is_err() {
             (self.session, self.publishing, self.blocked) = (None, None, None);
@@ -88,12 +88,12 @@ impl BrokerPoll {
     }
 
     /// Whether the broker takes no messages, if that is known.
-    pub(super) fn is_blocked(&self) -> Option<bool> {
+    pub(crate) fn is_blocked(&self) -> Option<bool> {
         self.blocked
     }
 
     /// What the broker named itself.
-    pub(super) fn version(&self) -> Option<String> {
+    pub(crate) fn version(&self) -> Option<String> {
         self.broker.server().map(|server| server.version.to_string())
     }
 

@@ -14,10 +14,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{
-    broker::{BrokerPoll, FleetQueue, JobQueue},
-    store::StorePoll,
-};
+pub(crate) use self::broker::{BrokerPoll, FleetQueue, JobQueue};
+use self::store::StorePoll;
 use crate::{
     config::Settings,
     metrics::{FleetMetrics, FleetReport, QueueReport, WorkersReport},

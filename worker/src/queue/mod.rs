@@ -20,6 +20,7 @@ use crate::trouble::Trouble;
 
 pub use amqp::{
     AmqpConfig, AmqpQueue, DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLetters, Death, Gate,
+    KeptMessage, KeptMessages, Look,
 };
 pub use later::waited;
 pub use limited::LimitedQueue;

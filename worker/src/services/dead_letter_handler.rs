@@ -6,9 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sandfleet_common::{
-    DecodeError, JobId, JobState, Outline, PrintableText, decode_job, payload_digest,
-};
+use sandfleet_common::{DecodeError, JobId, JobState, Outline, decode_job, payload_digest};
 use sandfleet_transport::{
     Error, StoreError,
     records::{Refused, Store},
@@ -22,7 +20,7 @@ use crate::{
     labels::DeathCause,
     outcome::{
         ResultBuilder, terminal_results,
-        unreadable::{malformed, twin},
+        unreadable::{damaged, malformed, twin},
     },
     queue::{
         DEAD_LETTERS_AT_A_TIME, DeadLetters, Death, Delivery,
@@ -135,11 +133,7 @@ impl DeadLetterHandler {
         let result_ttl = result_ttl.unwrap_or(self.result_ttl).min(self.result_ttl);
         let letter = Letter { job: &job_id, payload: &payload, result_ttl, death, facts };
         let concluded = self.conclude(letter, result_builder).await;
-        let settlement = concluded.unwrap_or_else(|error| {
-            let message = PrintableText::from(format!("the job's keys are damaged: {error}"));
-            self.hooks.unreadable(&message);
-            Settlement::Unreadable(message)
-        });
+        let settlement = concluded.unwrap_or_else(|error| damaged(self.hooks.as_ref(), &error));
         settle(delivery, settlement).await;
     }
 

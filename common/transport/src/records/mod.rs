@@ -45,6 +45,7 @@ mod delete;
 mod history;
 mod keyspace;
 mod lease;
+mod live_jobs;
 mod memory;
 mod output;
 mod record;
@@ -68,6 +69,7 @@ pub use self::{
     delete::Deletion,
     history::HistoryPage,
     lease::Renewed,
+    live_jobs::{LiveJob, LiveJobs},
     memory::MemoryStore,
     output::{Output, OutputEntry, OutputKind},
     redis::{RedisConfig, RedisStore},

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lapin::{
-    Acker,
-    options::BasicAckOptions,
-    types::{AMQPValue, FieldTable},
-};
+use jiff::Timestamp;
+use lapin::{Acker, options::BasicAckOptions, types::FieldTable};
 use sandfleet_common::{PrintableText, names};
 use sandfleet_transport::{Message, Publisher};
 use tokio::{
@@ -16,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    headers::{QUEUE_HEADER, REASON_HEADER, carried, put_off_once_more, returns},
+    headers::{carried, note_death, put_off_once_more, returns},
     poller::Source,
     republish::{REQUEUE, move_to, sent},
     session::Session,
@@ -52,9 +49,7 @@ impl AmqpAckHandle {
     /// Moves the message, whose time is over, to the dead letters.
     pub(super) async fn expire(self, body: Vec<u8>) -> Result<(), String> {
         let mut headers = self.carried();
-        for (name, text) in [(REASON_HEADER, "expired"), (QUEUE_HEADER, &self.source.queue)] {
-            headers.insert(name.into(), AMQPValue::LongString(text.into()));
-        }
+        note_death(&mut headers, "expired", &self.source.queue, Some(Timestamp::now()));
         let exchange = names::dead_exchange(&self.prefix);
         Box::new(self).move_to(exchange, String::new(), headers, body).await
     }
@@ -102,7 +97,7 @@ impl AckHandle for AmqpAckHandle {
         reason: &PrintableText,
     ) -> Result<(), String> {
         let mut headers = self.carried();
-        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
+        note_death(&mut headers, reason, &self.source.queue, Some(Timestamp::now()));
         let exchange = names::unreadable_exchange(&self.prefix);
         self.move_to(exchange, String::new(), headers, body).await
     }

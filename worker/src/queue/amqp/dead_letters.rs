@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use lapin::{
     Acker, Connection,
     message::Delivery as Message,
@@ -31,7 +32,8 @@ use super::{
     config::{AmqpConfig, TIMEOUT},
     failure::why,
     headers::{
-        QUEUE_HEADER, REASON_HEADER, carried, malformed, put_off, put_off_once_more, returns,
+        QUEUE_HEADER, REASON_HEADER, carried, malformed, note_death, put_off, put_off_once_more,
+        returns,
     },
     publisher_user::publisher_user,
     republish::{REQUEUE, move_to, sent},
@@ -208,39 +210,47 @@ impl Death {
     /// What the broker notes in a message that it puts aside, the last time first. Where a message only
     /// waited to come back, that was no death. A worker that puts a letter off repeats in headers of its
     /// own what it was told: newer brokers forget what they noted when a message is published again.
-    fn of(headers: &FieldTable, prefix: &str) -> Self {
+    pub(super) fn of(headers: &FieldTable, prefix: &str) -> Self {
         let text = |value: Option<&AMQPValue>| match value {
             Some(AMQPValue::LongString(text)) => Some(PrintableText::new(text)),
             _ => None,
         };
-        let only_waited = |fields: &FieldTable| match fields.inner().get("queue") {
-            Some(AMQPValue::LongString(queue)) => {
-                (0..LATER.len()).any(|step| names::later_queue(prefix, step) == queue.to_string())
-            }
-            _ => false,
-        };
-        let deaths = match headers.inner().get("x-death") {
-            Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice(),
-            _ => &[],
-        };
-        let mut deaths = deaths.iter().filter_map(|death| match death {
-            AMQPValue::FieldTable(fields) if !only_waited(fields) => Some(fields.inner()),
-            _ => None,
-        });
-        let last = deaths.next();
+        let last = deaths(headers, prefix).next();
         let noted = |field: &str, own: &str| {
-            text(last.and_then(|fields| fields.get(field)))
+            text(last.and_then(|fields| fields.inner().get(field)))
                 .or_else(|| text(headers.inner().get(own)))
         };
         Self {
             reason: noted("reason", REASON_HEADER).unwrap_or_else(|| "no reason given".into()),
             queue: noted("queue", QUEUE_HEADER).unwrap_or_else(|| "-".into()),
-            count: match last.and_then(|fields| fields.get("count")) {
+            count: match last.and_then(|fields| fields.inner().get("count")) {
                 Some(AMQPValue::LongLongInt(count)) => *count,
                 _ => 1,
             },
         }
     }
+}
+
+/// What the broker noted each time that it put a message with these headers aside, the last time first. Where the message
+/// only waited to come back, that was no death.
+pub(super) fn deaths<'a>(
+    headers: &'a FieldTable,
+    prefix: &str,
+) -> impl Iterator<Item = &'a FieldTable> {
+    let only_waited = move |fields: &FieldTable| match fields.inner().get("queue") {
+        Some(AMQPValue::LongString(queue)) => {
+            (0..LATER.len()).any(|step| names::later_queue(prefix, step) == queue.to_string())
+        }
+        _ => false,
+    };
+    let deaths = match headers.inner().get("x-death") {
+        Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice(),
+        _ => &[],
+    };
+    deaths.iter().filter_map(move |death| match death {
+        AMQPValue::FieldTable(fields) if !only_waited(fields) => Some(fields),
+        _ => None,
+    })
 }
 
 struct LetterAckHandle {
@@ -291,9 +301,7 @@ impl AckHandle for LetterAckHandle {
         let (exchange, mut headers) =
             put_off_once_more(&self.prefix, carried(&self.headers, self.published_by.as_deref()));
         let Death { reason, queue, .. } = &self.death;
-        for (name, value) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
-            headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
-        }
+        note_death(&mut headers, reason, queue, Some(Timestamp::now()));
         let queue = names::dead_queue(&self.prefix);
         self.move_to(exchange, queue, headers, body).await
     }
@@ -304,9 +312,7 @@ impl AckHandle for LetterAckHandle {
         reason: &PrintableText,
     ) -> Result<(), String> {
         let mut headers = carried(&self.headers, self.published_by.as_deref());
-        let queue = AMQPValue::LongString(self.death.queue.as_str().into());
-        headers.insert(QUEUE_HEADER.into(), queue);
-        headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.as_str().into()));
+        note_death(&mut headers, reason, &self.death.queue, Some(Timestamp::now()));
         let exchange = names::unreadable_exchange(&self.prefix);
         self.move_to(exchange, String::new(), headers, body).await
     }

@@ -1,5 +1,6 @@
 //! The headers of messages that a worker publishes again.
 
+use jiff::Timestamp;
 use lapin::types::{AMQPValue, FieldTable};
 use sandfleet_common::{PrintableText, TRACEPARENT, TRACESTATE, names};
 use sandfleet_transport::{MALFORMED_HEADER, MessageTrace, trace_headers};
@@ -10,7 +11,7 @@ use crate::queue::later;
 /// The header of a dead letter that says why it is one.
 pub(super) const REASON_HEADER: &str = "x-sandfleet-reason";
 /// The header that says how often a message was put off.
-const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
+pub(super) const PUT_OFF_HEADER: &str = "x-sandfleet-put-off";
 /// How the names of headers begin that are the broker's.
 const BROKERS: &str = "x-";
 /// How those begin that are ours.
@@ -24,6 +25,25 @@ const ROUTING: [&str; 2] = ["CC", "BCC"];
 const MAX_CARRIED_BYTES: usize = 4096;
 /// The header of a letter that says in which queue it died, if that was no death of the broker's.
 pub(super) const QUEUE_HEADER: &str = "x-sandfleet-queue";
+/// The header that says when that was, in milliseconds since 1970, by the clock of the worker that did it.
+pub(super) const AT_HEADER: &str = "x-sandfleet-at";
+
+/// Notes why and in which queue a message was given up, and when, unless that is noted already.
+pub(super) fn note_death(
+    headers: &mut FieldTable,
+    reason: &str,
+    queue: &str,
+    at: Option<Timestamp>,
+) {
+    for (name, text) in [(REASON_HEADER, reason), (QUEUE_HEADER, queue)] {
+        headers.insert(name.into(), AMQPValue::LongString(text.into()));
+    }
+    if let Some(at) = at
+        && !headers.contains_key(AT_HEADER)
+    {
+        headers.insert(AT_HEADER.into(), AMQPValue::LongLongInt(at.as_millisecond()));
+    }
+}
 
 /// The headers that a message keeps when it is published again: plain values of its own within
 /// [`MAX_CARRIED_BYTES`]; not those that the broker sets anew, nor any that route, nor the one that says

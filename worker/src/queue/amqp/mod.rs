@@ -15,6 +15,7 @@ mod expiry;
 mod failure;
 mod gate;
 mod headers;
+mod kept;
 mod observed;
 mod poller;
 mod pollers;
@@ -41,6 +42,7 @@ use tracing::debug;
 pub use self::config::AmqpConfig;
 pub use self::dead_letters::{DEAD_LETTERS_AT_A_TIME, DeadLetterStatus, DeadLetters, Death};
 pub use self::gate::Gate;
+pub use self::kept::{KeptMessage, KeptMessages, Look};
 use self::{
     ack_handle::AmqpAckHandle, circuit_breaker::CircuitBreaker, config::TIMEOUT,
     observed::Observed, session::BrokerStatus, supervisor::Supervisor,

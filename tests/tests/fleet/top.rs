@@ -232,8 +232,8 @@ async fn the_screen_follows_a_fleet_and_does_what_it_is_told() {
     tmux.resize(132, 30);
     tmux.shows("workers 2 ready").await;
     tmux.press(&["C-c"]);
-    let screen = tmux.shows("ended with 0").await;
-    assert!(screen.contains(" icanon") && !screen.contains("too small"), "{screen}");
+    let screen = tmux.shows(" icanon").await;
+    assert!(screen.contains("ended with 0") && !screen.contains("too small"), "{screen}");
 
     let once = operator.run(&["top", "--once"]).await;
     assert_eq!(once.code, 0, "{once:#?}");
@@ -260,8 +260,8 @@ async fn services_that_are_not_there_and_a_signal() {
     let own = sandfleet_tests::children_of(pane.trim());
     assert_eq!(own.len(), 1, "{own:?}");
     rustix::process::kill_process(own[0], rustix::process::Signal::TERM).expect("it runs");
-    let screen = tmux.shows("ended with 0").await;
-    assert!(screen.contains(" icanon") && !screen.contains("PgUp"), "{screen}");
+    let screen = tmux.shows(" icanon").await;
+    assert!(screen.contains("ended with 0") && !screen.contains("PgUp"), "{screen}");
     let once = nowhere.run(&["top", "--once"]).await;
     assert_eq!(once.code, 69, "{once:#?}");
     assert!(once.stdout.contains("store away") && once.stdout.contains("broker away"), "{once:#?}");

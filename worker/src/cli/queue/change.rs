@@ -21,10 +21,9 @@ use sandfleet_transport::{
 };
 
 use super::{
-    Filters, Named, connect,
-    show::{Standing, report_missing, standing},
+    selection::{Filters, Named, connect, report_missing, unavailable},
+    standing::{Standing, standing},
     summary::{Payload, Summary},
-    unavailable,
 };
 use crate::{
     cli::{

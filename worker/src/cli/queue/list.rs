@@ -9,9 +9,8 @@ use sandfleet_transport::records::LiveJob;
 use serde::Serialize;
 
 use super::{
-    Filters, Where, connect, size,
+    selection::{Filters, Where, connect, size, unavailable},
     summary::{Payload, Summary},
-    unavailable,
 };
 use crate::{
     cli::{

@@ -7,7 +7,7 @@ use sandfleet_common::{JobState, PrintableText, WorkerInfo};
 use sandfleet_transport::{Kept, StoreError, records::RedisStore};
 use serde::Serialize;
 
-use super::{connect, unavailable};
+use super::selection::{connect, unavailable};
 use crate::{
     cli::{
         age::age,

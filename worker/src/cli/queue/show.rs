@@ -3,21 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use sandfleet_common::{JobState, PrintableText};
-use sandfleet_transport::{Error, Kept, records::RedisStore};
+use sandfleet_transport::Kept;
 use serde_json::{Value, json};
 
 use super::{
-    Named, connect,
+    selection::{Named, connect, report_missing, unavailable},
+    standing::{Standing, standing},
     summary::{Payload, Summary, outline},
-    unavailable,
 };
 use crate::{
-    cli::{
-        exit::{Exit, Failure},
-        switches::store,
-        terminal,
-    },
+    cli::{exit::Failure, switches::store, terminal},
     config::Settings,
     queue::KeptMessage,
 };
@@ -54,67 +49,6 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         look.close().await.map_err(unavailable)?;
     }
     Ok(report_missing(&missing).into())
-}
-
-/// Says which messages were not found.
-pub(super) fn report_missing(missing: &[String]) -> Exit {
-    for name in missing {
-        terminal::say(format_args!(
-            "sandfleet: {name}: no such message among the dead letters and the unreadable messages; a worker may have \
-             answered it, or holds it now"
-        ));
-    }
-    if missing.is_empty() { Exit::Success } else { Exit::UnknownJob }
-}
-
-/// What the store says of a message's job.
-pub(super) enum Standing {
-    /// The message names no job.
-    NoJob,
-    /// Another job has the id.
-    Twin,
-    /// It.
-    Job(Box<JobState>),
-    /// The store can't be read.
-    Unknown(Error),
-}
-
-pub(super) async fn standing(store: &RedisStore, payload: &Payload) -> Standing {
-    let Some(job) = &payload.job_id else { return Standing::NoJob };
-    match store.payload_of(job).await {
-        Ok(Some(known)) if known != payload.digest => return Standing::Twin,
-        Ok(_) => {}
-        Err(error) => return Standing::Unknown(error.into()),
-    }
-    match store.get(job).await {
-        Ok(state) => Standing::Job(Box::new(state)),
-        Err(error) => Standing::Unknown(error),
-    }
-}
-
-impl Standing {
-    fn sentence(&self) -> String {
-        match self {
-            Standing::NoJob => "no job: the message names none".into(),
-            Standing::Twin => "another job has this id: its payload differs".into(),
-            Standing::Unknown(error) => format!("not known: {}", PrintableText::new(error)),
-            Standing::Job(state) => match state.as_ref() {
-                JobState::Done(result) => {
-                    format!("has its result: {}: {}", result.status, result.message)
-                }
-                JobState::ResultExpired(status) => {
-                    format!("had its result ({status}), which is not kept any more")
-                }
-                JobState::Running(running) => {
-                    format!("runs on worker {}", PrintableText::new(&running.worker_id))
-                }
-                JobState::Queued(queued) => {
-                    format!("waits for its result; starts so far: {}", queued.attempts)
-                }
-                JobState::Unknown => "not known to the store".into(),
-            },
-        }
-    }
 }
 
 fn print(

@@ -41,7 +41,7 @@ impl Screen {
         HOOK.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                give_back();
+                restore_terminal();
                 before(info);
             }));
         });
@@ -50,7 +50,7 @@ impl Screen {
         let screen = Terminal::new(CrosstermBackend::new(terminal::screen()))
             .map(|terminal| Self { terminal });
         if screen.is_err() {
-            give_back();
+            restore_terminal();
         }
         let mut screen = screen?;
         // Not `Terminal::clear`, which asks the terminal where its cursor is: not every terminal answers.
@@ -66,12 +66,12 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        restore_terminal();
     }
 }
 
 /// Harmless if it was given back before. A terminal that is gone needs nothing.
-fn give_back() {
+fn restore_terminal() {
     let _ = disable_raw_mode();
     let _ = execute!(terminal::screen(), LeaveAlternateScreen, Show);
 }

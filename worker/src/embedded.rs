@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sandfleet_common::{Job, JobResult, JobState, encode};
 use sandfleet_transport::records::{MemoryStore, Store};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::{
@@ -50,6 +51,7 @@ impl Embedded {
             hooks,
             policy: Policy::strict(),
             config,
+            slots: Semaphore::new(settings.worker.slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: Shutdown::default(),
         };

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod embedded;
+pub mod evaluation;
 pub mod exporter;
 pub mod hooks;
 pub mod host;

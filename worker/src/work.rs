@@ -7,7 +7,7 @@ use sandfleet_transport::{
     records::{RedisStore, Store, TenantLimiter},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -376,6 +376,7 @@ impl<'a> Worker<'a> {
             admission: app::admission(self.settings, self.sandbox.description().isolation),
             policy: Policy::strict(),
             config: app::pipeline_config(self.settings),
+            slots: Semaphore::new(self.settings.worker.slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: self.shutdown.clone(),
         })

@@ -10,7 +10,7 @@ use sandfleet_sdk::Client;
 use super::{
     exit::{Exit, Failure},
     fleet::connect,
-    quantity, terminal,
+    quantity, table, terminal,
 };
 use crate::config::Settings;
 
@@ -122,19 +122,7 @@ pub(super) fn table(jobs: &[EndedJob]) -> String {
             job.worker_id.to_string(),
         ]
     });
-    let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; 8]| {
-        let cells: Vec<_> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    table::table(&std::iter::once(header.map(str::to_owned)).chain(rows).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     admission::Admitted,
+    evaluation::Evaluation,
     hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement},
@@ -40,6 +41,8 @@ pub(super) struct Attempt<'a> {
     /// How its program is compiled first, if it is.
     pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
+    /// What it is run on, if the job has tests.
+    pub(super) evaluation: Option<Evaluation>,
     /// Which start of the job this is, from 1.
     pub(super) number: u32,
     /// The lease's owner: unique to this worker process and this delivery.
@@ -87,7 +90,7 @@ impl Pipeline {
     /// meanwhile: every return to the broker counts against what it grants a message.
     pub(super) async fn claim(
         &self,
-        Admitted { job, compile, plan }: Admitted,
+        Admitted { job, compile, plan, evaluation }: Admitted,
         delivery: &Delivery,
         payload: String,
         started_at: Timestamp,
@@ -133,6 +136,7 @@ impl Pipeline {
                         facts: JobFacts { waited: has_waited(waited), ..facts },
                         compile,
                         plan,
+                        evaluation,
                         number: attempt,
                         owner: claim.owner,
                         is_streamed: job.stream,

@@ -4,8 +4,12 @@ use std::time::Instant;
 
 use super::parts::Pipeline;
 use crate::{
+    evaluation::Evaluation,
     hooks::Stream,
-    outcome::compile::{Compiled, Failure, judge},
+    outcome::{
+        compile::{Compiled, Failure, judge},
+        evaluation::Evaluated,
+    },
     sandbox::{Outcome, Plan, SandboxError, Watcher},
 };
 
@@ -14,18 +18,25 @@ use crate::{
 pub(super) enum Ran {
     /// It ended; before, it was compiled if it had to be.
     Program(Option<Compiled>, Outcome),
+    /// It ran on the job's tests.
+    Tests(Option<Compiled>, Evaluated),
+    /// The output validator of its tests did not compile.
+    NotJudged(Option<Compiled>, String),
     /// It did not compile.
     NotCompiled(Compiled, Failure),
 }
 
 impl Pipeline {
-    /// Runs `plan`, after `compile` if there is one.
+    /// Runs `plan`, after `compile` if there is one; on the tests of `evaluation`, if there are any.
     pub(super) async fn compile_and_run(
         &self,
         compile: Option<&Plan>,
         plan: &mut Plan,
+        evaluation: Option<&Evaluation>,
         watcher: &Watcher<'_>,
     ) -> Result<Ran, SandboxError> {
+        // Free unless tests of another job have taken it: then one of them ends.
+        let _slot = self.slots.acquire().await;
         let mut compiled = None;
         if let Some(compile) = compile {
             let begun = Instant::now();
@@ -39,7 +50,32 @@ impl Pipeline {
             }
             compiled = Some(done);
         }
+        if let Some(evaluation) = evaluation {
+            return self.compile_and_judge(compiled, plan, evaluation).await;
+        }
         let outcome = self.sandbox.run(plan, watcher).await?;
         Ok(Ran::Program(compiled, outcome))
+    }
+
+    /// Runs the program on the job's tests, with their output validator compiled.
+    async fn compile_and_judge(
+        &self,
+        compiled: Option<Compiled>,
+        plan: &Plan,
+        evaluation: &Evaluation,
+    ) -> Result<Ran, SandboxError> {
+        let mut validator = evaluation.validator.as_ref().map(|it| (&it.compile, it.plan.clone()));
+        if let Some((Some(compile), validator)) = &mut validator {
+            let begun = Instant::now();
+            let outcome = self.sandbox.run(compile, &|_, _| ()).await?;
+            let (_, made) = judge(compile, outcome, begun.elapsed(), &self.policy);
+            match made {
+                Ok(made) => validator.add_compiled(made),
+                Err(failure) => return Ok(Ran::NotJudged(compiled, failure.message)),
+            }
+        }
+        let validator = validator.map(|(_, plan)| plan);
+        let evaluated = self.evaluate(plan, evaluation, validator.as_ref()).await?;
+        Ok(Ran::Tests(compiled, evaluated))
     }
 }

@@ -2,6 +2,7 @@
 
 mod claim;
 mod compile;
+mod evaluate;
 pub mod exclusive_gate;
 mod facts;
 mod parts;

@@ -2,6 +2,7 @@
 
 use sandfleet_transport::records::{Store, TenantLimiter};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 use super::exclusive_gate::ExclusiveGate;
 use crate::{
@@ -37,6 +38,8 @@ pub struct Pipeline {
     pub policy: Policy,
     /// Numbers and the worker's name.
     pub config: PipelineConfig,
+    /// The slots: a job has one while it runs, and its tests take others that are free.
+    pub slots: Semaphore,
     /// Lets the last attempt of a job run alone.
     pub exclusive_gate: ExclusiveGate,
     /// Tells when to begin nothing new and when to stop.

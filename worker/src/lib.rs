@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod embedded;
 pub mod evaluation;
 pub mod exporter;
+pub mod grade;
 pub mod hooks;
 pub mod host;
 pub mod labels;

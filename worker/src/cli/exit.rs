@@ -49,6 +49,8 @@ exits! {
     Access = 77,
     /// At a worker's start what its settings name was not there or did not fit: a virtual host, a database, a queue with other settings, a store that may throw results away.
     Setting = 78,
+    /// A submission of a package did not get what it has to (`grade --verify`).
+    Mismatch = 119,
     /// `judge_error`: the output validator of the job's tests failed.
     JudgeError = 120,
     /// `wrong_answer`: on a test the program printed something else than the answer.

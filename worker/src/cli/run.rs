@@ -171,7 +171,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
 const UNBOUND: usize = usize::MAX / 2;
 
 /// Nor that of its tests.
-fn lift_bounds(settings: &mut Settings) {
+pub(super) fn lift_bounds(settings: &mut Settings) {
     settings.jobs.max_bytes = UNBOUND;
     settings.jobs.max_tests = UNBOUND;
     settings.jobs.job_wall_time_ms = u64::MAX;
@@ -186,7 +186,7 @@ fn bound(arguments: &Arguments, settings: &Settings) -> Result<Bound, Failure> {
 }
 
 /// `--limit` is given by a user of this machine, so it holds above `limits.max`, too.
-fn lift_caps(settings: &mut Settings, limits: &LimitsRequest) {
+pub(super) fn lift_caps(settings: &mut Settings, limits: &LimitsRequest) {
     for name in LimitName::ALL {
         let (cap, Some(wanted)) = (settings.limits.max.get(*name), limits.get(*name)) else {
             continue;

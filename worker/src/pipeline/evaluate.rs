@@ -3,6 +3,9 @@
 //! A job has one slot for itself. Further tests run beside in slots that are free, which are given back after each:
 //! a job that comes meanwhile waits for the end of one test at most, and tests never wait for a second slot.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Instant};
 
 use futures_util::{
@@ -265,11 +268,14 @@ impl<'a> Progress<'a> {
     }
 
     fn into_ended(self) -> Vec<Ended> {
-        let ended = |state| match state {
+        let decided: Vec<_> = (0..self.states.len()).map(|it| self.decided_before(it)).collect();
+        let ended = |(state, decided): (State, Option<String>)| match state {
+            // An earlier one may have decided since.
+            State::Ended(Ended::Skipped(why)) => Ended::Skipped(decided.unwrap_or(why)),
             State::Ended(ended) => ended,
             // No test waits for one that comes later, so that none is left.
             State::Pending | State::Running(_) => Ended::Skipped("skipped".into()),
         };
-        self.states.into_iter().map(ended).collect()
+        self.states.into_iter().zip(decided).map(ended).collect()
     }
 }

@@ -34,6 +34,8 @@ use capacity::Capacity;
 use capture::Captured;
 
 pub use error::SandboxError;
+#[cfg(test)]
+pub(crate) use session::sent_to_agent;
 
 /// A technology that runs programs.
 #[async_trait]

@@ -26,6 +26,8 @@ use tokio::{
 use super::{End, Outcome, SandboxError, capture::Captured};
 use crate::hooks::Stream;
 
+#[cfg(test)]
+pub(crate) use self::request::sent_to_agent;
 pub(crate) use self::{
     context::{SessionContext, Transport},
     error::SessionError,

@@ -100,3 +100,15 @@ fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
         push(bytes, Kind::Data, piece);
     }
 }
+
+/// All that goes to the agent of a program.
+#[cfg(test)]
+pub(crate) fn sent_to_agent(plan: &Plan) -> Vec<u8> {
+    use sandfleet_common::Isolation;
+
+    use crate::sandbox::policy::Policy;
+
+    let isolation = Isolation::Container;
+    let bounds = Policy::strict().bounds(&plan.limits, plan.output_overflow, isolation, 1.0);
+    encode_request(plan, Key([0; 32]), bounds, &[]).expect("it fits")
+}

@@ -33,6 +33,21 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &four(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &four(&["--arg", "a", "--", "-b"], Seen("\"args\":[\"a\",\"-b\"]"))),
             ("--env", &four(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--tests", &four(&["--tests", "$TESTS"], Seen("\"tests\":[{\"name\":\"given\""))),
+            (
+                "--compare",
+                &four(
+                    &["--tests", "$TESTS", "--compare", "tokens"],
+                    Seen("\"comparison\":{\"type\":\"tokens\"}"),
+                ),
+            ),
+            (
+                "--stop-at-first-failure",
+                &four(
+                    &["--tests", "$TESTS", "--stop-at-first-failure"],
+                    Seen("\"stop_at_first_failure\":true"),
+                ),
+            ),
             ("--line-buffered", &four(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             (
                 "--limit",

@@ -8,6 +8,7 @@ mod connections;
 mod damaged;
 mod death;
 mod endings;
+mod evaluation;
 mod exporter;
 mod following;
 mod history;

@@ -130,6 +130,7 @@ impl Mixed {
             },
             policy: Policy::strict(),
             config: PipelineConfig { worker_id: id.into(), ..app::pipeline_config(&self.settings) },
+            slots: tokio::sync::Semaphore::new(2),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: self.shutdown.clone(),
         };

@@ -7,6 +7,10 @@ const SHOWN: usize = 48;
 
 /// Where `output` first differs from `answer`, in one sentence; nothing if it is accepted.
 pub fn difference(output: &[u8], answer: &[u8], comparison: &Comparison) -> Option<String> {
+    if output.is_empty() && !answer.trim_ascii().is_empty() {
+        let first = answer.trim_ascii().split(is_feed).next().unwrap_or_default();
+        return Some(format!("nothing was printed, and the answer begins with {}", shown(first)));
+    }
     match comparison.kind {
         ComparisonKind::Exact => exact(output, answer),
         ComparisonKind::Trimmed => trimmed(output, answer),
@@ -301,6 +305,10 @@ mod tests {
         );
         assert_eq!(said("1", "1 2", Tokens), r#"line 1: ended, and the answer goes on with "2""#);
         let (ours, theirs) = ("x".repeat(99) + "1" + &"z".repeat(99), "x".repeat(99) + "2");
+        assert_eq!(
+            said("", "1\n2", Trimmed),
+            r#"nothing was printed, and the answer begins with "1""#
+        );
         let long = said(&ours, &theirs, Tokens);
         assert!(long.contains("x1z") && long.contains("x2\"") && long.len() < 200, "{long}");
     }

@@ -12,7 +12,9 @@ use crate::{
     config::Settings,
     hooks::Hooks,
     host::memory,
-    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
+    pipeline::{
+        Pipeline, PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate,
+    },
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
@@ -51,6 +53,7 @@ impl Embedded {
             hooks,
             policy: Policy::strict(),
             config,
+            compile_cache: CompileCache::new(0),
             slots: Semaphore::new(settings.worker.slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: Shutdown::default(),

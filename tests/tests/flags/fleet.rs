@@ -285,6 +285,21 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &both(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &both(&["--", "-b"], Seen("\"args\":[\"-b\"]"))),
             ("--env", &both(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--tests", &both(&["--tests", "$TESTS"], Seen("\"tests\":[{\"name\":\"given\""))),
+            (
+                "--compare",
+                &both(
+                    &["--tests", "$TESTS", "--compare", "exact"],
+                    Seen("\"comparison\":{\"type\":\"exact\"}"),
+                ),
+            ),
+            (
+                "--stop-at-first-failure",
+                &both(
+                    &["--tests", "$TESTS", "--stop-at-first-failure"],
+                    Seen("\"stop_at_first_failure\":true"),
+                ),
+            ),
             ("--line-buffered", &both(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             ("--limit", &both(&["--limit", "wall_time_ms=2s"], Seen("\"wall_time_ms\":2000"))),
             ("--artifact", &both(&["--artifact", "made.*"], Seen("\"artifacts\":[\"made.*\"]"))),

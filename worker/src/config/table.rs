@@ -226,6 +226,9 @@ settings! {
         /// The longest job message, in bytes; longer ones are rejected. RabbitMQ has a bound of
         /// its own: 128 MiB, and 16 MiB from version 4 on.
         max_bytes: usize = "8388608", Kind::Integer { min: 1_024, max: 134_217_728 };
+        /// How many bytes of programs a worker keeps that it has compiled, so that the same code of one proven tenant
+        /// (jobs.tenant_users) is compiled once in ten minutes; 0 for none.
+        compile_cache_bytes: usize = "67108864", Kind::Integer { min: 0, max: 17_179_869_184 };
         /// How many tests a job may have.
         max_tests: usize = "1000", Kind::Integer { min: 1, max: 10_000 };
         /// How long compiling and all tests of a job may take together, by the sum of their `wall_time_ms`, in

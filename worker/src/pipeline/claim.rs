@@ -41,6 +41,8 @@ pub(super) struct Attempt<'a> {
     /// How its program is compiled first, if it is.
     pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
+    /// Its tenant, if that is proven.
+    pub(super) proven_tenant: Option<String>,
     /// What it is run on, if the job has tests.
     pub(super) evaluation: Option<Evaluation>,
     /// Which start of the job this is, from 1.
@@ -137,6 +139,7 @@ impl Pipeline {
                         compile,
                         plan,
                         evaluation,
+                        proven_tenant: job.tenant.filter(|_| proven == Some(true)),
                         number: attempt,
                         owner: claim.owner,
                         is_streamed: job.stream,

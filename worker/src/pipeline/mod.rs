@@ -2,6 +2,7 @@
 
 mod claim;
 mod compile;
+pub mod compile_cache;
 mod evaluate;
 pub mod exclusive_gate;
 mod facts;

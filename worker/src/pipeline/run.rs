@@ -41,7 +41,16 @@ impl Pipeline {
     /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
         let Attempt {
-            job_id, compile, plan, evaluation, owner, number, cancellations, scopes, ..
+            job_id,
+            compile,
+            plan,
+            evaluation,
+            proven_tenant,
+            owner,
+            number,
+            cancellations,
+            scopes,
+            ..
         } = attempt;
         self.hooks.started(job_id, &attempt.facts);
         let begun = Instant::now();
@@ -56,7 +65,7 @@ impl Pipeline {
         };
         let end = tokio::select! {
             biased;
-            ran = self.compile_and_run(compile.as_ref(), plan, evaluation.as_ref(), &watcher) => match ran {
+            ran = self.compile_and_run(compile.as_ref(), plan, evaluation.as_ref(), proven_tenant.as_deref(), &watcher) => match ran {
                 Ok(ran) => RunEnd::Ran(Box::new(ran)),
                 Err(error) => RunEnd::Failed(error),
             },

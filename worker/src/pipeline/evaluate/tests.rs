@@ -22,7 +22,7 @@ use crate::{
     config::Settings,
     hooks::NoHooks,
     outcome::{ResultBuilder, evaluation::conclude},
-    pipeline::{PipelineConfig, exclusive_gate::ExclusiveGate},
+    pipeline::{PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate},
     queue::MemoryQueue,
     sandbox::{
         Description, End, Outcome, Sandbox, Watcher, capture::Captured, ended_in_order,
@@ -152,6 +152,7 @@ impl Trial {
             peers: None,
             policy: Policy::strict(),
             config: PipelineConfig { max_attempts: 1, ..app::pipeline_config(&settings) },
+            compile_cache: CompileCache::new(0),
             slots: Semaphore::new(slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: Shutdown::default(),

@@ -118,6 +118,9 @@ pub struct OutputValidator {
     /// The name of the file to run: with `code`, the name under which the code is put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
+    /// Whether it runs together with the program, stdout of each to stdin of the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interactive: bool,
     /// Limits of one run of it; what is absent takes the worker's default.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub limits: LimitsRequest,

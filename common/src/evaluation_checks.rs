@@ -218,6 +218,7 @@ mod tests {
             code: Some(String::new()),
             files: Vec::new(),
             entrypoint: None,
+            interactive: false,
             limits: Default::default(),
         };
         type Change = Box<dyn FnOnce(&mut Job)>;

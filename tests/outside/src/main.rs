@@ -69,6 +69,7 @@ fn job(directory: &Path) -> Result<Job, Box<dyn Error>> {
             code: Some("exit(42)".into()),
             files: Vec::new(),
             entrypoint: None,
+            interactive: false,
             limits: LimitsRequest::default(),
         }),
         network_policy: NetworkPolicy { kind: NetworkKind::Disabled, allowed_domains: Vec::new() },

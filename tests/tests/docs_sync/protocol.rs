@@ -73,6 +73,7 @@ fn full_job() -> Job {
         code: Some(String::new()),
         files: job.files.clone(),
         entrypoint: Some(String::new()),
+        interactive: true,
         limits: job.limits.clone(),
     });
     job.network_policy.allowed_domains.push("x".into());

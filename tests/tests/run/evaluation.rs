@@ -157,3 +157,39 @@ async fn what_is_wrong_with_tests_is_named() {
         assert!(ran.stderr.contains(said), "{text}: {}", ran.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_program_and_an_interactive_validator_can_not_hang_each_other() {
+    let programs = Programs::new();
+    let validator = "import sys\nhow = open(sys.argv[1]).read().strip()\n\
+        if how == 'deaf': sys.exit(42)\n\
+        if how == 'broken': sys.exit(1)\n\
+        if how == 'silent': sys.exit(42 if sys.stdin.readline() else 43)\n\
+        print(how, flush=True)\n\
+        sys.exit(42 if sys.stdin.readline().strip() == how else 43)\n";
+    let test =
+        |name: &str| json!({ "name": name, "stdin": name, "comparison": { "type": "validator" } });
+    let tests = json!({
+        "tests": ["talk", "deaf", "broken", "silent"].map(test),
+        "output_validator": { "language": "python", "code": validator, "interactive": true },
+    });
+    let tests = programs.write("tests.json", &tests.to_string());
+    let installation = Installation::fresh().set("WORKER_SLOTS", "1");
+    for (code, expected) in [
+        ("print(input())", ["accepted", "runtime_error", "runtime_error", "time_limit_exceeded"]),
+        (
+            "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)",
+            ["accepted", "accepted", "judge_error", "time_limit_exceeded"],
+        ),
+        (
+            "while True: print('x' * 100000)",
+            ["wrong_answer", "output_limit_exceeded", "judge_error", "output_limit_exceeded"],
+        ),
+        ("exit(3)", ["runtime_error"; 4]),
+    ] {
+        let script = programs.write("it.py", code);
+        let arguments = ["run", "--json", "--tests", &tests, "--limit", "wall_time_ms=1s", &script];
+        let result = installation.run(&arguments).await.result();
+        assert_eq!(verdicts(&result.tests), expected, "{code}: {result:#?}");
+    }
+}

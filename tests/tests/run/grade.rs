@@ -13,7 +13,7 @@ fn package(name: &str) -> String {
 #[tokio::test]
 async fn the_submissions_of_every_example_get_what_they_have_to() {
     let installation = Installation::fresh();
-    for name in ["sum", "circle", "divisor", "squares", "echo", "golf"] {
+    for name in ["sum", "circle", "divisor", "squares", "echo", "golf", "guess"] {
         let ran = installation.run(&["grade", &package(name), "--verify"]).await;
         assert_eq!(ran.code, 0, "{name}: {ran:#?}");
         assert!(ran.stdout.lines().count() > 2, "{name}: {}", ran.stdout);
@@ -22,14 +22,27 @@ async fn the_submissions_of_every_example_get_what_they_have_to() {
 
 #[tokio::test]
 async fn what_is_not_offered_is_refused_by_name() {
-    let installation = Installation::fresh();
-    for (name, said) in [
-        ("guess", "type: \"interactive\" is not offered here"),
-        ("broken", "data/secret/1.ans: missing"),
+    let (installation, programs) = (Installation::fresh(), Programs::new());
+    let broken = installation.run(&["grade", &package("broken"), "--verify"]).await;
+    assert_eq!(broken.code, 64, "{broken:#?}");
+    assert!(broken.stderr.contains("data/secret/1.ans: missing"), "{}", broken.stderr);
+    std::fs::create_dir_all(programs.path("p/data/secret")).expect("room");
+    programs.write("p/data/secret/1.in", "1\n");
+    programs.write("p/data/secret/1.ans", "1\n");
+    let current = "problem_format_version: 2025-09\nname: P\n";
+    for (text, said) in [
+        (format!("{current}type: multi-pass\n"), "type: \"multi-pass\" is not offered here"),
+        (format!("{current}limits:\n  validation_passes: 3\n"), "limits.validation_passes"),
+        (format!("{current}limits:\n  disk: 3\n"), "disk"),
+        (format!("{current}type: interactive\n"), "output_validator/: has none"),
+        (format!("{current}constants:\n  n: 1\n"), "constants"),
+        ("problem_format_version: 2031-01\nname: P\n".into(), "\"2031-01\" is not read"),
+        ("name: [P\n".into(), "problem.yaml"),
     ] {
-        let ran = installation.run(&["grade", &package(name), "--verify"]).await;
-        assert_eq!(ran.code, 64, "{name}: {ran:#?}");
-        assert!(ran.stderr.contains(said), "{name}: {}", ran.stderr);
+        programs.write("p/problem.yaml", &text);
+        let ran = installation.run(&["grade", &programs.path("p"), "--verify"]).await;
+        assert_eq!(ran.code, 64, "{text}: {ran:#?}");
+        assert!(ran.stderr.contains(said), "{text}: {}", ran.stderr);
     }
 }
 

@@ -144,7 +144,8 @@ impl Admission {
     /// An output validator is a program like a job's.
     fn validator(&self, job: &Job, program: &OutputValidator) -> Result<PlannedValidator, Refused> {
         let of_validator = |why: String| Refused::from(format!("output_validator.{why}"));
-        let OutputValidator { language, code, files, entrypoint, limits } = program;
+        let OutputValidator { language, code, files, entrypoint, interactive, limits } = program;
+        let is_interactive = *interactive;
         let reserved = |name: &str| {
             [INPUT_FILE, ANSWER_FILE].contains(&name) || name.starts_with(FEEDBACK_DIRECTORY)
         };
@@ -168,7 +169,7 @@ impl Admission {
         plan.artifacts = vec![format!("{FEEDBACK_DIRECTORY}*")];
         // So that the directory is there.
         plan.files.push((format!("{FEEDBACK_DIRECTORY}.keep"), Vec::new()));
-        Ok(PlannedValidator { compile: planned.compile, plan })
+        Ok(PlannedValidator { compile: planned.compile, plan, is_interactive })
     }
 
     fn validator_command(

@@ -329,6 +329,7 @@ mod tests {
             code: Some("exit(42)".into()),
             files: Vec::new(),
             entrypoint: None,
+            interactive: false,
             limits: LimitsRequest::default(),
         });
         let evaluation = admission().admit(&encode(&job)).expect("admitted").evaluation;

@@ -91,6 +91,8 @@ pub struct PlannedValidator {
     pub compile: Option<Plan>,
     /// How it is run; what belongs to a test is added.
     pub plan: Plan,
+    /// Whether it runs together with the program.
+    pub is_interactive: bool,
 }
 
 /// The names of the files that an output validator gets.

@@ -222,6 +222,9 @@ fn validator(
     let entries = files.entries(directory);
     let is_own = problem.has_validator.unwrap_or(!entries.is_empty());
     if !is_own {
+        if problem.is_interactive {
+            return Err(format!("{directory}: has none, and an interactive problem needs one"));
+        }
         return Ok(None);
     }
     let only_directories = entries.iter().all(|entry| entry.ends_with('/'));
@@ -255,6 +258,7 @@ fn validator(
         code: program.code,
         files: program.files.into_iter().map(|file| InputFile { ..file }).collect(),
         entrypoint: program.entrypoint,
+        interactive: problem.is_interactive,
         limits: LimitsRequest {
             cpu_time_ms: Some(time),
             wall_time_ms: Some(time),

@@ -12,6 +12,7 @@ pub(super) struct Problem {
     pub(super) name: String,
     pub(super) is_legacy: bool,
     pub(super) is_scoring: bool,
+    pub(super) is_interactive: bool,
     /// Whether the package has an output validator of its own, where it says so.
     pub(super) has_validator: Option<bool>,
     /// Arguments of the output validator for all tests.
@@ -154,6 +155,7 @@ impl Problem {
             name: text_of(file.name),
             is_legacy: false,
             is_scoring: is_scoring(&kinds)?,
+            is_interactive: kinds.iter().any(|kind| kind == "interactive"),
             has_validator: None,
             validator_args: Vec::new(),
             limits: file.limits,
@@ -166,9 +168,11 @@ impl Problem {
         let validation = file.validation.unwrap_or_else(|| "default".into());
         let words: Vec<&str> = validation.split_whitespace().collect();
         let mut is_scoring = is_scoring(&kinds)?;
+        let mut is_interactive = kinds.iter().any(|kind| kind == "interactive");
         for word in words.iter().skip(1) {
             match *word {
                 "score" => is_scoring = true,
+                "interactive" => is_interactive = true,
                 other => {
                     return Err(format!("problem.yaml: validation: {other:?} is not offered here"));
                 }
@@ -187,6 +191,7 @@ impl Problem {
             name: text_of(file.name),
             is_legacy: true,
             is_scoring,
+            is_interactive,
             has_validator: Some(has_validator),
             validator_args: file.validator_flags.map_or_else(Vec::new, Texts::words),
             limits: file.limits,
@@ -199,7 +204,7 @@ fn is_scoring(kinds: &[String]) -> Result<bool, String> {
     let mut is_scoring = false;
     for kind in kinds {
         match kind.as_str() {
-            "pass-fail" => {}
+            "pass-fail" | "interactive" => {}
             "scoring" => is_scoring = true,
             other => return Err(format!("problem.yaml: type: {other:?} is not offered here")),
         }

@@ -157,6 +157,11 @@ fn head(captured: &Captured) -> Captured {
 const ACCEPTED: i32 = 42;
 const WRONG_ANSWER: i32 = 43;
 
+/// Whether an output validator that ended so accepts the program.
+pub fn says_accepted(end: &End) -> bool {
+    matches!(end, End::Seen(report) if report.exit_code == Some(ACCEPTED))
+}
+
 /// Judges by how the output validator ended that ran as `plan`. `most` is what the test can score; `is_scored` if scores
 /// of tests count in its group.
 pub fn judge_by_validator(

@@ -6,26 +6,29 @@
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{
     StreamExt,
     future::{AbortHandle, abortable},
     stream::FuturesUnordered,
 };
-use sandfleet_common::{Comparison, ScoreAggregation, Usage};
+use sandfleet_common::{Comparison, OutputOverflow, ScoreAggregation, Usage};
 use tokio::task::spawn_blocking;
 
-use super::parts::Pipeline;
+use super::{interact::Interaction, parts::Pipeline};
 use crate::{
     evaluation::{
         ANSWER_FILE, Evaluation, INPUT_FILE, Judge, PlannedTest, compare::difference, score::most,
     },
     outcome::{
         compile,
-        evaluation::{Ended, Evaluated, Tried, judge, judge_by_validator},
+        evaluation::{Ended, Evaluated, Tried, judge, judge_by_validator, says_accepted},
     },
-    sandbox::{Plan, SandboxError},
+    sandbox::{End, Outcome, Plan, SandboxError, capture::Captured},
 };
 
 /// More than this is compared beside the tasks of the runtime: it takes a millisecond.
@@ -111,6 +114,14 @@ impl Pipeline {
     ) -> Result<(Tried, Usage), SandboxError> {
         let test = &evaluation.tests[place];
         let plan = test.plan(base);
+        if let (Judge::Validator { answer, command }, Some(validator), Some(planned)) =
+            (&test.judge, validator, &evaluation.validator)
+            && planned.is_interactive
+        {
+            let input = plan.stdin.clone().unwrap_or_default();
+            let validator = validator_plan(validator, command, input, answer, Vec::new());
+            return self.try_interactive(evaluation, place, plan, validator).await;
+        }
         let outcome = self.sandbox.run(&plan, &|_, _| ()).await?;
         let (mut tried, stdout) = judge(test, &plan, outcome, &self.policy);
         let Some(stdout) = stdout else { return Ok((tried, Usage::default())) };
@@ -134,6 +145,53 @@ impl Pipeline {
             }
         }
         Ok((tried, Usage::default()))
+    }
+}
+
+impl Pipeline {
+    /// As [`try_test`](Self::try_test), of a program that its output validator talks with.
+    async fn try_interactive(
+        &self,
+        evaluation: &Evaluation,
+        place: usize,
+        mut plan: Plan,
+        mut validator: Plan,
+    ) -> Result<(Tried, Usage), SandboxError> {
+        let test = &evaluation.tests[place];
+        for plan in [&mut plan, &mut validator] {
+            (plan.stdin, plan.warm) = (None, None);
+            // What one would not be told, the other would wait for.
+            plan.output_overflow = OutputOverflow::Kill;
+        }
+        let Interaction { program, validator: judged, validator_was_first } =
+            self.interact(&plan, &validator).await?;
+        let usage = compile::used(&judged);
+        let has_rejected = validator_was_first && !says_accepted(&judged.end);
+        let program = program.unwrap_or_else(|| ended_by_us(judged.end.wall_time()));
+        let (mut tried, _) = judge(test, &plan, program, &self.policy);
+        // A program that was rejected already may end as it likes; otherwise its own end comes first.
+        if has_rejected || tried.is_accepted() {
+            let is_scored = is_scored(evaluation, test);
+            let most = most(evaluation, place);
+            judge_by_validator(&mut tried, &validator, judged, &self.policy, is_scored, most);
+        }
+        Ok((tried, usage))
+    }
+}
+
+/// Of a program that was ended since nothing that it does counts any more.
+fn ended_by_us(wall_time: Duration) -> Outcome {
+    Outcome {
+        end: End::Overdue { wall_time },
+        stdout: Captured::default(),
+        stderr: Captured::default(),
+        artifacts: Vec::new(),
+        artifacts_skipped: Vec::new(),
+        collected: Default::default(),
+        landlock: None,
+        warm: false,
+        setup: Duration::ZERO,
+        collect: Duration::ZERO,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod compile_cache;
 mod evaluate;
 pub mod exclusive_gate;
 mod facts;
+mod interact;
 mod parts;
 mod retry;
 mod run;

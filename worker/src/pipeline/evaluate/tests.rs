@@ -25,7 +25,7 @@ use crate::{
     pipeline::{PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate},
     queue::MemoryQueue,
     sandbox::{
-        Description, End, Outcome, Sandbox, Watcher, capture::Captured, ended_in_order,
+        Description, End, LiveInput, Outcome, Sandbox, Watcher, capture::Captured, ended_in_order,
         policy::Policy, sent_to_agent,
     },
     shutdown::Shutdown,
@@ -114,6 +114,15 @@ impl Sandbox for Scripted {
         outcome.stdout.total = outcome.stdout.total.max(outcome.stdout.head.len() as u64);
         outcome.end = End::Seen(ended);
         Ok(outcome)
+    }
+
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        _: &LiveInput,
+    ) -> Result<Outcome, SandboxError> {
+        self.run(plan, watcher).await
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
@@ -313,6 +322,7 @@ async fn an_output_validator_judges_and_its_failure_is_no_verdict_on_the_program
         code: Some(String::new()),
         files: Vec::new(),
         entrypoint: None,
+        interactive: false,
         limits: Default::default(),
     });
     let result = trial.run().await.expect("the sandbox works");

@@ -32,8 +32,8 @@ impl Pipeline {
         program: &Plan,
         validator: &Plan,
     ) -> Result<Interaction, SandboxError> {
-        let (to_program, program_input) = LiveInput::new(false);
-        let (to_validator, validator_input) = LiveInput::new(true);
+        let (to_program, program_input) = LiveInput::new();
+        let (to_validator, validator_input) = LiveInput::new();
         let (to_program, to_validator) = (Pipe::new(to_program), Pipe::new(to_validator));
         let program = async {
             let ran = self.sandbox.run_live(program, &to_validator.watcher(), &program_input).await;

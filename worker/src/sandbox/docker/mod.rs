@@ -96,8 +96,9 @@ impl DockerSandbox {
         let begun = Instant::now();
         let capacity = &self.engine.removals.capacity;
         let _place = match input {
-            Some(input) if input.is_beside => capacity.hold(),
-            _ => capacity.enter().await?,
+            // Of two programs that wait for each other neither may wait for a place.
+            Some(_) => capacity.hold(),
+            None => capacity.enter().await?,
         };
         let served = self.serve(plan, watcher, input, begun).await;
         if served.is_err() {

@@ -148,8 +148,9 @@ impl NativeSandbox {
         let (slots, policy) = (&self.slots, &self.slots.policy);
         loop {
             let _place = match input {
-                Some(input) if input.is_beside => slots.capacity.hold(),
-                _ => slots.capacity.enter().await?,
+                // Of two programs that wait for each other neither may wait for a place.
+                Some(_) => slots.capacity.hold(),
+                None => slots.capacity.enter().await?,
             };
             let turn = Arc::clone(&slots.turns).acquire_owned().await.ok();
             let mut slot_guard = SlotGuard::take(slots, plan, turn).await?;

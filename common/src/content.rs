@@ -37,6 +37,11 @@ impl Content {
 }
 
 impl Encoding {
+    /// Whether it is the default, which isn't sent: a job without the field is what older workers know.
+    pub(crate) fn is_utf8(&self) -> bool {
+        *self == Encoding::Utf8
+    }
+
     /// The bytes that `text` stands for, or why it stands for none.
     pub fn decode(self, text: &str) -> Result<Vec<u8>, String> {
         match self {

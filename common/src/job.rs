@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Content, Encoding, JobId, LimitsRequest, metadata};
+use crate::{
+    Content, Encoding, InputFile, JobId, LimitsRequest, OutputValidator, Test, TestGroup, metadata,
+};
 
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -14,7 +16,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Which fields and values of that version this crate knows: raised with every one that is added.
 /// Workers announce it, so that a job with a new field waits for one that knows it. Workers that
 /// announce none have 0.
-pub const PROTOCOL_MINOR: u32 = 2;
+pub const PROTOCOL_MINOR: u32 = 3;
 
 /// One program to run. Build it with [`Job::new`] and set what you need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +50,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
     /// How `stdin` stands for bytes.
-    #[serde(default, skip_serializing_if = "is_utf8")]
+    #[serde(default, skip_serializing_if = "Encoding::is_utf8")]
     pub stdin_encoding: Encoding,
     /// Limits asked for.
     #[serde(default)]
@@ -62,6 +64,19 @@ pub struct Job {
     /// Globs, relative to the working directory, of the files to bring back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// What the program is tried on: each in a container of its own, after it was compiled once. Without any it is
+    /// run once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<Test>,
+    /// The groups that tests name, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_groups: Vec<TestGroup>,
+    /// Whether the first test that is not accepted, in listed order, ends the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_first_failure: bool,
+    /// The program that judges the output of tests whose comparison is `validator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_validator: Option<OutputValidator>,
     /// What the program may reach.
     #[serde(default)]
     pub network_policy: NetworkPolicy,
@@ -96,27 +111,6 @@ pub struct Job {
         deserialize_with = "metadata::deserialize"
     )]
     pub metadata: BTreeMap<String, Value>,
-}
-
-/// A file that the program finds in its working directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct InputFile {
-    /// A relative path of normal components.
-    pub name: String,
-    /// The content, in `encoding`.
-    pub content: String,
-    /// How `content` stands for bytes.
-    #[serde(default)]
-    pub encoding: Encoding,
-}
-
-impl InputFile {
-    /// A file of these bytes, which is called `name`.
-    pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        let Content { text, encoding } = Content::from_bytes(bytes.into());
-        Self { name: name.into(), content: text, encoding }
-    }
 }
 
 /// What happens to output beyond `output_bytes`.
@@ -208,11 +202,6 @@ impl Priority {
     }
 }
 
-/// The default isn't sent: a job without the field is what older workers know.
-fn is_utf8(encoding: &Encoding) -> bool {
-    *encoding == Encoding::Utf8
-}
-
 impl Job {
     /// Sets what the program reads on stdin.
     pub fn set_stdin(&mut self, bytes: impl Into<Vec<u8>>) {
@@ -246,6 +235,10 @@ impl Job {
             output_overflow: OutputOverflow::default(),
             line_buffered: false,
             artifacts: Vec::new(),
+            tests: Vec::new(),
+            test_groups: Vec::new(),
+            stop_at_first_failure: false,
+            output_validator: None,
             network_policy: NetworkPolicy::default(),
             isolation: Isolation::default(),
             priority: Priority::default(),

@@ -7,11 +7,15 @@
 // Published: everything public has documentation.
 #![warn(missing_docs)]
 
+mod checks;
 mod content;
 mod digest;
 mod ended;
+mod evaluation;
+mod evaluation_checks;
 mod header;
 mod id;
+mod input_file;
 mod job;
 mod limits;
 mod metadata;
@@ -28,13 +32,19 @@ mod verdict;
 mod wire;
 mod worker;
 
+pub use checks::{MAX_FILES, validate_file_name};
 pub use content::{Content, Encoding};
 pub use digest::{hexadecimal, payload_digest};
 pub use ended::EndedJob;
+pub use evaluation::{
+    Comparison, ComparisonKind, OutputValidator, ScoreAggregation, Test, TestGroup,
+    TestGroupReport, TestKind, TestReport,
+};
 pub use id::{InvalidJobId, JobId};
+pub use input_file::InputFile;
 pub use job::{
-    InputFile, Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_MINOR,
-    PROTOCOL_VERSION, Priority,
+    Isolation, Job, NetworkKind, NetworkPolicy, OutputOverflow, PROTOCOL_MINOR, PROTOCOL_VERSION,
+    Priority,
 };
 pub use limits::{LimitName, Limits, LimitsRequest};
 pub use needs::{Needs, Outline};
@@ -46,7 +56,7 @@ pub use result::{
 };
 pub use state::{JobState, QueuedJob, RunningJob};
 pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
-pub use validate::{MAX_FILES, validate_file_name, validate_tenant};
+pub use validate::validate_tenant;
 pub use verdict::{Status, Verdict};
 pub use wire::{DecodeError, decode_job, encode, json_fault};
 pub use worker::WorkerInfo;
@@ -54,6 +64,7 @@ pub use worker::WorkerInfo;
 strict::strict!(
     Job, InputFile, OutputOverflow, NetworkPolicy, NetworkKind, Isolation, Priority, Encoding, Limits,
     LimitsRequest, LimitName, JobResult, CompileReport, RunOutput, Artifact, LimitHit, Usage, Timing, SandboxReport,
-    SecurityEvent, Status, Verdict, WorkerInfo, EndedJob;
+    SecurityEvent, Status, Verdict, WorkerInfo, EndedJob, Test, TestKind, Comparison, ComparisonKind, OutputValidator,
+    TestGroup, ScoreAggregation, TestReport, TestGroupReport;
     reads header::Header, needs::Fields
 );

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TraceId, Verdict,
+    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TestGroupReport,
+    TestReport, TraceId, Verdict,
 };
 
 /// Everything that is known about a job that ended.
@@ -35,6 +36,16 @@ pub struct JobResult {
     /// What the program printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunOutput>,
+    /// How the program fared on each of the job's tests, in their order. The verdict is that of the first that is not
+    /// accepted; `usage` is that of all programs that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestReport>,
+    /// How the job's groups of tests went, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_groups: Vec<TestGroupReport>,
+    /// The score of all groups that are in no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
     /// Files brought back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,

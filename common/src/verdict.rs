@@ -70,6 +70,8 @@ names! {
         OutputLimitExceeded = "output_limit_exceeded",
         /// Did what no honest program does.
         SecurityViolation = "security_violation",
+        /// The output validator failed, not the program.
+        JudgeError = "judge_error",
         /// The sandbox failed, not the program.
         InternalError = "internal_error",
     }
@@ -87,7 +89,7 @@ impl Verdict {
     pub fn status(self) -> Status {
         match self {
             Verdict::Accepted => Status::Succeeded,
-            Verdict::InternalError => Status::Error,
+            Verdict::JudgeError | Verdict::InternalError => Status::Error,
             _ => Status::Failed,
         }
     }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use sandfleet_common::{
-    Artifact, Encoding, EndedJob, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
-    Limits, LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow, Priority, RunOutput,
-    SandboxReport, SecurityEvent, Status, Timing, Usage, Verdict, WorkerInfo, decode_job, encode,
+    Artifact, Comparison, ComparisonKind, Encoding, EndedJob, InputFile, Isolation, Job, JobResult,
+    LimitHit, LimitName, Limits, LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow,
+    OutputValidator, Priority, RunOutput, SandboxReport, ScoreAggregation, SecurityEvent, Status,
+    Test, TestGroup, TestGroupReport, TestKind, TestReport, Timing, Usage, Verdict, WorkerInfo,
+    decode_job, encode,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -51,6 +53,12 @@ fn no_struct_is_read_from_an_array() {
         ("content", json!("")),
         ("encoding", json!("utf-8")),
     ]);
+    is_an_object::<Test>(&[("name", json!("a")), ("kind", json!("secret")), ("group", json!("g"))]);
+    is_an_object::<Comparison>(&[("type", json!("tokens")), ("case_sensitive", json!(true))]);
+    is_an_object::<OutputValidator>(&[("language", json!("python")), ("code", json!(""))]);
+    is_an_object::<TestGroup>(&[("name", json!("g")), ("score_aggregation", json!("sum"))]);
+    is_an_object::<TestReport>(&[("name", json!("a")), ("message", json!(""))]);
+    is_an_object::<TestGroupReport>(&[("name", json!("g")), ("verdict", json!("accepted"))]);
     is_an_object::<NetworkPolicy>(&[("type", json!("disabled")), ("allowed_domains", json!([]))]);
     is_an_object::<Limits>(&limits);
     is_an_object::<LimitsRequest>(&limits);
@@ -140,6 +148,9 @@ fn no_value_of_a_closed_list_is_read_from_an_object() {
     is_a_string::<LimitName>("open_files");
     is_a_string::<Status>("failed");
     is_a_string::<Verdict>("accepted");
+    is_a_string::<TestKind>("sample");
+    is_a_string::<ComparisonKind>("numeric");
+    is_a_string::<ScoreAggregation>("pass-fail");
 }
 
 /// A type that is added to the protocol has to be added here as well.
@@ -172,6 +183,9 @@ fn a_job_with_an_array_for_an_object_is_refused_with_its_id() {
         ("network_policy", json!(["disabled", []])),
         ("priority", json!({ "batch": null })),
         ("env", json!([])),
+        ("tests", json!([["a"]])),
+        ("test_groups", json!([["g"]])),
+        ("output_validator", json!(["python", ""])),
         ("metadata", json!([])),
     ] {
         let error = job(member, value);

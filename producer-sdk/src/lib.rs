@@ -53,11 +53,12 @@ pub use jiff::Timestamp;
 pub use serde_json::Value;
 
 pub use sandfleet_common::{
-    Artifact, CompileReport, Encoding, EndedJob, InputFile, InvalidJobId, InvalidTrace, Isolation,
-    Job, JobId, JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind,
-    NetworkPolicy, OutputOverflow, PrintableText, Priority, QueuedJob, RunOutput, RunningJob,
-    SandboxReport, SecurityEvent, SpanId, Status, Timing, TraceContext, TraceId, Usage, Verdict,
-    WorkerInfo,
+    Artifact, Comparison, ComparisonKind, CompileReport, Encoding, EndedJob, InputFile,
+    InvalidJobId, InvalidTrace, Isolation, Job, JobId, JobResult, JobState, LimitHit, LimitName,
+    Limits, LimitsRequest, NetworkKind, NetworkPolicy, OutputOverflow, OutputValidator,
+    PrintableText, Priority, QueuedJob, RunOutput, RunningJob, SandboxReport, ScoreAggregation,
+    SecurityEvent, SpanId, Status, Test, TestGroup, TestGroupReport, TestKind, TestReport, Timing,
+    TraceContext, TraceId, Usage, Verdict, WorkerInfo,
 };
 pub use sandfleet_transport::{
     Error, OpenState, QueueLimits, StoreError, Tls,

@@ -137,6 +137,11 @@ pub fn admission(settings: &Settings, isolation: Isolation) -> Admission {
         max_limits: settings.limits.max.clone(),
         compile_limits: settings.limits.compile.clone(),
         catalogue: settings.catalogue.clone(),
+        max_tests: settings.jobs.max_tests,
+        job_wall_time_ms: match settings.jobs.job_wall_time_ms {
+            0 => settings.queue.consumer_timeout_ms / 3,
+            set => set,
+        },
         cpus: settings.sandbox.cpus,
         isolation,
     }

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sandfleet_common::{Job, JobResult, JobState, encode};
 use sandfleet_transport::records::{MemoryStore, Store};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::{
@@ -11,7 +12,9 @@ use crate::{
     config::Settings,
     hooks::Hooks,
     host::memory,
-    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
+    pipeline::{
+        Pipeline, PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate,
+    },
     queue::{MemoryQueue, Queue},
     sandbox::{Sandbox, policy::Policy},
     shutdown::Shutdown,
@@ -62,6 +65,8 @@ impl Embedded {
             tracer,
             policy: Policy::strict(),
             config,
+            compile_cache: CompileCache::new(0),
+            slots: Semaphore::new(settings.worker.slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: Shutdown::default(),
         };

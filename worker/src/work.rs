@@ -7,7 +7,7 @@ use sandfleet_transport::{
     records::{RedisStore, Store, TenantLimiter},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -21,7 +21,7 @@ use crate::{
     hooks::{Hooks, Observer},
     host::memory,
     metrics::{Metrics, MetricsHooks},
-    pipeline::{Pipeline, exclusive_gate::ExclusiveGate},
+    pipeline::{Pipeline, compile_cache::CompileCache, exclusive_gate::ExclusiveGate},
     queue::{AmqpConfig, AmqpQueue, DeadLetterStatus, DeadLetters, Gate, LimitedQueue, Queue},
     sandbox::{Sandbox, SandboxError, policy::Policy},
     services::{
@@ -397,6 +397,8 @@ impl<'a> Worker<'a> {
             admission: app::admission(self.settings, self.sandbox.description().isolation),
             policy: Policy::strict(),
             config: app::pipeline_config(self.settings),
+            compile_cache: CompileCache::new(self.settings.jobs.compile_cache_bytes),
+            slots: Semaphore::new(self.settings.worker.slots),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: self.shutdown.clone(),
         })

@@ -7,7 +7,7 @@ use sandfleet_sdk::{
     Job, JobId, JobResult, JobState, LimitHit, LimitName, Limits, LimitsRequest, NetworkKind,
     NetworkPolicy, OpenState, OutputEvent, OutputKind, OutputOverflow, PrintableText, Priority,
     Progress, QueueLimits, QueuedJob, RunOutput, RunningJob, SandboxReport, SecurityEvent, Status,
-    StoreError, StreamExt, Timestamp, Timing, Tls, TraceId, Usage, Value, Verdict, WorkerInfo, input_file,
+    Comparison, ComparisonKind, OutputValidator, ScoreAggregation, StoreError, StreamExt, Test, TestGroup, TestGroupReport, TestKind, TestReport, Timestamp, Timing, Tls, TraceId, Usage, Value, Verdict, WorkerInfo, input_file,
 };
 
 /// Without `..`: a new field has to be named here too.
@@ -32,7 +32,44 @@ fn job(directory: &Path) -> Result<Job, Box<dyn Error>> {
         limits: LimitsRequest { wall_time_ms: Some(2_000), ..LimitsRequest::default() },
         output_overflow: OutputOverflow::Kill,
         line_buffered: true,
-        artifacts: vec!["*.png".into()],
+        artifacts: Vec::new(),
+        tests: vec![Test {
+            name: "secret/1".into(),
+            kind: TestKind::Secret,
+            group: Some("secret".into()),
+            stdin: Some("1\n".into()),
+            stdin_encoding: Encoding::Utf8,
+            args: Vec::new(),
+            files: Vec::new(),
+            limits: LimitsRequest::default(),
+            answer: Some("2\n".into()),
+            answer_encoding: Encoding::Utf8,
+            comparison: Some(Comparison {
+                kind: ComparisonKind::Validator,
+                case_sensitive: false,
+                space_change_sensitive: false,
+                absolute: None,
+                relative: None,
+            }),
+            validator_args: Vec::new(),
+            max_score: None,
+        }],
+        test_groups: vec![TestGroup {
+            name: "secret".into(),
+            score_aggregation: ScoreAggregation::Sum,
+            max_score: Some(100.0),
+            require_pass: Vec::new(),
+            stop_at_first_failure: false,
+        }],
+        stop_at_first_failure: false,
+        output_validator: Some(OutputValidator {
+            language: "python".into(),
+            code: Some("exit(42)".into()),
+            files: Vec::new(),
+            entrypoint: None,
+            interactive: false,
+            limits: LimitsRequest::default(),
+        }),
         network_policy: NetworkPolicy { kind: NetworkKind::Disabled, allowed_domains: Vec::new() },
         isolation: Isolation::GVisor,
         priority: Priority::Batch,
@@ -55,6 +92,9 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         signal,
         compile,
         run,
+        tests,
+        test_groups,
+        score,
         artifacts,
         artifacts_skipped,
         limits_hit,
@@ -83,6 +123,17 @@ fn show(result: JobResult) -> Result<(), Box<dyn Error>> {
         println!("{stdout_truncated} {stderr_truncated}");
         let (_, _): (Vec<u8>, Vec<u8>) = (run.stdout_bytes()?, run.stderr_bytes()?);
     }
+    for test in tests {
+        let TestReport { name, kind, group, verdict, skipped, message, exit_code, signal, .. } = &test;
+        println!("{name} {kind:?} {group:?} {verdict:?} {skipped} {message} {exit_code:?} {signal:?}");
+        let TestReport { usage, run, difference, score, judge_message, team_message, .. } = test;
+        let _: (Option<Usage>, Option<RunOutput>, Option<f64>) = (usage, run, score);
+        let _: [Option<PrintableText>; 3] = [difference, judge_message, team_message];
+    }
+    for TestGroupReport { name, verdict, score, max_score } in test_groups {
+        println!("{name} {verdict:?} {score:?} of {max_score:?}");
+    }
+    let _: Option<f64> = score;
     for artifact in &artifacts {
         let Artifact { name, size_bytes, sha256, content_type, content: _, encoding: _ } = artifact;
         println!("{name} {size_bytes} {sha256} {content_type}: {} bytes", artifact.bytes()?.len());

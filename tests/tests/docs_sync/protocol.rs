@@ -4,9 +4,10 @@ use std::fs;
 
 use jiff::Timestamp;
 use sandfleet_common::{
-    Artifact, CompileReport, Encoding, InputFile, Isolation, Job, JobResult, LimitHit, LimitName,
-    Limits, LimitsRequest, RunOutput, SandboxReport, SecurityEvent, Status, Timing, TraceId, Usage,
-    Verdict,
+    Artifact, Comparison, ComparisonKind, CompileReport, Encoding, InputFile, Isolation, Job,
+    JobResult, LimitHit, LimitName, Limits, LimitsRequest, OutputValidator, RunOutput,
+    SandboxReport, ScoreAggregation, SecurityEvent, Status, Test, TestGroup, TestGroupReport,
+    TestKind, TestReport, Timing, TraceId, Usage, Verdict,
 };
 use serde_json::Value;
 
@@ -38,6 +39,43 @@ fn full_job() -> Job {
     }
     job.artifacts.push("*".into());
     job.line_buffered = true;
+    job.tests.push(Test {
+        name: String::new(),
+        kind: TestKind::Sample,
+        group: Some(String::new()),
+        stdin: Some(String::new()),
+        stdin_encoding: Encoding::Base64,
+        args: vec![String::new()],
+        files: job.files.clone(),
+        limits: job.limits.clone(),
+        answer: Some(String::new()),
+        answer_encoding: Encoding::Base64,
+        comparison: Some(Comparison {
+            kind: ComparisonKind::Numeric,
+            case_sensitive: true,
+            space_change_sensitive: true,
+            absolute: Some(0.0),
+            relative: Some(0.0),
+        }),
+        validator_args: vec![String::new()],
+        max_score: Some(0.0),
+    });
+    job.test_groups.push(TestGroup {
+        name: String::new(),
+        score_aggregation: ScoreAggregation::PassFail,
+        max_score: Some(0.0),
+        require_pass: vec![String::new()],
+        stop_at_first_failure: true,
+    });
+    job.stop_at_first_failure = true;
+    job.output_validator = Some(OutputValidator {
+        language: String::new(),
+        code: Some(String::new()),
+        files: job.files.clone(),
+        entrypoint: Some(String::new()),
+        interactive: true,
+        limits: job.limits.clone(),
+    });
     job.network_policy.allowed_domains.push("x".into());
     job.queued_at = Some(Timestamp::UNIX_EPOCH);
     (job.ttl_ms, job.result_ttl_ms) = (Some(1), Some(1));
@@ -60,6 +98,29 @@ pub(super) fn full_result() -> JobResult {
             ..CompileReport::default()
         }),
         run: Some(RunOutput::default()),
+        tests: vec![TestReport {
+            name: String::new(),
+            kind: TestKind::Sample,
+            group: Some(String::new()),
+            verdict: Some(Verdict::Accepted),
+            skipped: true,
+            message: Default::default(),
+            exit_code: Some(0),
+            signal: Some(String::new()),
+            usage: Some(Usage::default()),
+            run: Some(RunOutput::default()),
+            difference: Some(Default::default()),
+            score: Some(0.0),
+            judge_message: Some(Default::default()),
+            team_message: Some(Default::default()),
+        }],
+        test_groups: vec![TestGroupReport {
+            name: String::new(),
+            verdict: Some(Verdict::Accepted),
+            score: Some(0.0),
+            max_score: Some(0.0),
+        }],
+        score: Some(0.0),
         artifacts: vec![Artifact {
             name: String::new(),
             size_bytes: 0,

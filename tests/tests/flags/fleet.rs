@@ -33,6 +33,21 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &four(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &four(&["--arg", "a", "--", "-b"], Seen("\"args\":[\"a\",\"-b\"]"))),
             ("--env", &four(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--tests", &four(&["--tests", "$TESTS"], Seen("\"tests\":[{\"name\":\"given\""))),
+            (
+                "--compare",
+                &four(
+                    &["--tests", "$TESTS", "--compare", "tokens"],
+                    Seen("\"comparison\":{\"type\":\"tokens\"}"),
+                ),
+            ),
+            (
+                "--stop-at-first-failure",
+                &four(
+                    &["--tests", "$TESTS", "--stop-at-first-failure"],
+                    Seen("\"stop_at_first_failure\":true"),
+                ),
+            ),
             ("--line-buffered", &four(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             (
                 "--limit",
@@ -393,6 +408,21 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("--arg", &both(&["--arg", "-given"], Seen("\"args\":[\"-given\"]"))),
             ("TRAILING", &both(&["--", "-b"], Seen("\"args\":[\"-b\"]"))),
             ("--env", &both(&["--env", "NAME=given"], Seen("\"env\":{\"NAME\":\"given\"}"))),
+            ("--tests", &both(&["--tests", "$TESTS"], Seen("\"tests\":[{\"name\":\"given\""))),
+            (
+                "--compare",
+                &both(
+                    &["--tests", "$TESTS", "--compare", "exact"],
+                    Seen("\"comparison\":{\"type\":\"exact\"}"),
+                ),
+            ),
+            (
+                "--stop-at-first-failure",
+                &both(
+                    &["--tests", "$TESTS", "--stop-at-first-failure"],
+                    Seen("\"stop_at_first_failure\":true"),
+                ),
+            ),
             ("--line-buffered", &both(&["--line-buffered"], Seen("\"line_buffered\":true"))),
             ("--limit", &both(&["--limit", "wall_time_ms=2s"], Seen("\"wall_time_ms\":2000"))),
             ("--artifact", &both(&["--artifact", "made.*"], Seen("\"artifacts\":[\"made.*\"]"))),

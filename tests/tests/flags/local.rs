@@ -20,6 +20,30 @@ pub(crate) const COMMANDS: &[Command] = &[
             ("TRAILING", &both(&["--arg", "a", "--", "-b"], Seen("['a', '-b']"))),
             ("--env", &both(&["--env", "NAME=given"], Seen("given"))),
             ("--limit", &both(&["--limit", "open_files=77"], Seen("nofile 77"))),
+            (
+                "--tests",
+                &[
+                    (&["--tests", "$TESTS"], Seen("TEST ")),
+                    (&["--tests", "$TESTS"], Seen("\"tests\":[{")),
+                ],
+            ),
+            (
+                "--compare",
+                &[
+                    (&["--tests", "$TESTS", "--compare", "numeric:1"], Seen("given")),
+                    (
+                        &["--tests", "$TESTS", "--compare", "numeric:1"],
+                        Seen("wrong answer: line 1: "),
+                    ),
+                ],
+            ),
+            (
+                "--stop-at-first-failure",
+                &both(
+                    &["--tests", "$TESTS", "--stop-at-first-failure"],
+                    Seen("skipped: test given"),
+                ),
+            ),
             ("--line-buffered", &both(&["--line-buffered"], Elsewhere("run::buffering"))),
             (
                 "--artifact",
@@ -52,6 +76,24 @@ pub(crate) const COMMANDS: &[Command] = &[
                 ],
             ),
             ("--sandbox", &both(&["--sandbox", "docker"], Seen("exit 69"))),
+        ],
+    },
+    Command {
+        name: "grade",
+        modes: &[("one", &["$PACKAGE", "$SCRIPT"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("PACKAGE", &one(&[], Mode)),
+            ("SUBMISSION", &one(&["$SCRIPT"], Elsewhere("run::grade"))),
+            ("--all-in", &one(&["--all-in", "$PACKAGE/submissions/accepted"], Seen("sum.cpp"))),
+            ("--verify", &one(&["--verify"], Seen("wrong_answer/int.c"))),
+            ("--time-limit", &one(&["--time-limit", "0"], Seen("exit 64"))),
+            ("--all-tests", &one(&["--all-tests"], Elsewhere("run::grade"))),
+            ("--json", &one(&["--json", "-"], Seen("\"submission\":"))),
+            ("--junit", &one(&["--junit", "$OUT"], Seen("left: out-"))),
+            ("--fleet", &one(&["--fleet", "--timeout", "1s"], Seen("not_graded"))),
+            ("--timeout", &one(&["--timeout", "1s"], Refused)),
+            ("--sandbox", &one(&["--sandbox", "docker"], Seen("exit 69"))),
         ],
     },
     Command {

@@ -68,6 +68,7 @@ macro_rules! commands {
 
 commands! {
     flags_of_run: "run";
+    flags_of_grade: "grade";
     flags_of_worker: "worker";
     flags_of_submit: "submit";
     flags_of_result: "result";
@@ -121,6 +122,7 @@ impl Trial {
         write("it.py", MIRROR);
         write("given.txt", "text of the file");
         write("report.json", REPORT);
+        write("tests.json", r#"[{"name":"given","answer":"0"},{"name":"later","answer":"0"}]"#);
         write("bad.toml", "[worker]\nslots = 0\n");
         let lines = [
             serde_json::json!({ "version": 1, "language": "python", "code": MIRROR }),
@@ -176,6 +178,11 @@ impl Trial {
             argument
                 .replace("$SCRIPT", &path("it.py"))
                 .replace("$FILE", &path("given.txt"))
+                .replace("$TESTS", &path("tests.json"))
+                .replace(
+                    "$PACKAGE",
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/problems/sum"),
+                )
                 .replace("$REPORT", &path("report.json"))
                 .replace("$BAD", &path("bad.toml"))
                 .replace("$JOBS", &path("jobs.jsonl"))

@@ -9,6 +9,7 @@ mod connections;
 mod damaged;
 mod death;
 mod endings;
+mod evaluation;
 mod exporter;
 mod following;
 mod history;

@@ -21,7 +21,9 @@ use sandfleet_worker::{
     app,
     config::{Backend, Settings},
     hooks::{Hooks, Observer},
-    pipeline::{Pipeline, PipelineConfig, exclusive_gate::ExclusiveGate},
+    pipeline::{
+        Pipeline, PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate,
+    },
     queue::{
         Queue,
         settle::{Settlement, settle},
@@ -131,6 +133,8 @@ impl Mixed {
             },
             policy: Policy::strict(),
             config: PipelineConfig { worker_id: id.into(), ..app::pipeline_config(&self.settings) },
+            compile_cache: CompileCache::new(0),
+            slots: tokio::sync::Semaphore::new(2),
             exclusive_gate: ExclusiveGate::default(),
             shutdown: self.shutdown.clone(),
         };

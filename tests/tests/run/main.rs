@@ -4,6 +4,8 @@ mod batch;
 mod buffering;
 mod compile;
 mod doctor;
+mod evaluation;
+mod grade;
 mod habits;
 mod interrupts;
 mod mistakes;

@@ -182,6 +182,7 @@ fn order() -> RunRequest {
         key: Key([7; 32]),
         command: vec!["/usr/bin/python3".into(), "main.py".into()],
         environment: vec![("HOME".into(), "/box".into())],
+        live_stdin: false,
         pending_output: true,
         artifacts: vec!["**".into()],
         bounds: bounds(),

@@ -1,6 +1,7 @@
 //! Whether a job may run here, and exactly as what.
 
 pub mod catalogue;
+mod evaluation;
 pub mod installed;
 pub mod peers;
 
@@ -10,7 +11,7 @@ use sandfleet_common::{
 };
 
 use self::catalogue::{Bounds, Catalogue, Language};
-use crate::sandbox::Plan;
+use crate::{evaluation::Evaluation, sandbox::Plan};
 
 /// What this worker offers.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ pub struct Admission {
     pub compile_limits: Limits,
     /// The languages.
     pub catalogue: Catalogue,
+    /// How many tests a job may have.
+    pub max_tests: usize,
+    /// How long compiling and all tests of a job may take by their limits, in milliseconds.
+    pub job_wall_time_ms: u64,
     /// How many processors a job may keep busy.
     pub cpus: f64,
     /// How strong the sandbox is.
@@ -40,6 +45,17 @@ pub struct Admitted {
     pub compile: Option<Plan>,
     /// How the program is run.
     pub plan: Plan,
+    /// What it is run on, if the job has tests.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// How the program of a job is run.
+struct Planned {
+    /// The language's own name.
+    language: String,
+    compile: Option<Plan>,
+    plan: Plan,
+    evaluation: Option<Evaluation>,
 }
 
 impl Admission {
@@ -50,10 +66,12 @@ impl Admission {
     pub fn admit(&self, body: &[u8]) -> Result<Admitted, DecodeError> {
         let mut job = decode_job(body, self.max_job_bytes)?;
         match self.plan(&job) {
-            Ok((language, compile, plan)) => {
+            Ok(Planned { language, compile, plan, evaluation }) => {
                 // From here on by one name: metrics and caps know no other.
                 job.language = language;
-                Ok(Admitted { job, compile, plan })
+                // They are in the evaluation.
+                (job.tests, job.output_validator) = (Vec::new(), None);
+                Ok(Admitted { job, compile, plan, evaluation })
             }
             Err(Refused { message, elsewhere }) => Err(DecodeError {
                 job_id: Some(job.job_id),
@@ -64,8 +82,8 @@ impl Admission {
         }
     }
 
-    /// The language's own name, how it is compiled and how it is run.
-    fn plan(&self, job: &Job) -> Result<(String, Option<Plan>, Plan), Refused> {
+    /// How it is compiled and how it is run.
+    fn plan(&self, job: &Job) -> Result<Planned, Refused> {
         let elsewhere = |message| Refused { message, elsewhere: true };
         let (name, language) = self.catalogue.find(&job.language).map_err(elsewhere)?;
         if !job.args.is_empty() && !language.takes_arguments() {
@@ -101,12 +119,13 @@ impl Admission {
         let default_limits = changed(&self.default_limits, &language.limits);
         let limits = clamp(&job.limits, &default_limits, &self.max_limits);
         let stdin = job.stdin_bytes().map_err(|why| format!("stdin: {why}"))?;
-        check_room(&files, stdin.as_deref(), &limits, "limits")?;
+        let read = stdin.as_ref().map_or(0, Vec::len) as u64;
+        check_room(total(&files), read, &limits, "limits")?;
         let bounds = Bounds::of(&limits, self.cpus);
         let warm = language.warm_start(file, &files, &job.env);
         let compile = self.compile_plan(job, language, file, &files);
         if let Some(compile) = &compile {
-            check_room(&compile.files, None, &compile.limits, "limits.compile")?;
+            check_room(total(&compile.files), 0, &compile.limits, "limits.compile")?;
         }
         let environment = match job.line_buffered {
             true => language.line_buffered_environment(&job.env, bounds),
@@ -128,7 +147,8 @@ impl Admission {
             limits,
             output_overflow: job.output_overflow,
         };
-        Ok((name.to_owned(), compile, plan))
+        let evaluation = self.evaluation(job, language, file, compile.as_ref(), &plan)?;
+        Ok(Planned { language: name.to_owned(), compile, plan, evaluation })
     }
 
     fn compile_plan(
@@ -181,20 +201,14 @@ impl From<String> for Refused {
 
 /// What a job brings along has to fit into what it gets: else its program could never start, and
 /// that would look like a failure of the fleet.
-fn check_room(
-    files: &[(String, Vec<u8>)],
-    stdin: Option<&[u8]>,
-    limits: &Limits,
-    area: &str,
-) -> Result<(), String> {
-    let files: u64 = files.iter().map(|(_, content)| content.len() as u64).sum();
+fn check_room(files: u64, stdin: u64, limits: &Limits, area: &str) -> Result<(), String> {
     if files > limits.scratch_bytes {
         return Err(format!(
             "files: {files} bytes together; {area}.scratch_bytes is {}; raise it",
             limits.scratch_bytes
         ));
     }
-    let all = files + stdin.map_or(0, |bytes| bytes.len() as u64);
+    let all = files + stdin;
     if all > limits.memory_bytes {
         return Err(format!(
             "files, stdin: {all} bytes together; {area}.memory_bytes is {}; raise it",
@@ -202,6 +216,11 @@ fn check_room(
         ));
     }
     Ok(())
+}
+
+/// The bytes of all files.
+fn total(files: &[(String, Vec<u8>)]) -> u64 {
+    files.iter().map(|(_, content)| content.len() as u64).sum()
 }
 
 /// The limits in force: what is asked for, else the default, and never more than the cap.
@@ -217,7 +236,11 @@ fn clamp(request: &LimitsRequest, default_limits: &Limits, max_limits: &Limits) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sandfleet_common::{InputFile, PrintableText, encode};
+    use sandfleet_common::{
+        Comparison, ComparisonKind, InputFile, OutputValidator, PrintableText, Test, encode,
+    };
+
+    use crate::evaluation::Judge;
 
     fn admission() -> Admission {
         Admission {
@@ -226,6 +249,8 @@ mod tests {
             max_limits: Limits { wall_time_ms: 20_000, ..Limits::default() },
             compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
+            max_tests: 3,
+            job_wall_time_ms: 50_000,
             cpus: 1.0,
             isolation: Isolation::Container,
         }
@@ -262,6 +287,69 @@ mod tests {
         let mut job = Job::new("python", "");
         job.network_policy.kind = NetworkKind::Allowlist;
         assert!(refusal(&job).starts_with("network_policy.type:"));
+    }
+
+    #[test]
+    fn the_tests_of_a_job_are_bounded_in_number_and_time() {
+        let mut job = Job::new("c", "int main(){}");
+        job.limits.wall_time_ms = Some(1000);
+        job.tests = (0..3).map(|test| Test::new(test.to_string(), "", "")).collect();
+        job.tests[1].limits.wall_time_ms = Some(2000);
+        job.tests[2].args = vec!["x".into()];
+        let admitted = admission().admit(&encode(&job)).expect("admitted");
+        let tests = admitted.evaluation.expect("it has tests").tests;
+        assert_eq!(
+            tests.iter().map(|it| it.limits.wall_time_ms).collect::<Vec<_>>(),
+            [1000, 2000, 1000]
+        );
+        assert_eq!(tests[2].command.last().map(String::as_str), Some("x"));
+        assert!(admitted.job.tests.is_empty(), "nothing is held twice");
+        job.limits.wall_time_ms = Some(20_000);
+        // 10 s for the compiler, 20 + 2 + 20 for the tests.
+        let said = refusal(&job);
+        assert!(
+            said.contains("52000 ms") && said.contains("50000 (jobs.job_wall_time_ms)"),
+            "{said}"
+        );
+        job.tests.push(Test::new("3", "", ""));
+        let said = refusal(&job);
+        assert!(said.contains("tests: 4 entries; the limit is 3 (jobs.max_tests)"), "{said}");
+    }
+
+    #[test]
+    fn an_output_validator_is_a_program_of_its_own() {
+        let mut job = Job::new("bash", "echo 1");
+        job.tests = vec![Test {
+            comparison: Some(Comparison { kind: ComparisonKind::Validator, ..Default::default() }),
+            validator_args: vec!["strict".into()],
+            ..Test::new("a", "in", "out")
+        }];
+        job.output_validator = Some(OutputValidator {
+            language: "python".into(),
+            code: Some("exit(42)".into()),
+            files: Vec::new(),
+            entrypoint: None,
+            interactive: false,
+            limits: LimitsRequest::default(),
+        });
+        let evaluation = admission().admit(&encode(&job)).expect("admitted").evaluation;
+        let evaluation = evaluation.expect("it has tests");
+        let Judge::Validator { answer, command } = &evaluation.tests[0].judge else {
+            panic!("{evaluation:?}")
+        };
+        assert_eq!(answer, b"out");
+        assert!(
+            command.join(" ").ends_with("main.py input answer feedback/ strict"),
+            "{command:?}"
+        );
+        let change = |change: fn(&mut OutputValidator)| {
+            let mut job = job.clone();
+            job.output_validator.as_mut().map(change);
+            refusal(&job)
+        };
+        assert!(change(|it| it.language = "cobol".into()).starts_with("output_validator.language"));
+        let taken = change(|it| it.files.push(InputFile::from_bytes("answer", "")));
+        assert!(taken.starts_with("output_validator.files[0].name"), "{taken}");
     }
 
     #[test]

@@ -49,6 +49,12 @@ exits! {
     Access = 77,
     /// At a worker's start what its settings name was not there or did not fit: a virtual host, a database, a queue with other settings, a store that may throw results away.
     Setting = 78,
+    /// A submission of a package did not get what it has to (`grade --verify`).
+    Mismatch = 119,
+    /// `judge_error`: the output validator of the job's tests failed.
+    JudgeError = 120,
+    /// `wrong_answer`: on a test the program printed something else than the answer.
+    WrongAnswer = 121,
     /// `security_violation`: the program tampered with the sandbox.
     Security = 122,
     /// The job expired or was cancelled before it ran to its end.
@@ -128,6 +134,8 @@ pub(crate) fn code_of(result: &JobResult) -> u8 {
         (_, Some(Verdict::OutputLimitExceeded)) => Exit::OutputLimit,
         (_, Some(Verdict::SecurityViolation)) => Exit::Security,
         (_, Some(Verdict::Accepted)) => Exit::Success,
+        (_, Some(Verdict::WrongAnswer)) => Exit::WrongAnswer,
+        (_, Some(Verdict::JudgeError)) => Exit::JudgeError,
         // As a compiler's.
         (_, Some(Verdict::CompilationError)) => return 1,
         (_, Some(Verdict::RuntimeError)) => {

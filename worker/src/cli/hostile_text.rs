@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use sandfleet_common::{
     Artifact, Encoding, EndedJob, Isolation, JobId, JobResult, JobState, Priority, QueuedJob,
-    RunningJob, Status, WorkerInfo, is_printable,
+    RunningJob, Status, TestGroupReport, TestReport, WorkerInfo, is_printable,
 };
 use sandfleet_sdk::{Error, Progress};
 use serde_json::json;
 
 use super::{
+    evaluation,
     exit::Exit,
     explain::explain,
     jobs, print,
@@ -70,6 +71,9 @@ fn result(text: &str) -> JobResult {
         };
         21
     ];
+    result.tests =
+        vec![TestReport { name: text.into(), message: text.into(), ..TestReport::default() }];
+    result.test_groups = vec![TestGroupReport { name: text.into(), ..TestGroupReport::default() }];
     result
 }
 
@@ -100,6 +104,8 @@ proptest! {
         let result = result(&text);
         // Two streams that were cut, two artifacts that were refused, and the verdict.
         check(&terminal::lines(&print::summary(&result, Some(text.as_ref()), Some(&result.job_id))), 5)?;
+        // A table of a test and one of a group, and the line between.
+        check(&terminal::lines(&evaluation::tables(&result)), 5)?;
         let json = terminal::json(&result);
         prop_assert!(json.chars().all(is_printable));
         prop_assert_eq!(serde_json::from_str::<JobResult>(&json).expect("a result"), result);

@@ -1,12 +1,13 @@
 //! From a command line to a job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sandfleet_common::{Encoding, Job, LimitName, LimitsRequest};
 use serde_json::json;
 
 use super::{
+    evaluation::{self, Compare},
     exit::{Exit, Failure},
     files,
     input::{self, Bound},
@@ -47,6 +48,20 @@ pub(super) struct JobArguments {
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     limits: Vec<String>,
 
+    /// Try the program on the tests of this JSON file, or on each NAME.in of this directory, whose output has to be as in
+    /// NAME.ans
+    #[arg(long, value_name = "FILE|DIR")]
+    tests: Option<PathBuf>,
+
+    /// How output is compared with the answers of tests that don't say: exact, trimmed, tokens or numeric:TOLERANCE
+    /// [default: trimmed]
+    #[arg(long, value_name = "HOW", requires = "tests")]
+    compare: Option<Compare>,
+
+    /// End with the first test that is not accepted
+    #[arg(long, requires = "tests")]
+    stop_at_first_failure: bool,
+
     /// Have a program that buffers its stdout write it line by line
     #[arg(long)]
     line_buffered: bool,
@@ -86,7 +101,9 @@ impl JobArguments {
             }
         };
         let mut job = self.of_text(language, read_program(script, bound)?, catalogue, bound)?;
-        job.entrypoint = name;
+        // A warm interpreter runs the file of its own name.
+        let is_warm = catalogue.find(&job.language).is_ok_and(|(_, it)| it.has_warm());
+        job.entrypoint = name.filter(|_| job.tests.is_empty() || !is_warm);
         if self.globs.is_empty() && wants_artifacts {
             job.artifacts = vec!["**/*".into()];
         }
@@ -149,6 +166,10 @@ impl JobArguments {
         field("args", !job.args.is_empty(), json!(job.args));
         field("line_buffered", job.line_buffered, json!(true));
         field("artifacts", !job.artifacts.is_empty(), json!(job.artifacts));
+        field("tests", !job.tests.is_empty(), json!(job.tests));
+        field("test_groups", !job.test_groups.is_empty(), json!(job.test_groups));
+        field("stop_at_first_failure", job.stop_at_first_failure, json!(true));
+        field("output_validator", job.output_validator.is_some(), json!(job.output_validator));
         let env = job.env.into_iter().map(|(name, value)| (name, value.into())).collect();
         let limits = LimitName::ALL
             .iter()
@@ -193,12 +214,22 @@ impl JobArguments {
         job.limits = self.limits()?;
         job.artifacts = self.globs.clone();
         job.line_buffered = self.line_buffered;
+        if let Some(tests) = &self.tests {
+            evaluation::add(job, tests, self.compare, self.stop_at_first_failure, bound)?;
+        }
         Ok(())
     }
 
     /// This command's stdin has one reader: `other`, or the program.
     fn reads_stdin_once(&self, other: Option<&str>) -> Result<(), Failure> {
-        match other {
+        if let (Some(tests), Some(other)) = (&self.tests, other)
+            && input::is_stdin(tests)
+        {
+            return Err(Exit::Usage
+                .with(format!("--tests -: {other} is read from stdin already; name a file")));
+        }
+        match other.or(self.tests.as_deref().filter(|it| input::is_stdin(it)).map(|_| "the tests"))
+        {
             Some(other) if self.stdin.as_deref() == Some("-") => Err(Exit::Usage.with(format!(
                 "--stdin -: {other} is read from stdin already; name a file for one of them"
             ))),

@@ -72,10 +72,13 @@ fn additions(
     let mut additions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let top = brace + 1;
     for (name, value) in &defaults.fields {
-        // The two belong together.
+        // Some belong together.
         let is_set = match *name {
             "stdin" | "stdin_encoding" => {
                 ["stdin", "stdin_encoding"].iter().any(|it| members.0.contains_key(it))
+            }
+            "tests" | "test_groups" | "stop_at_first_failure" | "output_validator" => {
+                members.0.contains_key("tests")
             }
             name => members.0.contains_key(name),
         };
@@ -145,7 +148,7 @@ struct Named<'a> {
 struct Members<'a>(BTreeMap<&'static str, &'a RawValue>);
 
 /// What is looked for; a second one on the same line is a mistake.
-const LOOKED_AT: [&str; 14] = [
+const LOOKED_AT: [&str; 18] = [
     "job_id",
     "language",
     "files",
@@ -160,6 +163,10 @@ const LOOKED_AT: [&str; 14] = [
     "ttl_ms",
     "priority",
     "isolation",
+    "tests",
+    "test_groups",
+    "stop_at_first_failure",
+    "output_validator",
 ];
 
 impl Members<'_> {

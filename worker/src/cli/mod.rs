@@ -7,6 +7,7 @@ mod batch;
 mod bench;
 mod delete;
 mod doctor;
+mod evaluation;
 mod exit;
 mod explain;
 mod exporter;
@@ -14,6 +15,7 @@ mod files;
 pub mod flags;
 mod fleet;
 mod follow;
+mod grade;
 #[cfg(test)]
 mod hostile_text;
 mod input;
@@ -72,6 +74,8 @@ struct CommandLine {
 enum Command {
     /// Run one program here, or a batch of jobs, with no service at all
     Run(run::Arguments),
+    /// Grade submissions by a problem package of Kattis' format, here or on the fleet
+    Grade(grade::Arguments),
     /// Take jobs from the broker until told to stop
     Worker(worker::Arguments),
     /// Export the fleet's metrics: queues, live workers, the store
@@ -192,6 +196,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Run(arguments) => {
                 log_to_stderr(&settings, "warn");
                 run::run(arguments, &settings).await
+            }
+            Command::Grade(arguments) => {
+                log_to_stderr(&settings, "warn");
+                grade::run(arguments, &settings).await
             }
             Command::Worker(arguments) => {
                 log = log_in_background(&settings);

@@ -5,7 +5,7 @@ use std::path::Path;
 use sandfleet_common::{JobId, JobResult, PrintableText, RunOutput};
 
 use super::{
-    artifacts,
+    artifacts, evaluation,
     exit::{Failure, code_of},
     terminal::{self, ProgramOutput, line},
 };
@@ -44,6 +44,9 @@ pub(super) fn end(
     if as_json {
         terminal::print(&(terminal::json(result) + "\n"))?;
     } else {
+        if !result.tests.is_empty() {
+            terminal::print(&terminal::lines(&evaluation::tables(result)))?;
+        }
         let saved_to = directory.filter(|_| matches!(saved, Some(Ok(()))));
         terminal::say_lines(&summary(result, saved_to, several));
     }

@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         let mut settings = settings.clone();
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
         let max_line = settings.jobs.max_bytes;
-        settings.jobs.max_bytes = UNBOUND;
+        lift_bounds(&mut settings);
         let defaults = arguments.job.defaults(batch, catalogue, bound(&arguments, &settings)?)?;
         lift_caps(&mut settings, &arguments.job.limits()?);
         return batch::run(batch, max_line, &defaults, arguments.sandbox.into(), &settings).await;
@@ -119,10 +119,12 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     }
     let mut settings = settings.clone();
     lift_caps(&mut settings, &job.limits);
-    settings.jobs.max_bytes = UNBOUND;
-    // There is no next job that a container could wait for.
-    settings.sandbox.docker_pool_size = 0;
-    settings.worker.slots = 1;
+    lift_bounds(&mut settings);
+    if job.tests.is_empty() {
+        // There is no next program that a container could wait for.
+        settings.sandbox.docker_pool_size = 0;
+        settings.worker.slots = 1;
+    }
     job.queued_at = Some(jiff::Timestamp::now());
     let sandbox =
         app::open_sandbox(arguments.sandbox.into(), &settings, Observer::default()).await?;
@@ -175,6 +177,13 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
 /// No broker bounds the size of a job here; what a program may hold does.
 const UNBOUND: usize = usize::MAX / 2;
 
+/// Nor that of its tests.
+pub(super) fn lift_bounds(settings: &mut Settings) {
+    settings.jobs.max_bytes = UNBOUND;
+    settings.jobs.max_tests = UNBOUND;
+    settings.jobs.job_wall_time_ms = u64::MAX;
+}
+
 /// How much input is read: no program can hold more than its memory.
 fn bound(arguments: &Arguments, settings: &Settings) -> Result<Bound, Failure> {
     let memory = arguments.job.limits()?.get(LimitName::MemoryBytes);
@@ -184,7 +193,7 @@ fn bound(arguments: &Arguments, settings: &Settings) -> Result<Bound, Failure> {
 }
 
 /// `--limit` is given by a user of this machine, so it holds above `limits.max`, too.
-fn lift_caps(settings: &mut Settings, limits: &LimitsRequest) {
+pub(super) fn lift_caps(settings: &mut Settings, limits: &LimitsRequest) {
     for name in LimitName::ALL {
         let (cap, Some(wanted)) = (settings.limits.max.get(*name), limits.get(*name)) else {
             continue;

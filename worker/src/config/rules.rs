@@ -44,16 +44,16 @@ pub(super) fn contradictions(values: &Values) -> Vec<Mistake> {
             ));
         }
     }
-    // A third for each: both happen within one delivery.
-    for area in [LIMITS_MAX, LIMITS_COMPILE] {
-        if let (Some(wall), Some(timeout)) = (
-            values.typed::<u64>(area, "wall_time_ms"),
-            values.typed::<u64>("queue", "consumer_timeout_ms"),
-        ) && wall > timeout / 3
+    // A third for each: all of it happens within one delivery.
+    let walls = [LIMITS_MAX, LIMITS_COMPILE].map(|area| (area, "wall_time_ms"));
+    for (area, name) in walls.into_iter().chain([("jobs", "job_wall_time_ms")]) {
+        if let (Some(wall), Some(timeout)) =
+            (values.typed::<u64>(area, name), values.typed::<u64>("queue", "consumer_timeout_ms"))
+            && wall > timeout / 3
         {
             mistakes.push(values.mistake(
                 area,
-                "wall_time_ms",
+                name,
                 &format!("is above a third of {}", values.describe("queue", "consumer_timeout_ms")),
                 "lower it, or raise consumer_timeout in rabbitmq.conf and say so in \
                  queue.consumer_timeout_ms",

@@ -227,6 +227,15 @@ settings! {
         /// The longest job message, in bytes; longer ones are rejected. RabbitMQ has a bound of
         /// its own: 128 MiB, and 16 MiB from version 4 on.
         max_bytes: usize = "8388608", Kind::Integer { min: 1_024, max: 134_217_728 };
+        /// How many bytes of programs a worker keeps that it has compiled, so that the same code of one proven tenant
+        /// (jobs.tenant_users) is compiled once in ten minutes; 0 for none.
+        compile_cache_bytes: usize = "67108864", Kind::Integer { min: 0, max: 17_179_869_184 };
+        /// How many tests a job may have.
+        max_tests: usize = "1000", Kind::Integer { min: 1, max: 10_000 };
+        /// How long compiling and all tests of a job may take together, by the sum of their `wall_time_ms`, in
+        /// milliseconds; a job with more is rejected. 0 for a third of queue.consumer_timeout_ms, which is the most: all
+        /// of it happens within one delivery.
+        job_wall_time_ms: u64 = "0", Kind::Integer { min: 0, max: 201_600_000 };
         /// How many jobs of one tenant run at a time in the whole fleet; 0 for any number. The
         /// workers of a fleet should agree.
         max_running_per_tenant: u32 = "0", Kind::Integer { min: 0, max: 1_000_000 };

@@ -345,7 +345,13 @@ fn a_job_may_run_for_a_third_of_the_consumer_timeout() {
     let refusal = &mistakes(None, &[wall])[..];
     let says = |one: &String| one.contains("a third of queue.consumer_timeout_ms = 1800000");
     assert!(matches!(refusal, [one] if says(one)), "{refusal:?}");
-    assert!(load(None, &[wall, ("SANDFLEET_QUEUE_CONSUMER_TIMEOUT_MS", "1800003")]).is_ok());
+    let timeout = ("SANDFLEET_QUEUE_CONSUMER_TIMEOUT_MS", "1800003");
+    assert!(load(None, &[wall, timeout]).is_ok());
+    let all = ("SANDFLEET_JOBS_JOB_WALL_TIME_MS", "600001");
+    let refusal = &mistakes(None, &[all])[..];
+    let says = |one: &String| one.starts_with("jobs.job_wall_time_ms") && says(one);
+    assert!(matches!(refusal, [one] if says(one)), "{refusal:?}");
+    assert!(load(None, &[all, timeout]).is_ok());
 }
 
 #[test]

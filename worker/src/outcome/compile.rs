@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandfleet_common::{CompileReport, JobResult, Limits, RunOutput, Verdict};
+use sandfleet_common::{CompileReport, JobResult, Limits, RunOutput, Usage, Verdict};
 
 use super::{ResultBuilder, classify::classify, run_output, sandbox_report, usage};
 use crate::sandbox::{Description, Outcome, Plan, policy::Policy};
@@ -23,7 +23,8 @@ pub type Made = Vec<(String, Vec<u8>)>;
 #[derive(Debug)]
 pub struct Failure {
     verdict: Verdict,
-    message: String,
+    /// One sentence.
+    pub message: String,
     /// What the compiler ran under.
     limits: Limits,
     landlock: Option<u32>,
@@ -73,6 +74,11 @@ pub fn judge(
         ),
     };
     (Compiled { report, took }, made)
+}
+
+/// What a program used that is not the job's own.
+pub fn used(outcome: &Outcome) -> Usage {
+    usage(&outcome.end)
 }
 
 /// The first line that says what is wrong, or the first of all.

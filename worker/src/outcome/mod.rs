@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod compile;
+pub mod evaluation;
 pub mod signal;
 pub mod terminal_results;
 pub(crate) mod unreadable;
@@ -60,6 +61,9 @@ impl ResultBuilder {
             signal: None,
             compile: None,
             run: None,
+            tests: Vec::new(),
+            test_groups: Vec::new(),
+            score: None,
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),
             limits_hit: Vec::new(),

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     admission::Admitted,
+    evaluation::Evaluation,
     hooks::JobFacts,
     outcome::{ResultBuilder, terminal_results, unreadable::twin},
     queue::{Delivery, settle::Settlement},
@@ -43,6 +44,10 @@ pub(super) struct Attempt<'a> {
     /// How its program is compiled first, if it is.
     pub(super) compile: Option<Plan>,
     pub(super) plan: Plan,
+    /// Its tenant, if that is proven.
+    pub(super) proven_tenant: Option<String>,
+    /// What it is run on, if the job has tests.
+    pub(super) evaluation: Option<Evaluation>,
     /// Which start of the job this is, from 1.
     pub(super) number: u32,
     /// The lease's owner: unique to this worker process and this delivery.
@@ -90,7 +95,7 @@ impl Pipeline {
     /// meanwhile: every return to the broker counts against what it grants a message.
     pub(super) async fn claim(
         &self,
-        Admitted { job, compile, plan }: Admitted,
+        Admitted { job, compile, plan, evaluation }: Admitted,
         (delivery, timeline): (&Delivery, &Timeline),
         payload: String,
         started_at: Timestamp,
@@ -141,6 +146,8 @@ impl Pipeline {
                         facts: JobFacts { waited: has_waited(waited), ..facts },
                         compile,
                         plan,
+                        evaluation,
+                        proven_tenant: job.tenant.filter(|_| proven == Some(true)),
                         number: attempt,
                         owner: claim.owner,
                         is_streamed: job.stream,

@@ -4,12 +4,21 @@ use super::compile::Ran;
 use crate::{
     hooks::RunFacts,
     labels::{Kill, Violation},
+    outcome::{
+        compile::Compiled,
+        evaluation::{Ended, Evaluated},
+    },
     sandbox::{Cause, End, Plan},
 };
 
 /// The facts of a run as `plan`.
 pub(super) fn run_facts(plan: &Plan, ran: &Ran) -> RunFacts {
     let (compiled, outcome) = match ran {
+        Ran::Tests(compiled, evaluated) => return tests_facts(plan, compiled.as_ref(), evaluated),
+        Ran::NotJudged(compiled, _) => {
+            let compile = compiled.as_ref().map(|compiled| compiled.took);
+            return RunFacts { compile, ..RunFacts::default() };
+        }
         Ran::Program(compiled, outcome) => (compiled.as_ref(), outcome),
         Ran::NotCompiled(compiled, _) => {
             return RunFacts { compile: Some(compiled.took), ..RunFacts::default() };
@@ -23,6 +32,21 @@ pub(super) fn run_facts(plan: &Plan, ran: &Ran) -> RunFacts {
         kill: kill(&outcome.end),
         violation: violation(&outcome.end),
         is_warm: plan.warm.as_ref().map(|_| outcome.warm),
+    }
+}
+
+/// Of a job's tests: how the one fared that decided.
+fn tests_facts(plan: &Plan, compiled: Option<&Compiled>, evaluated: &Evaluated) -> RunFacts {
+    let decisive = evaluated.decisive().map(|tried| &tried.end);
+    let tried = || evaluated.ended.iter().filter_map(Ended::tried);
+    RunFacts {
+        setup: tried().next().map(|tried| tried.setup),
+        compile: compiled.map(|compiled| compiled.took),
+        run: Some(evaluated.took),
+        collect: None,
+        kill: decisive.and_then(kill),
+        violation: decisive.and_then(violation),
+        is_warm: plan.warm.as_ref().map(|_| tried().all(|tried| tried.warm)),
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod claim;
 mod compile;
+pub mod compile_cache;
+mod evaluate;
 pub mod exclusive_gate;
 mod facts;
+mod interact;
 mod parts;
 mod retry;
 mod run;

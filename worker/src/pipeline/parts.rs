@@ -2,8 +2,9 @@
 
 use sandfleet_transport::records::{Store, TenantLimiter};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
-use super::exclusive_gate::ExclusiveGate;
+use super::{compile_cache::CompileCache, exclusive_gate::ExclusiveGate};
 use crate::{
     admission::{Admission, peers::Peers},
     config::{Budgets, TenantUsers},
@@ -40,6 +41,10 @@ pub struct Pipeline {
     pub policy: Policy,
     /// Numbers and the worker's name.
     pub config: PipelineConfig,
+    /// What compilers made lately.
+    pub compile_cache: CompileCache,
+    /// The slots: a job has one while it runs, and its tests take others that are free.
+    pub slots: Semaphore,
     /// Lets the last attempt of a job run alone.
     pub exclusive_gate: ExclusiveGate,
     /// Tells when to begin nothing new and when to stop.

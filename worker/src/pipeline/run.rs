@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     labels::{RetryCause, Stage},
-    outcome::{compile::not_compiled, conclude, terminal_results},
+    outcome::{
+        compile::{Compiled, not_compiled},
+        conclude, evaluation, terminal_results,
+    },
     queue::settle::Settlement,
     sandbox::SandboxError,
     services::output_stream::OutputStream,
@@ -44,7 +47,18 @@ pub(super) enum RunEnd {
 impl Pipeline {
     /// Compiles the program if need be and runs it, renewing the lease meanwhile.
     pub(super) async fn run(&self, attempt: &mut Attempt<'_>) -> RunEnd {
-        let Attempt { job_id, compile, plan, owner, number, cancellations, scopes, .. } = attempt;
+        let Attempt {
+            job_id,
+            compile,
+            plan,
+            evaluation,
+            proven_tenant,
+            owner,
+            number,
+            cancellations,
+            scopes,
+            ..
+        } = attempt;
         self.hooks.started(job_id, &attempt.facts);
         let begun = Instant::now();
         attempt.begun = begun;
@@ -59,7 +73,7 @@ impl Pipeline {
         };
         let end = tokio::select! {
             biased;
-            ran = self.compile_and_run(compile.as_ref(), plan, &watcher) => match ran {
+            ran = self.compile_and_run(compile.as_ref(), plan, evaluation.as_ref(), proven_tenant.as_deref(), &watcher) => match ran {
                 Ok(ran) => RunEnd::Ran(Box::new(ran)),
                 Err(error) => RunEnd::Failed(error),
             },
@@ -110,14 +124,25 @@ impl Pipeline {
     pub(super) fn conclude(&self, attempt: &mut Attempt<'_>, ran: Ran) -> JobResult {
         let description = self.sandbox.description();
         attempt.facts.run = Some(run_facts(&attempt.plan, &ran));
+        let compiled = |compiled: Option<Compiled>| match compiled {
+            Some(compiled) => attempt.result().has_compiled(compiled),
+            None => attempt.result(),
+        };
         let result = match ran {
-            Ran::Program(compiled, outcome) => {
-                let result_builder = match compiled {
-                    Some(compiled) => attempt.result().has_compiled(compiled),
-                    None => attempt.result(),
-                };
-                conclude(result_builder, &attempt.plan, outcome, description, &self.policy)
+            Ran::Program(done, outcome) => {
+                conclude(compiled(done), &attempt.plan, outcome, description, &self.policy)
             }
+            Ran::Tests(done, evaluated) => match &attempt.evaluation {
+                Some(tests) => evaluation::conclude(
+                    compiled(done),
+                    &attempt.plan,
+                    tests,
+                    evaluated,
+                    description,
+                ),
+                None => evaluation::not_judged(compiled(done), "the job has no tests"),
+            },
+            Ran::NotJudged(done, why) => evaluation::not_judged(compiled(done), &why),
             Ran::NotCompiled(compiled, failure) => {
                 not_compiled(attempt.result().has_compiled(compiled), failure, description)
             }

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sandfleet_common::{Isolation, Job, JobResult, encode};
 use sandfleet_transport::records::MemoryStore;
+use tokio::sync::Semaphore;
 
-use super::{exclusive_gate::ExclusiveGate, *};
+use super::{compile_cache::CompileCache, exclusive_gate::ExclusiveGate, *};
 use crate::{
     app,
     config::Settings,
@@ -58,6 +59,8 @@ async fn what_was_taken_before_the_worker_was_told_to_stop_is_run() {
         peers: None,
         policy: Policy::strict(),
         config: PipelineConfig { max_attempts: 1, ..app::pipeline_config(&settings) },
+        compile_cache: CompileCache::new(0),
+        slots: Semaphore::new(1),
         exclusive_gate: ExclusiveGate::default(),
         shutdown,
     };

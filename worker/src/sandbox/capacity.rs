@@ -62,8 +62,8 @@ impl Capacity {
         }
     }
 
-    /// A place for what is being ended, whether there is one or not: until it is known whether that can
-    /// be done, no other program has it.
+    /// A place whether there is one or not: for what is being ended, since until it is known whether that can be done no
+    /// other program has it; and for programs that wait for each other.
     pub(crate) fn hold(self: &Arc<Self>) -> Place {
         self.state.send_modify(|state| state.running += 1);
         Place(Arc::clone(self))

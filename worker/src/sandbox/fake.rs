@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sandfleet_common::Isolation;
 
 use super::{
-    Description, End, Outcome, Plan, Sandbox, SandboxError, Watcher, capture::Captured,
+    Description, End, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher, capture::Captured,
     ended_in_order,
 };
 
@@ -59,6 +59,15 @@ impl Sandbox for FakeSandbox {
             setup: Default::default(),
             collect: Default::default(),
         })
+    }
+
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        _: &LiveInput,
+    ) -> Result<Outcome, SandboxError> {
+        self.run(plan, watcher).await
     }
 
     async fn check(&self) -> Result<(), SandboxError> {

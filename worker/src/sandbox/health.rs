@@ -24,7 +24,8 @@ use tracing::{info, warn};
 use crate::host::memory::HostMemory;
 
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher, capacity::Capacity, self_test,
+    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher, capacity::Capacity,
+    self_test,
 };
 
 /// How long things take.
@@ -87,6 +88,24 @@ impl HealthTracked {
             ended: watch::Sender::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+}
+
+impl HealthTracked {
+    /// Notes how a run ends.
+    async fn noted(
+        &self,
+        run: impl Future<Output = Result<Outcome, SandboxError>>,
+    ) -> Result<Outcome, SandboxError> {
+        let failures = self.shared.health().failures;
+        let ran = run.await;
+        match &ran {
+            Ok(_) => self.shared.note_success(failures),
+            // The sandbox did what it could: its host can be waited for without a proof.
+            Err(SandboxError::HostMemory) => self.shared.memory.note_kill(),
+            Err(error) => self.shared.note_failure(error.to_string()),
+        }
+        ran
     }
 }
 
@@ -193,15 +212,16 @@ impl Drop for Probe {
 #[async_trait]
 impl Sandbox for HealthTracked {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-        let failures = self.shared.health().failures;
-        let ran = self.shared.sandbox.run(plan, watcher).await;
-        match &ran {
-            Ok(_) => self.shared.note_success(failures),
-            // The sandbox did what it could: its host can be waited for without a proof.
-            Err(SandboxError::HostMemory) => self.shared.memory.note_kill(),
-            Err(error) => self.shared.note_failure(error.to_string()),
-        }
-        ran
+        self.noted(self.shared.sandbox.run(plan, watcher)).await
+    }
+
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: &LiveInput,
+    ) -> Result<Outcome, SandboxError> {
+        self.noted(self.shared.sandbox.run_live(plan, watcher, input)).await
     }
 
     async fn check(&self) -> Result<(), SandboxError> {

@@ -13,6 +13,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod health;
+mod live_input;
 pub mod native;
 pub mod policy;
 mod processors;
@@ -34,6 +35,9 @@ use capacity::Capacity;
 use capture::Captured;
 
 pub use error::SandboxError;
+pub use live_input::{LiveInput, LiveSender};
+#[cfg(test)]
+pub(crate) use session::sent_to_agent;
 
 /// A technology that runs programs.
 #[async_trait]
@@ -44,6 +48,17 @@ pub trait Sandbox: Send + Sync {
     /// # Errors
     /// [`SandboxError`] if the sandbox failed; how the program fares is never an error.
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError>;
+
+    /// As [`run`](Self::run), of a program whose stdin comes while it runs. It starts cold.
+    ///
+    /// # Errors
+    /// As `run`; also where two programs can't run at a time.
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: &LiveInput,
+    ) -> Result<Outcome, SandboxError>;
 
     /// Whether programs can be run at present, or why not.
     async fn check(&self) -> Result<(), SandboxError>;

@@ -26,6 +26,8 @@ use tokio::{
 use super::{End, Outcome, SandboxError, capture::Captured};
 use crate::hooks::Stream;
 
+#[cfg(test)]
+pub(crate) use self::request::sent_to_agent;
 pub(crate) use self::{
     context::{SessionContext, Transport},
     error::SessionError,
@@ -67,7 +69,7 @@ pub(crate) struct Transcript {
 /// when the conversation broke off.
 pub(crate) async fn run(
     from: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     context: &SessionContext<'_>,
     transcript: &mut Transcript,
 ) -> Result<(), SessionError> {
@@ -75,8 +77,14 @@ pub(crate) async fn run(
     // Most frames are short and come in twos and threes.
     let from = BufReader::new(from);
     let held = async {
-        let key = request::hand_over(to, context, start_by).await?;
-        read(from, key, context, transcript, start_by).await
+        let key = request::hand_over(&mut to, context, start_by).await?;
+        let read = read(from, key, context, transcript, start_by);
+        let Some(input) = context.input else { return read.await };
+        tokio::pin!(read);
+        tokio::select! {
+            held = &mut read => held,
+            () = request::feed(to, input) => read.await,
+        }
     };
     let held = held.await;
     transcript.over = Some(Instant::now());

@@ -4,7 +4,7 @@ use sandfleet_tests::median;
 use serde::Serialize;
 
 use super::{
-    data, fleet,
+    data, evaluation, fleet,
     lanes::{BARE, COLD, DOCKER, DOCKER_LIGHT, DOCKER_RUN, OFFERED, WARM},
     memory, printing,
     rounds::Row,
@@ -133,6 +133,20 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Goal> {
             data::WARM,
             RateAgainst(DOCKER_RUN),
             AtLeast(10.0),
+        ),
+        (
+            "C++ submission, tests against bare processes",
+            evaluation::CPP,
+            evaluation::JOB,
+            RateAgainst(evaluation::BARE),
+            AtLeast(0.5),
+        ),
+        (
+            "Python submission, warm, tests against bare processes",
+            evaluation::PYTHON,
+            evaluation::JOB,
+            RateAgainst(evaluation::BARE),
+            AtLeast(1.2),
         ),
         ("CSV and groupby, warm, p50, ms", data::GROUP_ONE, data::WARM, P50, AtMost(15.0)),
         ("CSV and groupby, warm, jobs/s at 2", data::GROUP, data::WARM, Rate, AtLeast(120.0)),

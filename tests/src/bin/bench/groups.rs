@@ -9,7 +9,7 @@ use sandfleet_worker::config::Backend;
 
 use super::{
     arguments::Arguments,
-    data, fleet,
+    data, evaluation, fleet,
     lanes::{
         BARE, COLD, COLD_OFFERED, DOCKER, DOCKER_LIGHT, DOCKER_RUN, Engine, OFFERED, WARM, skipped,
         warmth,
@@ -43,6 +43,7 @@ pub(crate) async fn measure(
     rows.extend(docker(arguments, test_cgroup).await?);
     rows.extend(printing::measure(arguments, test_cgroup, directory.path()).await?);
     rows.extend(data::measure(arguments, test_cgroup).await?);
+    rows.extend(evaluation::measure(arguments, test_cgroup).await?);
     rows.extend(fleet::measure(arguments, test_cgroup, program, directory.path()).await?);
     rows.extend(workers::measure(arguments, test_cgroup, program).await?);
     rows.extend(memory::measure(arguments, test_cgroup, program).await?);

@@ -8,6 +8,7 @@
 mod arguments;
 mod chart;
 mod data;
+mod evaluation;
 mod fleet;
 mod goals;
 mod groups;

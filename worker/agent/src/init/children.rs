@@ -19,10 +19,20 @@ pub(super) fn await_events<const N: usize>(
     descriptors: [Option<BorrowedFd<'_>>; N],
     until: Instant,
 ) -> io::Result<[bool; N]> {
-    let mut waiting: Vec<PollFd<'_>> = Vec::with_capacity(N);
+    await_events_or_room(descriptors, None, until).map(|(events, _)| events)
+}
+
+/// As [`await_events`], or until `full` has room; says whether it has, too.
+pub(super) fn await_events_or_room<const N: usize>(
+    descriptors: [Option<BorrowedFd<'_>>; N],
+    full: Option<BorrowedFd<'_>>,
+    until: Instant,
+) -> io::Result<([bool; N], bool)> {
+    let mut waiting: Vec<PollFd<'_>> = Vec::with_capacity(N + 1);
     for descriptor in descriptors.iter().flatten() {
         waiting.push(PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
     }
+    waiting.extend(full.map(|full| PollFd::from_borrowed_fd(full, PollFlags::OUT)));
     let left = until.saturating_duration_since(Instant::now());
     let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
     match poll(&mut waiting, Some(&timeout)) {
@@ -30,7 +40,8 @@ pub(super) fn await_events<const N: usize>(
         Err(error) => return Err(error.into()),
     }
     let mut events = waiting.iter().map(|waited| !waited.revents().is_empty());
-    Ok(descriptors.map(|descriptor| descriptor.is_some() && events.next().unwrap_or(false)))
+    let ready = descriptors.map(|it| it.is_some() && events.next().unwrap_or(false));
+    Ok((ready, events.next().unwrap_or(false)))
 }
 
 pub(super) fn drain(signals: &OwnedFd) {

@@ -8,6 +8,7 @@ mod cold_python;
 pub mod counters;
 mod gvisor;
 pub(crate) mod job_files;
+mod live_stdin;
 mod locks;
 mod mappings;
 mod output;

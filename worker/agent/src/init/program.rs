@@ -13,10 +13,11 @@ use rustix::{
 };
 
 use super::{
-    children::{await_events, drain, end_all, reap},
+    children::{await_events_or_room, drain, end_all, reap},
     counters::{Counters, Reading},
     gvisor,
     job_files::JobFiles,
+    live_stdin::LiveStdin,
     locks::Locks,
     mappings::Mappings,
     output::{self, Output},
@@ -79,6 +80,7 @@ impl Program {
         signals: &OwnedFd,
         counters: &Counters,
         job_files: Option<&JobFiles>,
+        mut live_stdin: Option<LiveStdin>,
         bounds: &ProcessLimits,
     ) -> io::Result<ExitReport> {
         fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
@@ -103,8 +105,16 @@ impl Program {
             if status.is_some() {
                 break Cause::Itself;
             }
-            let ready = await_events(
-                [Some(input.as_fd()), stdout.pending(), stderr.pending(), Some(signals.as_fd())],
+            let takes_more = live_stdin.as_ref().is_none_or(LiveStdin::takes_more);
+            let full = live_stdin.as_ref().and_then(LiveStdin::pending);
+            let (ready, has_room) = await_events_or_room(
+                [
+                    takes_more.then(|| input.as_fd()),
+                    stdout.pending(),
+                    stderr.pending(),
+                    Some(signals.as_fd()),
+                ],
+                full,
                 pending_output
                     .as_ref()
                     .map_or(deadline, |pending| pending.next().min(deadline))
@@ -124,13 +134,21 @@ impl Program {
                 }
             }
             if ready[0] {
-                if input.read(&mut buffer)? > 0 {
+                let read = input.read(&mut buffer)?;
+                let is_input = |stdin: &mut LiveStdin| stdin.accept(&buffer[..read]).is_ok();
+                if read > 0 && live_stdin.as_mut().is_some_and(is_input) {
+                    live_stdin.iter_mut().for_each(LiveStdin::pump);
+                } else if read > 0 {
                     // The worker said all it has to say before the start.
                     break Cause::Tampering;
+                } else {
+                    // Without a worker there is no reader for the result. This process is the namespace's init:
+                    // its exit ends all others.
+                    return Err(io::Error::other("the worker is gone"));
                 }
-                // Without a worker there is no reader for the result. This process is the namespace's init:
-                // its exit ends all others.
-                return Err(io::Error::other("the worker is gone"));
+            }
+            if has_room {
+                live_stdin.iter_mut().for_each(LiveStdin::pump);
             }
             let now = Instant::now();
             if let Some(pending) = &mut pending_output

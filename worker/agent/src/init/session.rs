@@ -15,6 +15,7 @@ use super::{
     barrier_check,
     counters::Counters,
     job_files::JobFiles,
+    live_stdin::LiveStdin,
     program,
     spawner::{Exec, Spawner},
 };
@@ -80,9 +81,16 @@ fn converse(
         files.write(&request)?;
     }
     let bounds = request.bounds;
+    let (stdin, live_stdin) = match request.live_stdin {
+        true => {
+            let (program, own) = LiveStdin::new()?;
+            (Some(program), Some(own))
+        }
+        false => (stdin, None),
+    };
     let program = program::start(&request, stdin, counters, spawner)?;
     output.send(Kind::Started, &[])?;
-    let ended = program.watch(input, output, &signals, counters, job_files, &bounds)?;
+    let ended = program.watch(input, output, &signals, counters, job_files, live_stdin, &bounds)?;
     say(output, Kind::ExitReport, &ended)?;
     let collected =
         artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;

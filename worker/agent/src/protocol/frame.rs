@@ -42,6 +42,10 @@ kinds! {
     Start = 5,
     /// Worker: as a file, for one that a compiler made: it is read-only and executable.
     Program = 6,
+    /// Worker: bytes for stdin of a program that runs, if its request says that there will be some.
+    Input = 7,
+    /// Worker: that was all of them.
+    InputEnd = 8,
     /// Agent: it is there and its barriers stand, as [`Hello`](crate::protocol::message::Hello).
     Hello = 16,
     /// Agent: the program starts now.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::mac::Key;
 
 /// Increased with every change of these messages, so that the worker recognises an image with an old agent.
-pub const AGENT_PROTOCOL: u32 = 6;
+pub const AGENT_PROTOCOL: u32 = 7;
 
 /// The agent's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct RunRequest {
     pub environment: Vec<(String, String)>,
     /// Whether it is a Python that may keep what it prints where PID 1 can read it.
     pub pending_output: bool,
+    /// Whether its stdin comes while it runs.
+    pub live_stdin: bool,
     /// Globs of the files to bring back.
     pub artifacts: Vec<String>,
     /// The bounds.

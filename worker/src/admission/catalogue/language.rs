@@ -222,6 +222,11 @@ impl Language {
     ) -> Option<String> {
         self.shared.as_ref()?.warm_start(file, files, added)
     }
+
+    /// Whether a program in `file` that may start from a warm interpreter still may, when it brings these files too.
+    pub fn starts_warm_beside(&self, file: &str, files: &[(String, Vec<u8>)]) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.starts_beside(file, files))
+    }
 }
 
 /// How one program is compiled.

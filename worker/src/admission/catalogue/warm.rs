@@ -116,21 +116,12 @@ impl Shared {
         added: &BTreeMap<String, String>,
     ) -> Option<String> {
         let is_seen = |name: &String| START_VARIABLES.iter().any(|seen| name.starts_with(seen));
-        let is_looked_for = |(name, _): &(String, Vec<u8>)| {
-            START_DIRECTORIES.iter().any(|start| name.starts_with(start))
-        };
+        let is_looked_for = |(name, _): &(String, Vec<u8>)| is_looked_for(name);
         if file != self.file || added.keys().any(is_seen) || files.iter().any(is_looked_for) {
             return None;
         }
         let (_, text) = files.iter().find(|(name, _)| name == file)?;
-        // A module of the job's own comes before one that is loaded already.
-        let is_module = |name: &str| {
-            let mut endings = self.endings.iter().map(String::as_str).chain(COMPILED);
-            let has = |ending: &str| name.strip_suffix(ending).is_some_and(|it| it.ends_with('.'));
-            name != file && endings.any(has)
-        };
-        let brings_modules =
-            files.iter().any(|(name, _)| is_module(name) || START_FILES.contains(&name.as_str()));
+        let brings_modules = files.iter().any(|(name, _)| self.is_loaded(file, name));
         let text = std::str::from_utf8(text).ok()?;
         if text.contains(END_OF_ARCHIVE) {
             return None;
@@ -142,4 +133,21 @@ impl Shared {
         };
         self.warm.iter().find(fits).map(|warm| format!("{}/{}", self.owner, warm.name))
     }
+
+    /// Whether no interpreter looks at any of `files` before it runs `file`.
+    pub(super) fn starts_beside(&self, file: &str, files: &[(String, Vec<u8>)]) -> bool {
+        !files.iter().any(|(name, _)| is_looked_for(name) || self.is_loaded(file, name))
+    }
+
+    /// Whether the file `name` beside the program's `file` may stand in for something that is loaded already: a module
+    /// of the job's own comes first.
+    fn is_loaded(&self, file: &str, name: &str) -> bool {
+        let mut endings = self.endings.iter().map(String::as_str).chain(COMPILED);
+        let has = |ending: &str| name.strip_suffix(ending).is_some_and(|it| it.ends_with('.'));
+        (name != file && endings.any(has)) || START_FILES.contains(&name)
+    }
+}
+
+fn is_looked_for(name: &str) -> bool {
+    START_DIRECTORIES.iter().any(|start| name.starts_with(start))
 }

@@ -34,7 +34,7 @@ use self::{
 use crate::labels::PoolEvent;
 
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
     processors::ProcessorPool,
@@ -87,11 +87,32 @@ impl DockerSandbox {
         Ok(Self { engine, pool, processors, description })
     }
 
+    async fn place_and_serve(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: Option<&LiveInput>,
+    ) -> Result<Outcome, SandboxError> {
+        let begun = Instant::now();
+        let capacity = &self.engine.removals.capacity;
+        let _place = match input {
+            // Of two programs that wait for each other neither may wait for a place.
+            Some(_) => capacity.hold(),
+            None => capacity.enter().await?,
+        };
+        let served = self.serve(plan, watcher, input, begun).await;
+        if served.is_err() {
+            self.pool.distrust();
+        }
+        served
+    }
+
     /// Runs a program in a container that was started ahead, or in a new one.
     async fn serve(
         &self,
         plan: &Plan,
         watcher: &Watcher<'_>,
+        input: Option<&LiveInput>,
         begun: Instant,
     ) -> Result<Outcome, SandboxError> {
         let key = ContainerKey::of(&plan.limits);
@@ -124,6 +145,7 @@ impl DockerSandbox {
                 processors: processors.places(),
                 watcher,
                 transport: &*self.engine,
+                input,
             };
             let held = session::run(from, to, &context, &mut transcript).await;
             let Running { container, from, to } = running;
@@ -144,7 +166,8 @@ impl DockerSandbox {
             };
             container.remove().await;
             let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
-            if was_waiting && is_lost && transcript.started.is_none() {
+            // Its input may have gone with it.
+            if was_waiting && is_lost && transcript.started.is_none() && input.is_none() {
                 // It died while it waited, before the program ran: the job hasn't had its attempt. Others may
                 // have died with it.
                 observer.pool(PoolEvent::Died);
@@ -159,13 +182,16 @@ impl DockerSandbox {
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
-        let begun = Instant::now();
-        let _place = self.engine.removals.capacity.enter().await?;
-        let served = self.serve(plan, watcher, begun).await;
-        if served.is_err() {
-            self.pool.distrust();
-        }
-        served
+        self.place_and_serve(plan, watcher, None).await
+    }
+
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: &LiveInput,
+    ) -> Result<Outcome, SandboxError> {
+        self.place_and_serve(plan, watcher, Some(input)).await
     }
 
     async fn check(&self) -> Result<(), SandboxError> {

@@ -31,7 +31,7 @@ use self::{
 use crate::labels::PoolEvent;
 
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
     session::{self, Ending, Loss, SessionContext, SessionError, Transcript, Transport},
@@ -136,13 +136,22 @@ impl Transport for Kernel {
     }
 }
 
-#[async_trait]
-impl Sandbox for NativeSandbox {
-    async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
+impl NativeSandbox {
+    /// Runs a program, which may read what comes while it runs.
+    async fn serve(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: Option<&LiveInput>,
+    ) -> Result<Outcome, SandboxError> {
         let begun = Instant::now();
         let (slots, policy) = (&self.slots, &self.slots.policy);
         loop {
-            let _place = slots.capacity.enter().await?;
+            let _place = match input {
+                // Of two programs that wait for each other neither may wait for a place.
+                Some(_) => slots.capacity.hold(),
+                None => slots.capacity.enter().await?,
+            };
             let turn = Arc::clone(&slots.turns).acquire_owned().await.ok();
             let mut slot_guard = SlotGuard::take(slots, plan, turn).await?;
             let warm = slot_guard.slot()?.is_warm();
@@ -163,6 +172,7 @@ impl Sandbox for NativeSandbox {
                 processors: processors.places(),
                 watcher,
                 transport: &Kernel,
+                input,
             };
             let held = session::run(from, to, &context, &mut transcript).await;
             drop(running.stream);
@@ -180,7 +190,9 @@ impl Sandbox for NativeSandbox {
                 loss = loss_between(running.memory_events_before, ended.memory_events);
             }
             let is_lost = matches!(held, Err(SessionError::Lost)) && loss == Loss::Unexplained;
-            if running.was_waiting && is_lost && transcript.started.is_none() {
+            // Its input may have gone with it.
+            let may_repeat = transcript.started.is_none() && input.is_none();
+            if running.was_waiting && is_lost && may_repeat {
                 // It went while it waited: the job hasn't had its attempt.
                 observer.pool(PoolEvent::Died);
                 continue;
@@ -190,6 +202,26 @@ impl Sandbox for NativeSandbox {
             let ending = Ending { begun, loss, warm, memory_before, memory_peak };
             return session::conclude(held, transcript, ending);
         }
+    }
+}
+
+#[async_trait]
+impl Sandbox for NativeSandbox {
+    async fn run(&self, plan: &Plan, watcher: &Watcher<'_>) -> Result<Outcome, SandboxError> {
+        self.serve(plan, watcher, None).await
+    }
+
+    async fn run_live(
+        &self,
+        plan: &Plan,
+        watcher: &Watcher<'_>,
+        input: &LiveInput,
+    ) -> Result<Outcome, SandboxError> {
+        if self.slots.turns.available_permits() <= 1 && !rustix::process::geteuid().is_root() {
+            let why = "two programs at a time would have one user; run sandfleet as root";
+            return Err(SandboxError::failed("running an interactive program", why));
+        }
+        self.serve(plan, watcher, Some(input)).await
     }
 
     async fn check(&self) -> Result<(), SandboxError> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sandfleet_common::Isolation;
 
-use crate::sandbox::{Plan, SandboxError, Watcher, policy::Policy};
+use crate::sandbox::{LiveInput, Plan, SandboxError, Watcher, policy::Policy};
 
 /// What a session is about, and what carries it.
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ pub(crate) struct SessionContext<'a> {
     pub(crate) processors: &'a [u32],
     pub(crate) watcher: &'a Watcher<'a>,
     pub(crate) transport: &'a dyn Transport,
+    /// What the program reads while it runs, if it does.
+    pub(crate) input: Option<&'a LiveInput>,
 }
 
 /// What carries a container's stream.

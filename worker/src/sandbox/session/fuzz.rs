@@ -199,6 +199,7 @@ fn held(said: &[Said]) -> (Result<(), SessionError>, Transcript, Shown) {
             processors: &[],
             watcher: &watcher,
             transport: &Reliable,
+            input: None,
         };
         read(bytes.as_slice(), KEY, &context, &mut transcript, start_by).await
     });

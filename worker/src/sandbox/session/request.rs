@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{context::SessionContext, error::SessionError};
-use crate::sandbox::Plan;
+use crate::sandbox::{LiveInput, Plan};
 
 /// Sends everything that a program needs, with a fresh key.
 pub(super) async fn hand_over(
@@ -23,7 +23,8 @@ pub(super) async fn hand_over(
     let key = generate_key()?;
     let SessionContext { plan, policy, isolation, cpus, .. } = *context;
     let bounds = policy.bounds(&plan.limits, plan.output_overflow, isolation, cpus);
-    let request = encode_request(plan, key.clone(), bounds, context.processors)?;
+    let is_live = context.input.is_some();
+    let request = encode_request(plan, key.clone(), bounds, context.processors, is_live)?;
     let send = async {
         to.write_all(&request).await?;
         to.flush().await
@@ -33,6 +34,34 @@ pub(super) async fn hand_over(
     let _: std::io::Result<()> =
         timeout_at(start_by, send).await.map_err(|_| SessionError::Overdue)?;
     Ok(key)
+}
+
+/// How much input goes into one frame.
+const PIECE: usize = 64 << 10;
+
+/// Passes on what a program is to read while it runs, until that ends or its container takes no more: then what is read
+/// from it says why.
+pub(super) async fn feed(mut to: impl AsyncWrite + Unpin, input: &LiveInput) {
+    let mut received = input.received.lock().await;
+    let mut bytes = Vec::new();
+    loop {
+        let content = received.recv().await;
+        bytes.clear();
+        match &content {
+            Some(content) => {
+                content.chunks(PIECE).for_each(|piece| push(&mut bytes, Kind::Input, piece));
+            }
+            None => push(&mut bytes, Kind::InputEnd, &[]),
+        }
+        let sent = async {
+            to.write_all(&bytes).await?;
+            to.flush().await
+        };
+        let sent: std::io::Result<()> = sent.await;
+        if sent.is_err() || content.is_none() {
+            return;
+        }
+    }
 }
 
 fn generate_key() -> Result<Key, SessionError> {
@@ -53,12 +82,14 @@ fn encode_request(
     key: Key,
     bounds: ProcessLimits,
     processors: &[u32],
+    live_stdin: bool,
 ) -> Result<Vec<u8>, SessionError> {
     let request = RunRequest {
         key,
         command: plan.command.clone(),
         environment: plan.environment.clone(),
         pending_output: plan.pending_output,
+        live_stdin,
         artifacts: plan.artifacts.clone(),
         bounds,
         memory_bytes: plan.limits.memory_bytes,
@@ -99,4 +130,16 @@ fn push_content(bytes: &mut Vec<u8>, kind: Kind, name: &str, content: &[u8]) {
     for piece in content.chunks(MAX_PAYLOAD) {
         push(bytes, Kind::Data, piece);
     }
+}
+
+/// All that goes to the agent of a program.
+#[cfg(test)]
+pub(crate) fn sent_to_agent(plan: &Plan) -> Vec<u8> {
+    use sandfleet_common::Isolation;
+
+    use crate::sandbox::policy::Policy;
+
+    let isolation = Isolation::Container;
+    let bounds = Policy::strict().bounds(&plan.limits, plan.output_overflow, isolation, 1.0);
+    encode_request(plan, Key([0; 32]), bounds, &[], false).expect("it fits")
 }

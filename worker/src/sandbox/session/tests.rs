@@ -72,6 +72,7 @@ fn context<'a>(plan: &'a Plan, policy: &'a Policy, transport: &'a Road) -> Sessi
         processors: &[],
         watcher: &|_, _| {},
         transport,
+        input: None,
     }
 }
 

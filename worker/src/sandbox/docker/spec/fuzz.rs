@@ -104,6 +104,8 @@ proptest! {
             max_limits: caps.clone(),
             compile_limits: Limits::default(),
             catalogue: Catalogue::embedded(),
+            max_tests: 1,
+            job_wall_time_ms: 1,
             cpus: 1.0,
             isolation: Isolation::Container,
         };

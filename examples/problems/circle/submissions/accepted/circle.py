@@ -1,0 +1,2 @@
+import math
+print(f"{math.pi * float(input()) ** 2:.7e}")

@@ -1,0 +1,2 @@
+n = int(input())
+print(f"{n - 1}+1")

@@ -1,0 +1,4 @@
+import sys
+
+# Waits for an answer to what it has not asked.
+sys.stdin.readline()

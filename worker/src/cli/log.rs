@@ -88,6 +88,7 @@ fn timestamp() -> String {
     timestamp
 }
 
+#[allow(clippy::disallowed_methods, reason = "nothing is written here")]
 fn log_to<W>(writer: W, settings: &Settings, level: &str)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

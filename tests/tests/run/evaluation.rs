@@ -170,7 +170,7 @@ async fn a_program_and_an_interactive_validator_can_not_hang_each_other() {
     let test =
         |name: &str| json!({ "name": name, "stdin": name, "comparison": { "type": "validator" } });
     let tests = json!({
-        "tests": ["talk", "deaf", "broken", "silent"].map(test),
+        "tests": (["talk", "deaf", "broken", "silent"].map(test)),
         "output_validator": { "language": "python", "code": validator, "interactive": true },
     });
     let tests = programs.write("tests.json", &tests.to_string());

@@ -147,6 +147,8 @@ pub(crate) fn admitted(job: &Job) -> Admitted {
         catalogue: Catalogue::embedded(),
         cpus: 1.0,
         isolation: Isolation::Container,
+        max_tests: 100,
+        job_wall_time_ms: 600_000,
     };
     admission.admit(&encode(job)).expect("a valid job")
 }

@@ -10,9 +10,10 @@ use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisCo
 use crate::{
     admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
-    config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings},
+    config::{Backend, BackendChoice, ImagesSettings, QueueSettings, Settings, StoreSettings},
     hooks::Observer,
     host::memory::HostMemory,
+    images::ImagesConfig,
     pipeline::PipelineConfig,
     queue::AmqpConfig,
     sandbox::{
@@ -124,6 +125,13 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         slots: settings.worker.slots,
         observer: Observer::default(),
     }
+}
+
+/// Where images are, and what they are made from.
+pub fn images_config(settings: &Settings) -> ImagesConfig {
+    let ImagesSettings { directory, definitions_directory, debian_mirror, security_mirror } =
+        settings.images.clone();
+    ImagesConfig { directory, definitions: definitions_directory, debian_mirror, security_mirror }
 }
 
 /// What a worker with `settings` offers.

@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod exporter;
 pub mod hooks;
 pub mod host;
+pub mod images;
 pub mod labels;
 pub mod metrics;
 pub mod outcome;

@@ -33,7 +33,7 @@ pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
     AdminSettings, AuditSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings,
-    QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
+    ImagesSettings, QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
 };
 pub use tenants::{TenantUsers, UserNames};
 

@@ -6,6 +6,11 @@ use tokio::time::timeout;
 use super::{label, request::DEADLINE};
 use crate::sandbox::{SandboxError, agent_binary};
 
+/// The name that `template` (sandbox.image) gives the image `name`.
+pub(crate) fn tag(template: &str, name: &str) -> String {
+    template.replace("{image}", name)
+}
+
 /// The day that the image `name` says its packages are of; nothing if the engine doesn't have the image.
 pub(crate) async fn packages_as_of(docker: &Docker, name: &str) -> Option<Option<String>> {
     let image = timeout(DEADLINE, docker.inspect_image(name)).await.ok()?.ok()?;

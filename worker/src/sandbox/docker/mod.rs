@@ -9,7 +9,8 @@ pub(crate) mod confinement;
 mod container;
 mod engine;
 pub(crate) mod image;
-mod label;
+pub(crate) mod label;
+mod load;
 mod pool;
 mod request;
 mod spec;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 pub use self::config::DockerConfig;
+pub(crate) use self::load::load;
 
 use self::{
     container::Running,

@@ -112,6 +112,9 @@ struct ExportArguments {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
+        if !error.said.is_empty() {
+            terminal::say_lines(&terminal::lines(&error.said));
+        }
         Exit::Unavailable.because(error)
     }
 }

@@ -124,12 +124,18 @@ fn install_debs(
     let mut mmdebstrap = reproducible("mmdebstrap", EPOCH);
     mmdebstrap
         .args(["--quiet", "--mode=root", "--variant=custom", "--format=directory"])
-        .args(["--skip=output/dev", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
+        // What is lost in a crash is built again.
+        .arg("--dpkgopt=force-unsafe-io")
+        .arg("--skip=output/dev")
         .arg(format!("--architectures={}", lock.architecture))
         .arg(format!("--include={}", names.join(",")))
         .arg(&lock.release)
         .arg(root)
         .arg(format!("deb [trusted=yes] copy:{} ./", repository.display()));
+    // Since trixie base-files brings the links from /bin to /usr/bin; before it is this package that asks for them.
+    if names.contains(&"usr-is-merged") {
+        mmdebstrap.arg("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr");
+    }
     output("installing Debian packages", &mut mmdebstrap).map(drop)
 }
 

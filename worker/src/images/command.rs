@@ -8,8 +8,9 @@ use std::{
 
 use super::error::ImageError;
 
-/// How much of what a command says is shown when it fails, from the end.
-const SHOWN_BYTES: usize = 4_000;
+/// How much of what a command says is shown when it fails: its last lines, and of each the beginning.
+const SHOWN_LINES: usize = 40;
+const SHOWN_LETTERS: usize = 300;
 
 /// What is installed to have each command.
 const PACKAGES: [(&str, &str); 9] = [
@@ -62,14 +63,20 @@ pub(super) fn output(what: &str, command: &mut Command) -> Result<String, ImageE
     // The outer commands say so with a code of their own.
     if !done.status.success() {
         let said = [&done.stdout[..], &done.stderr[..]].concat();
-        let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SHOWN_BYTES)..]);
-        let said = said.trim_end();
+        let said = last_lines(&String::from_utf8_lossy(&said));
         if done.status.code() == Some(127) && said.contains("not found") {
             return Err(missing(&program));
         }
-        return Err(ImageError::new(format!("{what}: {program} failed ({}):\n{said}", done.status)));
+        let why = format!("{what}: {program} failed ({})", done.status);
+        return Err(ImageError::new(why).saying(said));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+fn last_lines(said: &str) -> String {
+    let lines: Vec<String> =
+        said.trim_end().lines().map(|line| line.chars().take(SHOWN_LETTERS).collect()).collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
 
 /// Whether `command` can be run at all.
@@ -117,8 +124,9 @@ mod tests {
     fn a_command_that_fails_is_shown_with_what_it_said() {
         let mut command = online("sh");
         command.args(["-c", "echo spoken; exit 3"]);
-        let why = output("trying", &mut command).expect_err("fails").to_string();
-        assert!(why.contains("trying: sh failed") && why.contains("spoken"), "{why}");
+        let why = output("trying", &mut command).expect_err("fails");
+        assert!(why.to_string().starts_with("trying: sh failed (exit status: 3)"), "{why}");
+        assert_eq!(why.said, "spoken");
     }
 
     #[test]

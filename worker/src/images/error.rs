@@ -6,15 +6,25 @@
 pub struct ImageError {
     reason: String,
     fix: Option<String>,
+    /// What a command said that failed, in lines.
+    pub(crate) said: String,
 }
 
 impl ImageError {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), fix: None }
+        Self { reason: reason.into(), fix: None, said: String::new() }
+    }
+
+    pub(super) fn saying(self, said: String) -> Self {
+        Self { said, ..self }
+    }
+
+    pub(super) fn or_fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: self.fix.or_else(|| Some(fix.into())), ..self }
     }
 
     pub(crate) fn with_fix(reason: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { reason: reason.into(), fix: Some(fix.into()) }
+        Self { reason: reason.into(), fix: Some(fix.into()), said: String::new() }
     }
 
     /// What can't be done with `path`.

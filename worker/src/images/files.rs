@@ -94,8 +94,7 @@ fn fetch_debs(config: &ImagesConfig, debs: &[&Entry], work: &Path) -> Result<(),
             .arg(format!("SHA256:{}", entry.sha256));
     }
     output("fetching Debian packages", &mut helper).map(drop).map_err(|error| {
-        ImageError::with_fix(
-            error.to_string(),
+        error.or_fix(
             "if Debian has newer versions only, `sandfleet images build --update`; for these, set \
              images.debian_mirror and images.security_mirror to a snapshot of snapshot.debian.org",
         )

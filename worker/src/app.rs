@@ -95,6 +95,7 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         warm: warm_starts(settings),
+        images: Some(settings.images.directory.clone()),
         slots: settings.worker.slots,
         observer: Observer::default(),
     }
@@ -116,6 +117,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         host: settings.sandbox.docker_host.clone(),
         runtime: settings.sandbox.runtime.clone(),
         image: settings.sandbox.image.clone(),
+        images: settings.catalogue.images().into_iter().map(str::to_owned).collect(),
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         worker_id: settings.worker.id.clone(),

@@ -89,7 +89,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         scope::obtain(settings);
     }
     let catalogue = &match arguments.sandbox {
-        SandboxChoice::Native => installed::on_this_host(&settings.catalogue),
+        SandboxChoice::Native => {
+            installed::on_this_host(&settings.catalogue, &settings.images.directory)?
+        }
         // What is in its image shows when the job is started.
         SandboxChoice::Docker => settings.catalogue.clone(),
     };

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::host::memory::HostMemory;
 
 use super::{
-    Description, Outcome, Plan, Sandbox, SandboxError, Watcher, capacity::Capacity, self_test,
+    Description, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher, capacity::Capacity, self_test,
 };
 
 /// How long things take.
@@ -216,6 +216,10 @@ impl Sandbox for HealthTracked {
 
     fn description(&self) -> &Description {
         self.shared.sandbox.description()
+    }
+
+    fn root_tree(&self, image: &str) -> Option<RootTree> {
+        self.shared.sandbox.root_tree(image)
     }
 
     async fn reap(&self) -> Result<usize, SandboxError> {

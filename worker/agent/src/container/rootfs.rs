@@ -1,4 +1,4 @@
-//! The root tree of native containers: the host's programs, read-only, and nothing else of it.
+//! The root tree of native containers: the programs of an image or of the host, read-only, and nothing else of it.
 //!
 //! It is built once, by the launcher, in a mount namespace of its own. Every container gets a
 //! copy of that namespace and adds what has to be its own: /proc, terminals and its scratch space. The host's
@@ -8,8 +8,8 @@ use std::{
     ffi::CStr,
     fs::{self, File},
     io,
-    os::unix::fs::symlink,
-    path::Path,
+    os::{fd::AsRawFd, unix::fs::symlink},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -34,10 +34,9 @@ use crate::{
     sys,
 };
 
-/// Directories of the host that hold programs. Where the host has a symbolic link (`/bin` to
-/// `usr/bin`), so has the container.
-const PROGRAM_DIRECTORIES: &[&str] =
-    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// Directories that hold programs. Where the host or the image has a symbolic link (`/bin` to `usr/bin`), so has the
+/// container.
+const PROGRAM_DIRECTORIES: &[&str] = &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Devices with their numbers: those that are memory or nothing, and the one that is each session's own terminal.
 const DEVICES: &[(&str, (u32, u32))] = &[
@@ -60,12 +59,20 @@ const TERMINALS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,max=16";
 /// A directory of the tree that stays empty.
 const NOTHING: &str = "root";
 
+/// Where the programs of a tree come from.
+pub(crate) struct Programs<'a> {
+    /// `/` for the host's, or an image's root tree.
+    pub(crate) root: &'a Path,
+    /// How a directory of them is shown in the tree.
+    pub(crate) show: fn(&Path, &Path) -> io::Result<()>,
+}
+
 /// Builds the tree of a machine with these processors and makes it this process's root. The host's files are
 /// out of its sight then, except for its /proc if that is to be kept somewhere. `python_module` is what
 /// interpreters import at their start.
 pub(crate) fn build(
     is_root: bool,
-    show_programs: fn(&Path, &Path) -> io::Result<()>,
+    programs: Programs<'_>,
     kept_proc: Option<&str>,
     processors: Processors,
     python_module: Option<File>,
@@ -75,12 +82,19 @@ pub(crate) fn build(
     };
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
+    // Opened before something is mounted that may lie over it, and used until the host's files are out of sight.
+    let source = File::open(programs.root)
+        .map_err(|error| Barrier::RootTree.failed(format!("{}: {error}", programs.root.display())))?;
+    let source = match programs.root == Path::new("/") {
+        true => (PathBuf::from("/"), None),
+        false => (PathBuf::from(format!("/proc/self/fd/{}", source.as_raw_fd())), Some(source)),
+    };
     mount("tmpfs", ASSEMBLY, "tmpfs", MountFlags::NOSUID, c"mode=0755,size=16m")
         .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
     let root = Path::new(ASSEMBLY);
-    add_programs(root, show_programs).map_err(broken("the programs (/usr)"))?;
+    add_programs(root, &source.0, programs.show).map_err(broken("the programs (/usr)"))?;
     make_devices(root, is_root).map_err(broken("/dev"))?;
-    etc::write(root).map_err(broken("/etc"))?;
+    etc::write(root, &source.0.join("etc")).map_err(broken("/etc"))?;
     let variable_files = machine::write(root, processors).map_err(broken("/sys and /proc"))?;
     for directory in ["proc", "tmp", "old", &WORKING_DIRECTORY[1..]] {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
@@ -127,7 +141,7 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows a directory of the host's programs through an overlay. Its inodes are not the host's, though the
+/// Shows a directory of programs through an overlay. Its inodes are not the host's, though the
 /// content is: so a watch (inotify) on them shows nothing of what the host and other containers open, and a
 /// lock on them blocks no process outside.
 pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
@@ -139,23 +153,27 @@ pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
     mount("overlay", target, "overlay", flags, layers.as_c_str()).map_err(io::Error::from)
 }
 
-/// Shows a directory of the host's programs as it is, read-only: to a zygote, which runs nothing else.
+/// Shows a directory of programs as it is, read-only: to a zygote, which runs nothing else.
 /// Its containers' trees lie over it.
 pub(crate) fn expose(source: &Path, target: &Path) -> io::Result<()> {
     let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     bind(source, target, attributes)
 }
 
-fn add_programs(root: &Path, show: fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+fn add_programs(
+    root: &Path,
+    programs: &Path,
+    show: fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     fs::create_dir(root.join(NOTHING))?;
     for directory in PROGRAM_DIRECTORIES {
-        let source = Path::new(directory);
-        let target = root.join(&directory[1..]);
-        match fs::symlink_metadata(source) {
-            Ok(facts) if facts.is_symlink() => symlink(fs::read_link(source)?, &target)?,
+        let source = programs.join(directory);
+        let target = root.join(directory);
+        match fs::symlink_metadata(&source) {
+            Ok(facts) if facts.is_symlink() => symlink(fs::read_link(&source)?, &target)?,
             Ok(_) => {
                 fs::create_dir(&target)?;
-                show(source, &target)?;
+                show(&source, &target)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process,
 };
 
@@ -17,7 +18,8 @@ use crate::{
     container::{
         barrier::{Failed, short},
         machine::Processors,
-        namespace, rootfs,
+        namespace,
+        rootfs::{self, Programs},
         scratch::WORKING_DIRECTORY,
     },
     launcher::{self, Channel},
@@ -43,10 +45,10 @@ pub unsafe fn become_interpreter() -> io::Result<()> {
     let mut worker = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((command, descriptors)) = worker.receive()? else { return Ok(()) };
     let error = match command {
-        Command::Become { command, environment, program, files } => {
+        Command::Become { root, command, environment, program, files } => {
             let contents = files.iter().map(String::as_str).zip(descriptors);
             // SAFETY: as the caller promises.
-            unsafe { replace(&worker, &command, &environment, &program, contents) }
+            unsafe { replace(&worker, &root, &command, &environment, &program, contents) }
         }
         Command::Copy { .. } => io::Error::other("not an interpreter yet"),
     };
@@ -61,6 +63,7 @@ pub unsafe fn become_interpreter() -> io::Result<()> {
 #[expect(unsafe_code, reason = "hands the contract on")]
 unsafe fn replace<'a>(
     worker: &Channel,
+    root: &str,
     command: &[String],
     environment: &[(String, String)],
     program: &str,
@@ -84,9 +87,10 @@ unsafe fn replace<'a>(
         sys::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         // Its containers have trees of their own, with what they see of processors.
         let processors = Processors { count: 1, quota_us: 100_000 };
+        let programs = Programs { root: Path::new(root), show: rootfs::expose };
         let failed = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), processors, None))
+            .and_then(|()| rootfs::build(true, programs, Some("/proc"), processors, None))
             .and_then(|_| rootfs::setup_zygote(program, &contents))
             .map_err(failed)?;
         // Where programs start too: interpreters look for the program's file here.

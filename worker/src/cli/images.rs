@@ -101,8 +101,12 @@ struct ExportArguments {
     name: String,
 
     /// The file, - for stdout
-    #[arg(long, value_name = "FILE|-", required_unless_present = "dockerfile",
-          conflicts_with = "dockerfile")]
+    #[arg(
+        long,
+        value_name = "FILE|-",
+        required_unless_present = "dockerfile",
+        conflicts_with = "dockerfile"
+    )]
     output: Option<PathBuf>,
 
     /// A directory that gets a Dockerfile and what it adds, for an image in a registry of your own
@@ -131,9 +135,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         Command::List(arguments) => list(&arguments, &store),
         Command::Verify(arguments) => blocking(move || verify(&arguments, &store)).await,
         Command::Remove(arguments) => remove(&arguments, &store),
-        Command::Export(arguments) => {
-            blocking(move || export(&arguments, &settings, &store)).await
-        }
+        Command::Export(arguments) => blocking(move || export(&arguments, &settings, &store)).await,
         Command::Import(arguments) => import(&arguments, &settings, &store).await,
     }
 }
@@ -159,8 +161,7 @@ async fn build(
     for name in names {
         terminal::say(format_args!("sandfleet: building image {name}"));
         let (config, options) = (config.clone(), options.clone());
-        let built =
-            blocking(move || Ok(images::build(&name, &config, &options)?)).await?;
+        let built = blocking(move || Ok(images::build(&name, &config, &options)?)).await?;
         terminal::print(&terminal::lines(&summary(&built)))?;
     }
     // What the new ones have replaced.
@@ -211,7 +212,8 @@ fn list(arguments: &ListArguments, store: &Store) -> Result<ExitCode, Failure> {
     }
     let mut table = String::new();
     for (tree, names) in &all {
-        let name = if names.is_empty() { format!("({})", tree.facts.name) } else { names.join(",") };
+        let name =
+            if names.is_empty() { format!("({})", tree.facts.name) } else { names.join(",") };
         let facts = &tree.facts;
         let (size, day) = (megabytes(facts.bytes), &facts.packages_as_of);
         table.push_str(&format!(
@@ -279,7 +281,8 @@ fn export(
         return Ok(Exit::Success.into());
     }
     let shown = path.display().to_string();
-    let file = File::create(&path).map_err(|error| Exit::Usage.with(format!("{shown}: {error}")))?;
+    let file =
+        File::create(&path).map_err(|error| Exit::Usage.with(format!("{shown}: {error}")))?;
     write_archive(&tree, &tag, &shown, BufWriter::with_capacity(1 << 20, file))?;
     Ok(Exit::Success.into())
 }

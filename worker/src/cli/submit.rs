@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    fleet::connect,
+    fleet::{check_language, connect},
     follow,
     input::Bound,
     job::JobArguments,
@@ -123,6 +123,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         }
         let defaults = defaults(&arguments, file, settings)?;
         let client = connect(settings).await?;
+        if let Some(language) = arguments.job.language() {
+            check_language(&client, language, settings).await?;
+        }
         let wait = arguments.wait.then_some(arguments.show.timeout());
         return submit_jobs::run(&client, file, &defaults, wait, arguments.show.json, settings)
             .await;
@@ -151,6 +154,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         return Err(Exit::Usage.with(why));
     }
     let client = connect(settings).await?;
+    check_language(&client, &job.language, settings).await?;
     let id = client.submit(&job).await?;
     if arguments.follow || arguments.wait {
         show::warn_of_hindrance(&client, &id).await?;
@@ -174,9 +178,7 @@ fn defaults(
     file: &std::path::Path,
     settings: &Settings,
 ) -> Result<Defaults, Failure> {
-    let catalogue = &settings.catalogue;
-    let mut defaults =
-        arguments.job.defaults(file, catalogue, Bound::Message(settings.jobs.max_bytes))?;
+    let mut defaults = arguments.job.defaults(file, Bound::Message(settings.jobs.max_bytes))?;
     let priority = arguments.priority.map(|it| Priority::from(it).as_str());
     let isolation = arguments.isolation.map(|it| Isolation::from(it).as_str());
     for (name, value) in [

@@ -32,8 +32,8 @@ pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
-    AdminSettings, AuditSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings,
-    ImagesSettings, QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
+    AdminSettings, AuditSettings, ExporterSettings, ImagesSettings, JobSettings, LimitSettings,
+    LogSettings, QueueSettings, SandboxSettings, Settings, StoreSettings, WorkerSettings,
 };
 pub use tenants::{TenantUsers, UserNames};
 

@@ -9,7 +9,8 @@ use super::{
     budgets::{BUDGETS, Budgets},
     kind::{
         ADDRESS, ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames,
-        IMAGE, Kind, LOG_FILTER, LogFormat, MIRROR, NAME, NAME_OR_NONE, PATH, PATH_OR_NONE, REDIS_URL,
+        IMAGE, Kind, LOG_FILTER, LogFormat, MIRROR, NAME, NAME_OR_NONE, PATH, PATH_OR_NONE,
+        REDIS_URL,
     },
     setting::{Area, Preset, Setting},
     tenants::{TENANT_USERS, TenantUsers, USER_NAMES, UserNames},

@@ -8,8 +8,10 @@ use super::finding::{Finding, State};
 const OLD_DAYS: i64 = 30;
 
 const NAME: &str = "packages of the image";
-const BUILD: &str = "build it with `sandfleet images build` and `sandfleet images import`, which label it";
-const BUILD_AGAIN: &str = "build it again: `sandfleet images build --update --all`, then `sandfleet images import --all`";
+const BUILD: &str =
+    "build it with `sandfleet images build` and `sandfleet images import`, which label it";
+const BUILD_AGAIN: &str =
+    "build it again: `sandfleet images build --update --all`, then `sandfleet images import --all`";
 
 /// The age on `today` of an image that says its packages are of the day `as_of`.
 pub(super) fn finding(
@@ -59,7 +61,10 @@ mod tests {
             let finding = after(days);
             assert_eq!(finding.state, State::Warning, "{days}");
             assert!(finding.detail.contains(&format!("{days} days old")), "{}", finding.detail);
-            assert!(finding.fix.is_some_and(|fix| fix.contains("sandfleet images build")), "{days}");
+            assert!(
+                finding.fix.is_some_and(|fix| fix.contains("sandfleet images build")),
+                "{days}"
+            );
         }
         assert!(after(-1).detail.contains("clock says 2026-11-28"), "{:?}", after(-1));
     }

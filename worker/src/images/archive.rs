@@ -47,10 +47,8 @@ pub fn write(tree: &Tree, tag: &str, to: impl Write) -> io::Result<Written> {
     let written = tree::archive(&tree.root, builder.get_mut())?;
     let expected = Archive { digest: tree_digest.to_owned(), bytes: tree.facts.bytes };
     if written != expected {
-        let why = format!(
-            "image {}: its files were changed; `sandfleet images verify`",
-            tree.facts.name
-        );
+        let why =
+            format!("image {}: its files were changed; `sandfleet images verify`", tree.facts.name);
         return Err(io::Error::other(why));
     }
     let padding = tree.facts.bytes.next_multiple_of(512) - tree.facts.bytes;
@@ -67,8 +65,10 @@ pub fn write_context(tree: &Tree, directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     tree::archive(&tree.root, std::fs::File::create(directory.join("tree.tar"))?)?;
     std::fs::write(directory.join("agent.tar"), agent_layer()?)?;
-    let labels: String =
-        labels(tree).into_iter().map(|(name, value)| format!("LABEL {name}=\"{value}\"\n")).collect();
+    let labels: String = labels(tree)
+        .into_iter()
+        .map(|(name, value)| format!("LABEL {name}=\"{value}\"\n"))
+        .collect();
     let text = format!(
         "# Made by `sandfleet images export --dockerfile`: docker build --tag REGISTRY/NAME:TAG . && docker push \
          REGISTRY/NAME:TAG\nFROM scratch\nADD tree.tar /\nADD agent.tar /\n{labels}USER 65534:65534\n\

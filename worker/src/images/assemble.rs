@@ -154,10 +154,19 @@ fn install_wheels(
         symlink(place(config, entry), &linked).map_err(|error| ImageError::of(&linked, error))?;
     }
     let target = root.join(PYTHON_PACKAGES);
-    let python = output("finding Python", super::command::online("python3").args(["-c", "import sys; print(sys.executable)"]))?;
+    let python = output(
+        "finding Python",
+        super::command::online("python3").args(["-c", "import sys; print(sys.executable)"]),
+    )?;
     let mut pip = reproducible(python.trim_end(), EPOCH);
     pip.args(["-m", "pip", "--isolated", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--root-user-action=ignore"])
+        .args([
+            "--no-index",
+            "--no-deps",
+            "--no-compile",
+            "--no-cache-dir",
+            "--root-user-action=ignore",
+        ])
         .args(["--require-hashes", "--find-links"])
         .arg(&directory)
         .arg("--target")

@@ -96,7 +96,9 @@ pub(super) fn require(program: &str) -> Result<(), ImageError> {
 fn program(command: &Command) -> String {
     let outer = command.get_program().to_string_lossy().into_owned();
     match outer.as_str() {
-        "unshare" => command.get_args().nth(5).map_or(outer, |it| it.to_string_lossy().into_owned()),
+        "unshare" => {
+            command.get_args().nth(5).map_or(outer, |it| it.to_string_lossy().into_owned())
+        }
         _ => outer,
     }
 }

@@ -141,7 +141,8 @@ impl Definition {
     /// SHA-256 of all that it says, in hexadecimal: what was locked for another text is not this image's.
     pub fn digest(&self) -> String {
         let Self { release, packages: _, python, npm, files, links } = self;
-        let text = format!("{release:?}{:?}{python:?}{npm:?}{files:?}{links:?}", self.all_packages());
+        let text =
+            format!("{release:?}{:?}{python:?}{npm:?}{files:?}{links:?}", self.all_packages());
         sandfleet_common::hexadecimal(&Sha256::digest(text))
     }
 }

@@ -47,11 +47,7 @@ pub(super) fn place(config: &ImagesConfig, entry: &Entry) -> PathBuf {
 ///
 /// # Errors
 /// If one can't be had, or is not what the lock says.
-pub(super) fn fetch(
-    config: &ImagesConfig,
-    lock: &Lock,
-    work: &Path,
-) -> Result<usize, ImageError> {
+pub(super) fn fetch(config: &ImagesConfig, lock: &Lock, work: &Path) -> Result<usize, ImageError> {
     let missing: Vec<&Entry> =
         lock.entries.iter().filter(|entry| !place(config, entry).is_file()).collect();
     let of = |wanted: fn(&Entry) -> bool| -> Vec<&Entry> {

@@ -16,7 +16,8 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("r.amd64", include_str!("../../../deploy/images/r.amd64.lock")),
 ];
 
-const HEAD: &str = "# Made by `sandfleet images build --update`: every file that the image is made of.\n";
+const HEAD: &str =
+    "# Made by `sandfleet images build --update`: every file that the image is made of.\n";
 
 /// Where a file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -208,7 +208,8 @@ fn wheels(definition: &Definition, lock: &Lock) -> Result<Vec<Entry>, ImageError
 pub(super) fn python_target(lock: &Lock) -> Result<Vec<String>, ImageError> {
     let version = |package: &str| {
         let found = lock.entries.iter().find(|entry| entry.is_deb() && entry.name == package);
-        let version = found.map(|entry| entry.version.split_once(':').map_or(entry.version.as_str(), |it| it.1));
+        let version = found
+            .map(|entry| entry.version.split_once(':').map_or(entry.version.as_str(), |it| it.1));
         let mut parts = version.unwrap_or_default().split(['.', '-', '+', '~']);
         let numbers = (parts.next()?.parse::<u32>().ok()?, parts.next()?.parse::<u32>().ok()?);
         Some(numbers)
@@ -263,8 +264,9 @@ fn pack<'a>(name: &str, work: &'a Path) -> Result<(Packed, &'a Path), ImageError
     let packed = serde_json::from_str::<Vec<Packed>>(&said)
         .map_err(|error| error.to_string())
         .and_then(|mut packed| packed.pop().ok_or_else(|| "it is empty".into()));
-    let packed = packed
-        .map_err(|why| ImageError::new(format!("npm pack {name}: its answer can't be read: {why}")))?;
+    let packed = packed.map_err(|why| {
+        ImageError::new(format!("npm pack {name}: its answer can't be read: {why}"))
+    })?;
     Ok((packed, work))
 }
 
@@ -289,7 +291,8 @@ mod tests {
         assert_eq!((entry.kind, entry.name.as_str()), (Kind::Debian, "golang-go"));
         assert_eq!((entry.version.as_str(), entry.sha256.as_str()), ("2:1.24~2", "ab"));
         assert_eq!(entry.path, "pool/main/g/go/golang-go_1.24%7e2_amd64.deb");
-        let line = "'http://deb.debian.org/debian-security/pool/a_1_all.deb' a_1_all.deb 4 SHA256:ab";
+        let line =
+            "'http://deb.debian.org/debian-security/pool/a_1_all.deb' a_1_all.deb 4 SHA256:ab";
         assert_eq!(deb(line, &config()).expect("a package").kind, Kind::Security);
         for bad in [
             "'http://elsewhere.example/pool/a_1_all.deb' a_1_all.deb 4 SHA256:ab",
@@ -316,7 +319,8 @@ mod tests {
             entries: vec![entry("python3", "3.13.5-1"), entry("libc6", "2.41-12+deb13u3")],
         };
         let options = python_target(&lock).expect("both are there");
-        for expected in ["--python-version=3.13", "--abi=cp313", "--platform=manylinux_2_41_x86_64"] {
+        for expected in ["--python-version=3.13", "--abi=cp313", "--platform=manylinux_2_41_x86_64"]
+        {
             assert!(options.contains(&expected.to_owned()), "{options:?}");
         }
         let without = Lock { entries: Vec::new(), ..lock };

@@ -266,7 +266,10 @@ impl Tree {
             return Ok(());
         }
         Err(ImageError::with_fix(
-            format!("image {}: its files are {found}, and not {}", self.facts.name, self.facts.digest),
+            format!(
+                "image {}: its files are {found}, and not {}",
+                self.facts.name, self.facts.digest
+            ),
             format!("sandfleet images remove {0} && sandfleet images build {0}", self.facts.name),
         ))
     }

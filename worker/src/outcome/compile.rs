@@ -46,7 +46,13 @@ pub fn judge(
     };
     let failed = |verdict, message| {
         let limits = plan.limits.clone();
-        Err(Failure { verdict, message, limits, root: outcome.root.clone(), landlock: outcome.landlock })
+        Err(Failure {
+            verdict,
+            message,
+            limits,
+            root: outcome.root.clone(),
+            landlock: outcome.landlock,
+        })
     };
     let made = match judgement.verdict {
         Verdict::Accepted => match outcome.artifacts_skipped.first() {

@@ -16,7 +16,8 @@ use sandfleet_common::{
 use sha2::{Digest, Sha256};
 
 use crate::sandbox::{
-    Description, End, Outcome, Plan, RootTree, agent_binary::hexadecimal, capture::Captured, policy::Policy,
+    Description, End, Outcome, Plan, RootTree, agent_binary::hexadecimal, capture::Captured,
+    policy::Policy,
 };
 use classify::classify;
 
@@ -128,8 +129,13 @@ pub fn conclude(
     result.artifacts = outcome.artifacts.into_iter().map(artifact).collect();
     result.artifacts_skipped =
         outcome.artifacts_skipped.into_iter().map(PrintableText::from).collect();
-    result.sandbox =
-        Some(sandbox_report(description, outcome.root, &plan.limits, outcome.landlock, outcome.warm));
+    result.sandbox = Some(sandbox_report(
+        description,
+        outcome.root,
+        &plan.limits,
+        outcome.landlock,
+        outcome.warm,
+    ));
     result
 }
 

@@ -24,7 +24,8 @@ use tracing::{info, warn};
 use crate::host::memory::HostMemory;
 
 use super::{
-    Description, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher, capacity::Capacity, self_test,
+    Description, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher, capacity::Capacity,
+    self_test,
 };
 
 /// How long things take.

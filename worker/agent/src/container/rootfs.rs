@@ -83,8 +83,9 @@ pub(crate) fn build(
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
     // Opened before something is mounted that may lie over it, and used until the host's files are out of sight.
-    let source = File::open(programs.root)
-        .map_err(|error| Barrier::RootTree.failed(format!("{}: {error}", programs.root.display())))?;
+    let source = File::open(programs.root).map_err(|error| {
+        Barrier::RootTree.failed(format!("{}: {error}", programs.root.display()))
+    })?;
     let source = match programs.root == Path::new("/") {
         true => (PathBuf::from("/"), None),
         false => (PathBuf::from(format!("/proc/self/fd/{}", source.as_raw_fd())), Some(source)),

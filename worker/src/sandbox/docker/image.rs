@@ -87,7 +87,11 @@ impl Images {
             match known.get(name) {
                 Some(before) if before == image => {}
                 Some(_) => {
-                    info!(image = name, id = &*image.id, "an image was replaced; the next programs see the new one");
+                    info!(
+                        image = name,
+                        id = &*image.id,
+                        "an image was replaced; the next programs see the new one"
+                    );
                 }
                 None if !known.is_empty() => {
                     warn!(image = name, "an image has come; a restart offers its languages");
@@ -185,7 +189,8 @@ mod tests {
     fn results_name_the_tree_that_the_engine_has_hashed_and_no_label_alone() {
         let agent = agent_binary::digest();
         let root = |tree, layer| {
-            let root = accept("sandfleet/base:latest", image(tree, layer, &agent)).map(|it| it.root);
+            let root =
+                accept("sandfleet/base:latest", image(tree, layer, &agent)).map(|it| it.root);
             let root = root.expect("accepted");
             (root.image, root.digest.unwrap_or_default())
         };

@@ -71,7 +71,11 @@ pub(crate) async fn load(
         let has_other_names = image.is_ok_and(|it| it.repo_tags.is_some_and(|it| !it.is_empty()));
         if !has_other_names {
             // Kept while a container uses it; it has no name then, and `docker image prune` finds it.
-            let removal = docker.remove_image(&before, None::<bollard::query_parameters::RemoveImageOptions>, None);
+            let removal = docker.remove_image(
+                &before,
+                None::<bollard::query_parameters::RemoveImageOptions>,
+                None,
+            );
             if let Err(error) = ask("removing an image", removal).await {
                 tracing::info!(image = before, %error, "the image before is kept");
             }

@@ -191,11 +191,12 @@ impl Shared {
             return None;
         }
         let targets = demand.targets(Instant::now());
-        let target = |key: &ContainerKey| targets.iter().find(|(it, _)| it == key).map_or(0, |(_, count)| *count);
-        let mut kept: Vec<ContainerKey> = Vec::new();
-        let count = |kept: &[ContainerKey], key: &ContainerKey| {
-            kept.iter().filter(|it| *it == key).count()
+        let target = |key: &ContainerKey| {
+            targets.iter().find(|(it, _)| it == key).map_or(0, |(_, count)| *count)
         };
+        let mut kept: Vec<ContainerKey> = Vec::new();
+        let count =
+            |kept: &[ContainerKey], key: &ContainerKey| kept.iter().filter(|it| *it == key).count();
         // From behind: the youngest are kept.
         for at in (0..waiting.len()).rev() {
             let key = waiting[at].key.clone();

@@ -215,8 +215,9 @@ mod tests {
 
     #[test]
     fn a_shape_leaves_time_for_the_whole_program() {
-        let minutes =
-            |wall_time_ms| ContainerKey::of(&"".into(), &Limits { wall_time_ms, ..Limits::default() }).minutes;
+        let minutes = |wall_time_ms| {
+            ContainerKey::of(&"".into(), &Limits { wall_time_ms, ..Limits::default() }).minutes
+        };
         assert_eq!([1, 60_000, 60_001, 180_001].map(minutes), [1, 1, 2, 4]);
         assert!(minutes(u64::MAX) > u64::MAX / 60_000);
     }

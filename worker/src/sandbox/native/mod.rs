@@ -93,10 +93,9 @@ impl NativeSandbox {
 impl NativeSandbox {
     fn root_tree_of(&self, root: &Root) -> RootTree {
         match root {
-            Some(tree) => RootTree {
-                image: tree.facts.name.clone(),
-                digest: Some(tree.facts.digest.clone()),
-            },
+            Some(tree) => {
+                RootTree { image: tree.facts.name.clone(), digest: Some(tree.facts.digest.clone()) }
+            }
             None => self.description.root_tree(),
         }
     }

@@ -70,7 +70,10 @@ impl Roots {
             let now = open(store, image)?;
             if !is_same(root, &now) {
                 let (before, after) = (digest(root).to_owned(), digest(&now).to_owned());
-                info!(image, before, after, "an image was replaced; the next programs see the new one");
+                info!(
+                    image,
+                    before, after, "an image was replaced; the next programs see the new one"
+                );
                 *root = now;
             }
         }

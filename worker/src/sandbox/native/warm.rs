@@ -181,9 +181,7 @@ fn settle(
     }
 }
 
-fn lock(
-    places: &Mutex<BTreeMap<PlaceKey, Place>>,
-) -> MutexGuard<'_, BTreeMap<PlaceKey, Place>> {
+fn lock(places: &Mutex<BTreeMap<PlaceKey, Place>>) -> MutexGuard<'_, BTreeMap<PlaceKey, Place>> {
     // Every change is whole before anything can panic.
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -83,6 +83,12 @@ commands! {
     flags_of_workers: "workers";
     flags_of_jobs: "jobs";
     flags_of_languages: "languages";
+    flags_of_images_build: "images build";
+    flags_of_images_list: "images list";
+    flags_of_images_verify: "images verify";
+    flags_of_images_remove: "images remove";
+    flags_of_images_export: "images export";
+    flags_of_images_import: "images import";
     flags_of_exporter: "exporter";
     flags_of_bench: "bench";
     flags_of_doctor: "doctor";
@@ -179,7 +185,7 @@ impl Trial {
                 .replace("$MODE", mode)
         };
         let arguments: Vec<String> =
-            [command.name].iter().chain(base).chain(extra).map(filled).collect();
+            command.name.split(' ').chain(base.iter().copied()).chain(extra.iter().copied()).map(|it| filled(&it)).collect();
         let ran = self.installation.run(&arguments).await;
         let mut seen =
             format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await);

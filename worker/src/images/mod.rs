@@ -95,14 +95,15 @@ pub fn build(
         }
         false => find_lock(name, definition, architecture, config, &locks)?,
     };
-    let begun = Instant::now();
-    let fetched = files::fetch(config, &lock, &room("fetch")?)?;
-    let fetching = begun.elapsed();
     if let Some(tree) = store.tree(name)?
         && tree.facts.lock_sha256 == lock.digest()
     {
-        return Ok(Built { facts: tree.facts.clone(), fetched, fetching, building: None });
+        let (facts, fetching) = (tree.facts.clone(), Duration::ZERO);
+        return Ok(Built { facts, fetched: 0, fetching, building: None });
     }
+    let begun = Instant::now();
+    let fetched = files::fetch(config, &lock, &room("fetch")?)?;
+    let fetching = begun.elapsed();
     let begun = Instant::now();
     let root = workshop.path.join("root");
     assemble::assemble(definition, &lock, config, &root, &room("assemble")?)?;

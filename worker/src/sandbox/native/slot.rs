@@ -133,7 +133,8 @@ impl Slot {
             .map_err(|error| SandboxError::failed("preparing a slot", error))?;
         let descriptors: Vec<_> = counters.iter().chain([&module]).map(OwnedFd::as_fd).collect();
         let prepare = Command::Prepare {
-            root: roots::path(&root),
+            // A copy of a zygote has the zygote's root, which has these programs already.
+            root: if zygote.is_some() { "/".into() } else { roots::path(&root) },
             user: user_id,
             filter: filter.to_vec(),
             settings: machine.network_settings,

@@ -1,0 +1,65 @@
+//! Workers with images: what they announce, and what clients get to know of it.
+
+use std::fs;
+
+use sandfleet_common::{Status, WorkerInfo};
+use sandfleet_tests::{Installation, Services};
+
+use crate::{IMAGE, directory};
+
+const AWK: &str = r#"
+endings = ["awk"]
+file = "main.awk"
+command = ["/usr/bin/awk", "-f", "{file}", "--", "{args}"]
+image = "python"
+packages = ["mawk"]
+hello = 'BEGIN { print "Hello, world!" }'
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_announces_the_languages_whose_image_it_has_and_clients_use_what_it_knows() {
+    let services = Services::fresh();
+    let client = Installation::fresh().on(&services);
+    let room = tempfile::tempdir().expect("room");
+    fs::create_dir(room.path().join("languages")).expect("room");
+    fs::write(room.path().join("languages/awk.toml"), AWK).expect("room");
+    let languages = room.path().join("languages").display().to_string();
+    let images = directory().display().to_string();
+    let worker = Installation::fresh()
+        .on(&services)
+        .set("SANDBOX_BACKEND", "docker")
+        .set("SANDBOX_IMAGE", "sandfleet/{image}:latest")
+        .set("IMAGES_DIRECTORY", &images)
+        .set("JOBS_LANGUAGES_DIRECTORY", &languages);
+    let imported = worker.run(&["images", "import", IMAGE]).await;
+    assert_eq!(imported.code, 0, "{imported:#?}");
+    let mut docker = worker.worker("docker");
+    docker.ready().await;
+
+    let listed = client.run(&["workers", "--json"]).await;
+    let workers: Vec<WorkerInfo> = serde_json::from_str(&listed.stdout).expect("an array");
+    let offered = &workers[0].languages;
+    let offers = |name: &str| offered.iter().any(|it| it == name);
+    assert!(offers("python") && offers("awk"), "{offered:?}");
+    // Nothing of these tests makes the image of these.
+    assert!(!offers("java") && !offers("r"), "{offered:?}");
+
+    // What only the worker knows.
+    let script = room.path().join("it.awk");
+    fs::write(&script, "BEGIN { print \"awk\", ARGV[1] }").expect("room");
+    let script = script.display().to_string();
+    let ran = client.run(&["submit", &script, "--language", "awk", "--arg", "x", "--wait"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "awk x\n"), "{ran:#?}");
+    let misspelt = client.run(&["submit", &script, "--language", "akw", "--wait"]).await;
+    assert_eq!(misspelt.code, 64);
+    assert!(misspelt.stderr.contains("the only live worker doesn't offer it"), "{misspelt:#?}");
+
+    // What this client knows and no live worker serves.
+    let java = room.path().join("Main.java");
+    fs::write(&java, "class Main { }").expect("room");
+    let java = java.display().to_string();
+    let ran = client.run(&["submit", &java, "--wait", "--json"]).await;
+    let result = ran.result();
+    assert_eq!(result.status, Status::Rejected, "{result:#?}");
+    assert!(result.message.as_str().contains("images build jvm"), "{result:#?}");
+}

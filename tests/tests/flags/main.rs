@@ -184,8 +184,13 @@ impl Trial {
                 .replace("$QUEUED", self.queued.job_id.as_str())
                 .replace("$MODE", mode)
         };
-        let arguments: Vec<String> =
-            command.name.split(' ').chain(base.iter().copied()).chain(extra.iter().copied()).map(|it| filled(&it)).collect();
+        let arguments: Vec<String> = command
+            .name
+            .split(' ')
+            .chain(base.iter().copied())
+            .chain(extra.iter().copied())
+            .map(|it| filled(&it))
+            .collect();
         let ran = self.installation.run(&arguments).await;
         let mut seen =
             format!("exit {}\n{}{}{}", ran.code, ran.stdout, ran.stderr, self.messages().await);

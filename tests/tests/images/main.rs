@@ -35,7 +35,8 @@ fn with_images(directory: &Path) -> Installation {
 async fn facts(installation: &Installation, name: &str) -> Value {
     let listed = installation.run(&["images", "list", "--json"]).await;
     let all: Vec<Value> = serde_json::from_str(&listed.stdout).expect("an array");
-    let of_name = |row: &&Value| row["names"].as_array().is_some_and(|it| it.contains(&name.into()));
+    let of_name =
+        |row: &&Value| row["names"].as_array().is_some_and(|it| it.contains(&name.into()));
     all.iter().find(of_name).unwrap_or_else(|| panic!("no {name}: {listed:#?}"))["image"].clone()
 }
 
@@ -81,7 +82,8 @@ async fn an_image_is_the_same_whoever_builds_it_and_goes_when_nothing_uses_it() 
     let built = by_script(&here, strange, &["images", "build", IMAGE]).await;
     assert_eq!(built.code, 0, "{built:#?}");
     assert!(built.stdout.contains("0 files fetched"), "{built:#?}");
-    let (ours, theirs) = (facts(&here, IMAGE).await, facts(&with_images(&directory()), IMAGE).await);
+    let (ours, theirs) =
+        (facts(&here, IMAGE).await, facts(&with_images(&directory()), IMAGE).await);
     assert_eq!(ours, theirs, "another umask, time zone and host name made another image");
     let again = here.run(&["images", "build", IMAGE]).await;
     assert!(again.stdout.contains("is up to date"), "{again:#?}");
@@ -91,7 +93,8 @@ async fn an_image_is_the_same_whoever_builds_it_and_goes_when_nothing_uses_it() 
     // A program that sleeps in it keeps it.
     let script = room.path().join("sleep.py");
     fs::write(&script, "print('there', flush=True)\nimport time; time.sleep(600)").expect("room");
-    let mut sleeping = here.command(&["run", &script.display().to_string(), "--limit", "wall_time_ms=600s"]);
+    let mut sleeping =
+        here.command(&["run", &script.display().to_string(), "--limit", "wall_time_ms=600s"]);
     let mut sleeping = sleeping.spawn().expect("the binary");
     let mut first = [0; 6];
     let mut stdout = sleeping.stdout.take().expect("a pipe");
@@ -161,14 +164,16 @@ async fn what_is_missing_or_wrong_is_named_with_its_fix() {
     let tools = room.path().join("tools");
     fs::create_dir(&tools).expect("room");
     for name in ["sh", "tar", "dpkg-deb", "unshare"] {
-        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), tools.join(name)).expect("room");
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), tools.join(name))
+            .expect("room");
     }
     let without = format!("PATH={} exec \"$@\"", tools.display());
     let missing = by_script(&here, &without, &["images", "build", IMAGE]).await;
     let why = "mmdebstrap is missing; to fix: apt-get install mmdebstrap";
     assert!(missing.stderr.contains(why), "{missing:#?}");
     // A kept file that is another one.
-    let deb = fs::read_dir(room.path().join("files")).expect("kept").next().expect("one").expect("it");
+    let deb =
+        fs::read_dir(room.path().join("files")).expect("kept").next().expect("one").expect("it");
     let deb = fs::read_dir(deb.path()).expect("kept").next().expect("one").expect("it").path();
     fs::remove_file(&deb).expect("ours");
     fs::write(&deb, "another").expect("ours");

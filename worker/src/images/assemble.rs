@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sandfleet_common::hexadecimal;
+use sha2::{Digest, Sha256};
+
 use super::{
     ImagesConfig,
     command::{output, reproducible, require},
@@ -24,6 +27,11 @@ const FINISH: &str = include_str!("../../../deploy/images/finish");
 /// Where packages of PyPI go: Debian's own directory, so that a language finds them in the image where it finds Debian's
 /// on the host.
 const PYTHON_PACKAGES: &str = "usr/lib/python3/dist-packages";
+
+/// SHA-256 of all that a tree follows from, in hexadecimal.
+pub(super) fn recipe(lock: &Lock) -> String {
+    hexadecimal(&Sha256::digest(lock.text() + FINISH))
+}
 
 /// Makes the tree at `root`, which is not there; `work` is an empty directory.
 ///

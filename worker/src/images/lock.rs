@@ -1,8 +1,5 @@
 //! What an image was made of: version and SHA-256 of every file, a line each, so that a change is one to be read.
 
-use sandfleet_common::hexadecimal;
-use sha2::{Digest, Sha256};
-
 use super::{definition::is_name, error::ImageError};
 
 /// Lock files of the images that are built in, for the architectures that there are some for.
@@ -99,11 +96,6 @@ impl Lock {
             text.push_str(&format!("{} {name} {version} {sha256} {path}\n", kind.as_str()));
         }
         text
-    }
-
-    /// SHA-256 of its text, in hexadecimal.
-    pub(super) fn digest(&self) -> String {
-        hexadecimal(&Sha256::digest(self.text()))
     }
 
     /// Reads the lock that `place` has.

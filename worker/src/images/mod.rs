@@ -95,8 +95,9 @@ pub fn build(
         }
         false => find_lock(name, definition, architecture, config, &locks)?,
     };
+    let recipe = assemble::recipe(&lock);
     if let Some(tree) = store.tree(name)?
-        && tree.facts.lock_sha256 == lock.digest()
+        && tree.facts.recipe_sha256 == recipe
     {
         let (facts, fetching) = (tree.facts.clone(), Duration::ZERO);
         return Ok(Built { facts, fetched: 0, fetching, building: None });
@@ -116,7 +117,7 @@ pub fn build(
         architecture: lock.architecture.clone(),
         release: lock.release.clone(),
         packages_as_of: lock.as_of.clone(),
-        lock_sha256: lock.digest(),
+        recipe_sha256: recipe,
     };
     store.add(&root, &facts)?;
     Ok(Built { facts, fetched, fetching, building: Some(begun.elapsed()) })

@@ -38,8 +38,9 @@ pub struct Facts {
     pub release: String,
     /// The day on which its packages were the newest.
     pub packages_as_of: String,
-    /// SHA-256 of the lock that it was made by.
-    pub lock_sha256: String,
+    /// SHA-256 of all that it follows from: its lock, and how its files are put together.
+    #[serde(default)]
+    pub recipe_sha256: String,
 }
 
 /// A root tree that programs can run in. While this exists the tree is not removed.
@@ -353,7 +354,7 @@ mod tests {
             architecture: "amd64".into(),
             release: "trixie".into(),
             packages_as_of: "2026-01-02".into(),
-            lock_sha256: "l".into(),
+            recipe_sha256: "r".into(),
         };
         store.add(&root, &facts).expect("added");
         facts

@@ -1,4 +1,4 @@
-//! /etc of native containers: settings of programs, of the host or of the image, and files that name the only user there is.
+//! /etc of native containers: settings of programs, and files that name the only user there is.
 
 use std::{
     fs::{self, File},
@@ -56,17 +56,17 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
-/// Writes the directory below `root`, with the settings of `source`.
-pub(super) fn write(root: &Path, source: &Path) -> io::Result<()> {
+/// Writes the directory below `root`.
+pub(super) fn write(root: &Path) -> io::Result<()> {
     let directory = root.join("etc");
     fs::create_dir(&directory)?;
     for name in SETTINGS {
-        copy(&source.join(name), &directory.join(name))?;
+        copy(&Path::new("/etc").join(name), &directory.join(name))?;
     }
-    for entry in fs::read_dir(source)? {
+    for entry in fs::read_dir("/etc")? {
         let name = entry?.file_name();
         if name.to_str().is_some_and(is_versioned) {
-            copy(&source.join(&name), &directory.join(&name))?;
+            copy(&Path::new("/etc").join(&name), &directory.join(&name))?;
         }
     }
     for name in EMPTY_DIRECTORIES {

@@ -8,8 +8,8 @@ use std::{
     ffi::CStr,
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::fs::symlink},
-    path::{Path, PathBuf},
+    os::unix::fs::symlink,
+    path::Path,
 };
 
 use rustix::{
@@ -34,9 +34,10 @@ use crate::{
     sys,
 };
 
-/// Directories that hold programs. Where the host or the image has a symbolic link (`/bin` to `usr/bin`), so has the
-/// container.
-const PROGRAM_DIRECTORIES: &[&str] = &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+/// Directories of the host that hold programs. Where the host has a symbolic link (`/bin` to
+/// `usr/bin`), so has the container.
+const PROGRAM_DIRECTORIES: &[&str] =
+    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
 /// Devices with their numbers: those that are memory or nothing, and the one that is each session's own terminal.
 const DEVICES: &[(&str, (u32, u32))] = &[
@@ -56,15 +57,36 @@ const ASSEMBLY: &str = "/tmp";
 /// in memory that no control group counts.
 const TERMINALS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,max=16";
 
+/// The root of containers that see the host's programs.
+const HOST: &str = "/";
+
 /// A directory of the tree that stays empty.
 const NOTHING: &str = "root";
 
-/// Where the programs of a tree come from.
-pub(crate) struct Programs<'a> {
-    /// `/` for the host's, or an image's root tree.
-    pub(crate) root: &'a Path,
-    /// How a directory of them is shown in the tree.
-    pub(crate) show: fn(&Path, &Path) -> io::Result<()>,
+/// Makes the tree of an image this process's root, so that what follows takes it for the host: its programs and settings are
+/// in the same places, and containers can't tell where the tree is kept. The host's own /proc and /dev stay in sight.
+pub(crate) fn enter_image(root: &str) -> Result<(), Failed> {
+    if root == HOST {
+        return Ok(());
+    }
+    let place = Path::new(root);
+    let failed = |what: &'static str| {
+        move |error: io::Error| {
+            Barrier::RootTree.failed(format!("the image {root} can't be used: {what}: {error}"))
+        }
+    };
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
+    expose(place, place).map_err(failed("mounting it"))?;
+    for shared in ["/proc", "/dev"] {
+        bind(Path::new(shared), &place.join(&shared[1..]), 0).map_err(failed(shared))?;
+    }
+    chdir(place)
+        // The old root ends up on the new one, whence it is taken away.
+        .and_then(|()| pivot_root(".", "."))
+        .and_then(|()| unmount(".", UnmountFlags::DETACH))
+        .and_then(|()| chdir("/"))
+        .map_err(|error| Barrier::RootTree.failed(format!("pivot_root to {root}: {error}")))
 }
 
 /// Builds the tree of a machine with these processors and makes it this process's root. The host's files are
@@ -72,7 +94,7 @@ pub(crate) struct Programs<'a> {
 /// interpreters import at their start.
 pub(crate) fn build(
     is_root: bool,
-    programs: Programs<'_>,
+    show_programs: fn(&Path, &Path) -> io::Result<()>,
     kept_proc: Option<&str>,
     processors: Processors,
     python_module: Option<File>,
@@ -82,20 +104,12 @@ pub(crate) fn build(
     };
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
-    // Opened before something is mounted that may lie over it, and used until the host's files are out of sight.
-    let source = File::open(programs.root).map_err(|error| {
-        Barrier::RootTree.failed(format!("{}: {error}", programs.root.display()))
-    })?;
-    let source = match programs.root == Path::new("/") {
-        true => (PathBuf::from("/"), None),
-        false => (PathBuf::from(format!("/proc/self/fd/{}", source.as_raw_fd())), Some(source)),
-    };
     mount("tmpfs", ASSEMBLY, "tmpfs", MountFlags::NOSUID, c"mode=0755,size=16m")
         .map_err(|error| Barrier::RootTree.failed(format!("tmpfs: {error}")))?;
     let root = Path::new(ASSEMBLY);
-    add_programs(root, &source.0, programs.show).map_err(broken("the programs (/usr)"))?;
+    add_programs(root, show_programs).map_err(broken("the programs (/usr)"))?;
     make_devices(root, is_root).map_err(broken("/dev"))?;
-    etc::write(root, &source.0.join("etc")).map_err(broken("/etc"))?;
+    etc::write(root).map_err(broken("/etc"))?;
     let variable_files = machine::write(root, processors).map_err(broken("/sys and /proc"))?;
     for directory in ["proc", "tmp", "old", &WORKING_DIRECTORY[1..]] {
         fs::create_dir(root.join(directory)).map_err(broken("a directory"))?;
@@ -142,7 +156,7 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows a directory of programs through an overlay. Its inodes are not the host's, though the
+/// Shows a directory of the host's programs through an overlay. Its inodes are not the host's, though the
 /// content is: so a watch (inotify) on them shows nothing of what the host and other containers open, and a
 /// lock on them blocks no process outside.
 pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
@@ -154,27 +168,23 @@ pub(crate) fn overlay(source: &Path, target: &Path) -> io::Result<()> {
     mount("overlay", target, "overlay", flags, layers.as_c_str()).map_err(io::Error::from)
 }
 
-/// Shows a directory of programs as it is, read-only: to a zygote, which runs nothing else.
+/// Shows a directory of the host's programs as it is, read-only: to a zygote, which runs nothing else.
 /// Its containers' trees lie over it.
 pub(crate) fn expose(source: &Path, target: &Path) -> io::Result<()> {
     let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     bind(source, target, attributes)
 }
 
-fn add_programs(
-    root: &Path,
-    programs: &Path,
-    show: fn(&Path, &Path) -> io::Result<()>,
-) -> io::Result<()> {
+fn add_programs(root: &Path, show: fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
     fs::create_dir(root.join(NOTHING))?;
     for directory in PROGRAM_DIRECTORIES {
-        let source = programs.join(directory);
-        let target = root.join(directory);
-        match fs::symlink_metadata(&source) {
-            Ok(facts) if facts.is_symlink() => symlink(fs::read_link(&source)?, &target)?,
+        let source = Path::new(directory);
+        let target = root.join(&directory[1..]);
+        match fs::symlink_metadata(source) {
+            Ok(facts) if facts.is_symlink() => symlink(fs::read_link(source)?, &target)?,
             Ok(_) => {
                 fs::create_dir(&target)?;
-                show(&source, &target)?;
+                show(source, &target)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

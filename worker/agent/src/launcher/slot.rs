@@ -1,6 +1,6 @@
 //! What all containers of a slot have in common, made once.
 
-use std::{fs::File, io, os::fd::OwnedFd, path::Path};
+use std::{fs::File, io, os::fd::OwnedFd};
 
 use rustix::process::{getegid, geteuid};
 
@@ -14,7 +14,7 @@ use crate::{
         machine::{self, Processors},
         namespace,
         proc::KEPT_PROC,
-        rootfs::{self, Programs},
+        rootfs,
     },
     init::{
         counters::Counters,
@@ -75,8 +75,8 @@ pub(super) unsafe fn prepare(
     namespace::leave_host_mounts()?;
     let module = descriptors.pop().map(File::from);
     let kept_proc = (!is_root).then_some(KEPT_PROC);
-    let programs = Programs { root: Path::new(root), show: rootfs::overlay };
-    let files = rootfs::build(is_root, programs, kept_proc, processors, module)?;
+    rootfs::enter_image(root)?;
+    let files = rootfs::build(is_root, rootfs::overlay, kept_proc, processors, module)?;
     let of_job = [files.meminfo, files.memory_max, files.pids_max, files.uptime];
     Ok(Slot {
         counters: Counters::from_descriptors(descriptors),

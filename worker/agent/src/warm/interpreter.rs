@@ -8,7 +8,6 @@ use std::{
         fd::{AsFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
-    path::Path,
     process,
 };
 
@@ -18,8 +17,7 @@ use crate::{
     container::{
         barrier::{Failed, short},
         machine::Processors,
-        namespace,
-        rootfs::{self, Programs},
+        namespace, rootfs,
         scratch::WORKING_DIRECTORY,
     },
     launcher::{self, Channel},
@@ -87,10 +85,10 @@ unsafe fn replace<'a>(
         sys::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
         // Its containers have trees of their own, with what they see of processors.
         let processors = Processors { count: 1, quota_us: 100_000 };
-        let programs = Programs { root: Path::new(root), show: rootfs::expose };
         let failed = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
-            .and_then(|()| rootfs::build(true, programs, Some("/proc"), processors, None))
+            .and_then(|()| rootfs::enter_image(root))
+            .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), processors, None))
             .and_then(|_| rootfs::setup_zygote(program, &contents))
             .map_err(failed)?;
         // Where programs start too: interpreters look for the program's file here.

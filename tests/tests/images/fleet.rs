@@ -7,14 +7,14 @@ use sandfleet_tests::{Installation, Services};
 
 use crate::{IMAGE, directory};
 
-const AWK: &str = r#"
-endings = ["awk"]
-file = "main.awk"
-command = ["/usr/bin/awk", "-f", "{file}", "--", "{args}"]
-image = "python"
-packages = ["mawk"]
-hello = 'BEGIN { print "Hello, world!" }'
-"#;
+/// The language that CONTRIBUTING.md adds, in the image of these tests.
+fn awk() -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../CONTRIBUTING.md"));
+    let page = page.expect("it is there");
+    let (_, diff) = page.split_once("+++ deploy/languages/awk.toml\n").expect("its diff");
+    let added = diff.lines().map_while(|line| line.strip_prefix('+'));
+    format!("image = \"{IMAGE}\"\n") + &added.map(|line| format!("{line}\n")).collect::<String>()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_announces_the_languages_whose_image_it_has_and_clients_use_what_it_knows() {
@@ -22,7 +22,7 @@ async fn a_worker_announces_the_languages_whose_image_it_has_and_clients_use_wha
     let client = Installation::fresh().on(&services);
     let room = tempfile::tempdir().expect("room");
     fs::create_dir(room.path().join("languages")).expect("room");
-    fs::write(room.path().join("languages/awk.toml"), AWK).expect("room");
+    fs::write(room.path().join("languages/awk.toml"), awk()).expect("room");
     let languages = room.path().join("languages").display().to_string();
     let images = directory().display().to_string();
     let worker = Installation::fresh()

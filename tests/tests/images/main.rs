@@ -85,6 +85,11 @@ async fn an_image_is_the_same_whoever_builds_it_and_goes_when_nothing_uses_it() 
     let (ours, theirs) =
         (facts(&here, IMAGE).await, facts(&with_images(&directory()), IMAGE).await);
     assert_eq!(ours, theirs, "another umask, time zone and host name made another image");
+    // Programs of any user may run in it.
+    for place in ["trees", "names"] {
+        let facts = fs::metadata(room.path().join(place)).expect("it is there");
+        assert_eq!(facts.permissions().mode() & 0o777, 0o755, "{place}");
+    }
     let again = here.run(&["images", "build", IMAGE]).await;
     assert!(again.stdout.contains("is up to date"), "{again:#?}");
     let verified = here.run(&["images", "verify", IMAGE]).await;

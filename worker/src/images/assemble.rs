@@ -18,7 +18,7 @@ use super::{
     files::{place, requirements},
     lock::{Entry, Kind, Lock},
     resolve::{placed, python_target},
-    tree::EPOCH,
+    tree::{EPOCH, make_directory},
 };
 
 /// What takes out of the tree what only installing needs.
@@ -53,7 +53,7 @@ pub(super) fn assemble(
     }
     for entry in lock.entries.iter().filter(|entry| entry.kind == Kind::Npm) {
         let directory = root.join("usr/lib/node_modules").join(&entry.name);
-        make_directory(&directory)?;
+        make_directory(&directory).map_err(|error| ImageError::of(&directory, error))?;
         let mut tar = reproducible("tar", EPOCH);
         tar.args(["--extract", "--strip-components=1", "--no-same-owner", "--file"])
             .arg(place(config, entry))
@@ -81,22 +81,9 @@ pub(super) fn assemble(
 fn inside(root: &Path, path: &str) -> Result<PathBuf, ImageError> {
     let path = root.join(path.trim_start_matches('/'));
     if let Some(parent) = path.parent() {
-        make_directory(parent)?;
+        make_directory(parent).map_err(|error| ImageError::of(parent, error))?;
     }
     Ok(path)
-}
-
-/// Makes a directory and those above it, whatever the umask is.
-fn make_directory(path: &Path) -> Result<(), ImageError> {
-    let make = |path: &Path| -> io::Result<()> {
-        let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();
-        for directory in missing.into_iter().rev() {
-            fs::create_dir(directory)?;
-            fs::set_permissions(directory, Permissions::from_mode(0o755))?;
-        }
-        Ok(())
-    };
-    make(path).map_err(|error| ImageError::of(path, error))
 }
 
 fn install_debs(
@@ -107,7 +94,7 @@ fn install_debs(
 ) -> Result<(), ImageError> {
     // A repository of just these files: their digests were checked, so it needs no signature.
     let repository = work.join("repository");
-    make_directory(&repository)?;
+    make_directory(&repository).map_err(|error| ImageError::of(&repository, error))?;
     let debs: Vec<&Entry> = lock.entries.iter().filter(|entry| entry.is_deb()).collect();
     let mut index = String::new();
     for entry in &debs {
@@ -156,7 +143,7 @@ fn install_wheels(
     let wheels: Vec<&Entry> =
         lock.entries.iter().filter(|entry| entry.kind == Kind::Wheel).collect();
     let directory = work.join("wheels");
-    make_directory(&directory)?;
+    make_directory(&directory).map_err(|error| ImageError::of(&directory, error))?;
     for entry in &wheels {
         let linked = directory.join(entry.file_name());
         symlink(place(config, entry), &linked).map_err(|error| ImageError::of(&linked, error))?;

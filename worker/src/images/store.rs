@@ -9,9 +9,9 @@
 //! ```
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -39,7 +39,6 @@ pub struct Facts {
     /// The day on which its packages were the newest.
     pub packages_as_of: String,
     /// SHA-256 of all that it follows from: its lock, and how its files are put together.
-    #[serde(default)]
     pub recipe_sha256: String,
 }
 
@@ -158,17 +157,20 @@ impl Store {
         if !directory.join("image.json").exists() {
             // Left by a build that was ended.
             remove_tree(&directory).map_err(of)?;
-            fs::create_dir_all(&directory).map_err(of)?;
+            tree::make_directory(&directory).map_err(of)?;
+            fs::set_permissions(root, Permissions::from_mode(0o755)).map_err(of)?;
             fs::rename(root, directory.join("root")).map_err(of)?;
             let text = serde_json::to_string_pretty(facts).map_err(io::Error::other).map_err(of)?;
             // Last, and at once: without it there is no tree.
             let part = directory.join("image.json.part");
             fs::write(&part, text + "\n").map_err(of)?;
+            // Programs of any user may run in it.
+            fs::set_permissions(&part, Permissions::from_mode(0o644)).map_err(of)?;
             fs::rename(&part, directory.join("image.json")).map_err(of)?;
         }
         let names = self.names();
         let of = |error: io::Error| ImageError::of(&names, error);
-        fs::create_dir_all(&names).map_err(of)?;
+        tree::make_directory(&names).map_err(of)?;
         let part = names.join(format!(".{}", facts.name));
         _ = fs::remove_file(&part);
         let target = Path::new("../trees").join(facts.digest.trim_start_matches(PREFIX));
@@ -229,7 +231,7 @@ impl Store {
                 "run this as root, or name another directory in images.directory",
             )
         };
-        fs::create_dir_all(&self.directory).map_err(of)?;
+        tree::make_directory(&self.directory).map_err(of)?;
         let place = self.directory.join("build.lock");
         let lock = File::create(&place).map_err(of)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -336,8 +338,6 @@ fn remove_tree(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn added(store: &Store, content: &str) -> Facts {

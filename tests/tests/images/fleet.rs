@@ -5,7 +5,7 @@ use std::fs;
 use sandfleet_common::{Status, WorkerInfo};
 use sandfleet_tests::{Installation, Services};
 
-use crate::{IMAGE, directory};
+use crate::{IMAGE, TAG, only_python};
 
 /// The language that CONTRIBUTING.md adds, in the image of these tests.
 fn awk() -> String {
@@ -24,12 +24,12 @@ async fn a_worker_announces_the_languages_whose_image_it_has_and_clients_use_wha
     fs::create_dir(room.path().join("languages")).expect("room");
     fs::write(room.path().join("languages/awk.toml"), awk()).expect("room");
     let languages = room.path().join("languages").display().to_string();
-    let images = directory().display().to_string();
+    let images = only_python();
     let worker = Installation::fresh()
         .on(&services)
         .set("SANDBOX_BACKEND", "docker")
-        .set("SANDBOX_IMAGE", "sandfleet/{image}:latest")
-        .set("IMAGES_DIRECTORY", &images)
+        .set("SANDBOX_IMAGE", TAG)
+        .set("IMAGES_DIRECTORY", &images.path().display().to_string())
         .set("JOBS_LANGUAGES_DIRECTORY", &languages);
     let imported = worker.run(&["images", "import", IMAGE]).await;
     assert_eq!(imported.code, 0, "{imported:#?}");

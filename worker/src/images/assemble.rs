@@ -11,8 +11,8 @@ use sandfleet_common::hexadecimal;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ImagesConfig,
     command::{output, reproducible, require},
+    config::ImagesConfig,
     definition::Definition,
     error::ImageError,
     files::{place, requirements},

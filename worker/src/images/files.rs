@@ -1,42 +1,21 @@
 //! The files that images are made of, kept by their SHA-256: what was fetched once is never fetched again.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use sandfleet_common::hexadecimal;
-use sha2::{Digest, Sha256};
-
 use super::{
-    ImagesConfig,
     command::{online, output, require},
+    config::ImagesConfig,
     error::ImageError,
     lock::{Entry, Kind, Lock},
     resolve::python_target,
+    tree::sha256_of,
 };
 
 /// How many files one command fetches: a command line has an end.
 const AT_A_TIME: usize = 100;
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// If it can't be read.
-pub(super) fn sha256_of(path: &Path) -> Result<String, ImageError> {
-    let read = || -> io::Result<String> {
-        let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hexadecimal(&hash.finalize())),
-                length => hash.update(&buffer[..length]),
-            }
-        }
-    };
-    read().map_err(|error| ImageError::of(path, error))
-}
 
 /// Where the file of `entry` is kept.
 pub(super) fn place(config: &ImagesConfig, entry: &Entry) -> PathBuf {

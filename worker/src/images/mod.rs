@@ -4,6 +4,7 @@
 pub mod archive;
 mod assemble;
 mod command;
+mod config;
 pub mod definition;
 mod error;
 mod files;
@@ -19,24 +20,12 @@ use std::{
 };
 
 pub use self::{
+    config::ImagesConfig,
     error::ImageError,
     store::{Facts, Store, Tree},
 };
 
 use self::{definition::Definition, lock::Lock};
-
-/// Where images are, and what they are made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImagesConfig {
-    /// Where they are kept.
-    pub directory: PathBuf,
-    /// The operator's own definitions.
-    pub definitions: Option<PathBuf>,
-    /// Debian's archive.
-    pub debian_mirror: String,
-    /// Its archive of security updates.
-    pub security_mirror: String,
-}
 
 /// How an image is built.
 #[derive(Debug, Clone, Default)]

@@ -5,12 +5,12 @@ use std::{fs, path::Path, process::Command};
 use serde::Deserialize;
 
 use super::{
-    ImagesConfig,
     command::{online, output, require},
+    config::ImagesConfig,
     definition::Definition,
     error::ImageError,
-    files::sha256_of,
     lock::{Entry, Kind, Lock},
+    tree::sha256_of,
 };
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

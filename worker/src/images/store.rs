@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! trees/DIGEST/root          a root tree
-//! trees/DIGEST/image.json    what it is; locked (shared) by every process that runs programs in it
+//! trees/DIGEST/image.json    what it is
+//! trees/DIGEST/in-use        locked (shared) by every process that runs programs in it
 //! names/NAME                 a link to one of trees
 //! files/SHA256/FILE          what trees are made of
 //! locks/NAME.ARCHITECTURE.lock
@@ -123,7 +124,7 @@ impl Store {
 
     /// `None` if it isn't there, or goes at this moment.
     fn open(&self, directory: &Path) -> Result<Option<Tree>, ImageError> {
-        let path = directory.join("image.json");
+        let path = directory.join("in-use");
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -131,6 +132,7 @@ impl Store {
         };
         flock(&file, FlockOperation::LockShared).map_err(|error| ImageError::of(&path, error))?;
         // It may have gone before the lock was there.
+        let path = directory.join("image.json");
         let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
         let facts: Facts =
             serde_json::from_str(&text).map_err(|error| ImageError::of(&path, error))?;
@@ -155,19 +157,16 @@ impl Store {
         let directory = self.trees().join(facts.digest.trim_start_matches(PREFIX));
         let of = |error: io::Error| ImageError::of(&directory, error);
         if !directory.join("image.json").exists() {
-            // Left by a build that was ended.
+            // What there is was left by a build that was ended.
             remove_tree(&directory).map_err(of)?;
             tree::make_directory(&directory).map_err(of)?;
             fs::set_permissions(root, Permissions::from_mode(0o755)).map_err(of)?;
             fs::rename(root, directory.join("root")).map_err(of)?;
-            let text = serde_json::to_string_pretty(facts).map_err(io::Error::other).map_err(of)?;
-            // Last, and at once: without it there is no tree.
-            let part = directory.join("image.json.part");
-            fs::write(&part, text + "\n").map_err(of)?;
-            // Programs of any user may run in it.
-            fs::set_permissions(&part, Permissions::from_mode(0o644)).map_err(of)?;
-            fs::rename(&part, directory.join("image.json")).map_err(of)?;
+            write_readable(&directory.join("in-use"), "").map_err(of)?;
         }
+        // Last, and at once: without it there is no tree. Of one that was there already another lock may have been made.
+        let text = serde_json::to_string_pretty(facts).map_err(io::Error::other).map_err(of)?;
+        write_readable(&directory.join("image.json"), &(text + "\n")).map_err(of)?;
         let names = self.names();
         let of = |error: io::Error| ImageError::of(&names, error);
         tree::make_directory(&names).map_err(of)?;
@@ -329,6 +328,14 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
     Ok(found)
 }
 
+/// Writes a file whole, for all users: programs of any may run in a tree.
+fn write_readable(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, text)?;
+    fs::set_permissions(&part, Permissions::from_mode(0o644))?;
+    fs::rename(&part, path)
+}
+
 fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -384,6 +391,22 @@ mod tests {
         drop(now);
         assert_eq!(store.prune().expect("done").0, [new.digest]);
         assert!(store.all().expect("readable").is_empty());
+    }
+
+    #[test]
+    fn a_tree_that_is_built_again_keeps_its_users_and_takes_the_new_facts() {
+        let (_room, store) = store();
+        let first = added(&store, "content");
+        let used = store.tree("base").expect("usable").expect("there");
+        let again = Facts { recipe_sha256: "another".into(), ..first };
+        let workshop = store.workshop().expect("room");
+        let root = workshop.path.join("root");
+        fs::create_dir(&root).expect("room");
+        store.add(&root, &again).expect("added");
+        assert_eq!(store.tree("base").expect("usable").expect("there").facts, again);
+        store.forget("base").expect("there");
+        assert_eq!(store.prune().expect("done").1, [again.digest]);
+        assert!(used.root.join("file").exists());
     }
 
     #[test]

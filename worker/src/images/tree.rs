@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
@@ -15,6 +15,8 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sandfleet_common::hexadecimal;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
+
+use super::error::ImageError;
 
 /// The time of everything that a build makes, and of nothing that is later: 2026-01-01.
 pub(super) const EPOCH: u64 = 1_767_225_600;
@@ -65,6 +67,24 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
     }
     Ok(())
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// If it can't be read.
+pub(super) fn sha256_of(path: &Path) -> Result<String, ImageError> {
+    let read = || -> io::Result<String> {
+        let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hexadecimal(&hash.finalize())),
+                length => hash.update(&buffer[..length]),
+            }
+        }
+    };
+    read().map_err(|error| ImageError::of(path, error))
 }
 
 /// Gives everything below `root` that is later than [`EPOCH`] that time.

@@ -58,8 +58,8 @@ supply_chain_release() {
 # Each bill of materials is what the schema of CycloneDX says, and one that is not is refused.
 supply_chain_bills() {
     local rootfs files=("$work"/one/files/*.cdx.json)
-    rootfs=$(find "$target_dir/images" -name 'rootfs-*.tar' 2>/dev/null | head -1)
-    if [ -n "$rootfs" ]; then
+    rootfs=$target_dir/images/names/sandbox
+    if [ -e "$rootfs" ]; then
         "${as_builder[@]}" deploy/sbom image "$rootfs" >"$work/image.cdx.json" || return
         files+=("$work/image.cdx.json")
     else

@@ -75,6 +75,8 @@ impl Installation {
         .set("SANDBOX_CGROUP_PARENT", &path)
         .set("SANDBOX_DOCKER_HOST", &setting("SANDFLEET_TEST_DOCKER_HOST"))
         .set("SANDBOX_IMAGE", &image())
+        // With the host's programs, whatever images this machine has; tests of images name a directory.
+        .set("IMAGES_DIRECTORY", "/nonexistent/images")
         // Debian 12 has no newer one.
         .set("SANDBOX_ALLOW_OUTDATED_ENGINE", "true")
         .set("ADMIN_ADDRESS", "off")

@@ -12,9 +12,13 @@ use sandfleet_transport::{QueueLimits, Tls, audit::AuditConfig, records::RedisCo
 use crate::{
     admission::{Admission, catalogue::WarmStart},
     backend::{self, Resolved},
-    config::{Backend, BackendChoice, QueueSettings, Settings, StoreSettings, TracingSettings},
+    config::{
+        Backend, BackendChoice, ImagesSettings, QueueSettings, Settings, StoreSettings,
+        TracingSettings,
+    },
     hooks::Observer,
     host::memory::HostMemory,
+    images::ImagesConfig,
     pipeline::PipelineConfig,
     queue::AmqpConfig,
     sandbox::{
@@ -97,6 +101,7 @@ pub fn native_config(settings: &Settings) -> NativeConfig {
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         warm: warm_starts(settings),
+        images: Some(settings.images.directory.clone()),
         slots: settings.worker.slots,
         observer: Observer::default(),
     }
@@ -118,6 +123,7 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         host: settings.sandbox.docker_host.clone(),
         runtime: settings.sandbox.runtime.clone(),
         image: settings.sandbox.image.clone(),
+        images: settings.catalogue.images().into_iter().map(str::to_owned).collect(),
         user_base: settings.sandbox.uid_base,
         cpus: settings.sandbox.cpus,
         worker_id: settings.worker.id.clone(),
@@ -127,6 +133,13 @@ pub fn docker_config(settings: &Settings) -> DockerConfig {
         slots: settings.worker.slots,
         observer: Observer::default(),
     }
+}
+
+/// Where images are, and what they are made from.
+pub fn images_config(settings: &Settings) -> ImagesConfig {
+    let ImagesSettings { directory, definitions_directory, debian_mirror, security_mirror } =
+        settings.images.clone();
+    ImagesConfig { directory, definitions: definitions_directory, debian_mirror, security_mirror }
 }
 
 /// What a worker with `settings` offers.

@@ -17,6 +17,7 @@ pub mod exporter;
 pub mod grade;
 pub mod hooks;
 pub mod host;
+pub mod images;
 pub mod labels;
 pub mod metrics;
 pub mod outcome;

@@ -127,6 +127,68 @@ pub(crate) const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "images build",
+        modes: &[("named", &["of-no-file"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("NAMES", &one(&["of-no-file-either"], Elsewhere("the first is unknown"))),
+            ("--all", &one(&["--all"], Refused)),
+            ("--update", &one(&["--update"], Elsewhere("images"))),
+            ("--locks", &one(&["--locks", "$OUT"], Elsewhere("images"))),
+        ],
+    },
+    Command {
+        name: "images list",
+        modes: &[("plain", &[])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("--json", &one(&["--json"], Seen("[]"))),
+        ],
+    },
+    Command {
+        name: "images verify",
+        modes: &[("named", &["none-such"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("NAMES", &one(&["none-either"], Elsewhere("the first is unknown"))),
+            ("--all", &one(&["--all"], Refused)),
+        ],
+    },
+    Command {
+        name: "images remove",
+        modes: &[("named", &["none-such"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("NAMES", &one(&["none-either"], Elsewhere("the first is unknown"))),
+            ("--unused", &one(&["--unused"], Elsewhere("images"))),
+        ],
+    },
+    Command {
+        name: "images export",
+        modes: &[("file", &["none-such", "--output", "$OUT"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("NAME", &one(&[], Mode)),
+            ("--output", &one(&[], Mode)),
+            ("--dockerfile", &one(&["--dockerfile", "$OUT"], Refused)),
+        ],
+    },
+    Command {
+        name: "images import",
+        modes: &[("named", &["none-such"])],
+        rows: &[
+            ("--config", &one(BAD, BAD_SEEN)),
+            ("--directory", &one(&["--directory", "$OUT"], Elsewhere("images"))),
+            ("NAMES", &one(&["none-either"], Elsewhere("the first is unknown"))),
+            ("--all", &one(&["--all"], Refused)),
+        ],
+    },
+    Command {
         name: "exporter",
         // Without the flag it goes on: fleet::exporter.
         modes: &[("once", &["--once"])],

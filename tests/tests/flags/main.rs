@@ -90,6 +90,12 @@ commands! {
     flags_of_queue_requeue: "queue requeue";
     flags_of_queue_drop: "queue drop";
     flags_of_languages: "languages";
+    flags_of_images_build: "images build";
+    flags_of_images_list: "images list";
+    flags_of_images_verify: "images verify";
+    flags_of_images_remove: "images remove";
+    flags_of_images_export: "images export";
+    flags_of_images_import: "images import";
     flags_of_exporter: "exporter";
     flags_of_bench: "bench";
     flags_of_doctor: "doctor";

@@ -99,6 +99,7 @@ async fn the_reaper_leaves_workers_alone_that_just_start() {
         user_base: 500_000,
         cpus: 1.0,
         warm: Vec::new(),
+        images: None,
         slots: 1,
         observer: Default::default(),
     };

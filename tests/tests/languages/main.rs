@@ -33,7 +33,7 @@ struct Programs {
 }
 
 /// Runs all programs of `language` in one batch, in a sandbox of its own.
-async fn all_of(language: &str, sandbox: &str) {
+async fn all_of(language: &str, sandbox: &str, place: &Installation) {
     let path = format!("{}/languages/{language}.toml", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).expect("each language has its programs");
     let programs: Programs = toml::from_str(&text).expect("the programs of a language");
@@ -66,7 +66,7 @@ async fn all_of(language: &str, sandbox: &str) {
         job("unicode", &programs.unicode),
         artifact,
     ];
-    let results = batch(&jobs, sandbox).await;
+    let results = batch(&jobs, sandbox, place).await;
 
     let result = |id: &str| &results[id];
     let stdout = |id: &str| {
@@ -103,14 +103,14 @@ async fn all_of(language: &str, sandbox: &str) {
     assert_eq!((made[0].name.as_str(), content.as_slice()), ("out.txt", &b"made\n"[..]));
 }
 
-async fn batch(jobs: &[Job], sandbox: &str) -> BTreeMap<String, JobResult> {
+async fn batch(jobs: &[Job], sandbox: &str, place: &Installation) -> BTreeMap<String, JobResult> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("jobs.jsonl");
     let lines: Vec<String> = jobs.iter().map(|job| json!(job).to_string() + "\n").collect();
     fs::write(&file, lines.concat()).expect("written");
     let file = file.to_str().expect("a path that is text");
     let run = ["run", "--sandbox", sandbox, "--batch", file, "--concurrency", "2"];
-    let ended = Installation::fresh().run(&run).await;
+    let ended = place.run(&run).await;
     assert_eq!(ended.stdout.lines().count(), jobs.len(), "{ended:#?}");
     let results = ended.stdout.lines().map(|line| {
         let result: JobResult = serde_json::from_str(line).expect("a result");
@@ -119,18 +119,42 @@ async fn batch(jobs: &[Job], sandbox: &str) -> BTreeMap<String, JobResult> {
     results.collect()
 }
 
-macro_rules! natively {
+/// With each language's own image, which `tests/run languages` builds.
+fn with_images() -> Installation {
+    let images = std::env::var("SANDFLEET_TEST_IMAGES").expect("run `bash tests/run languages`");
+    Installation::fresh()
+        .set("IMAGES_DIRECTORY", &images)
+        .set("SANDBOX_IMAGE", "sandfleet/{image}:latest")
+}
+
+macro_rules! languages {
     ($($name:ident: $language:literal)+) => {
+        /// With the host's programs.
         mod native {
             $(#[tokio::test]
             async fn $name() {
-                super::all_of($language, "native").await;
+                super::all_of($language, "native", &super::Installation::fresh()).await;
+            })+
+        }
+
+        /// With those of each language's image.
+        mod image {
+            $(#[tokio::test]
+            async fn $name() {
+                super::all_of($language, "native", &super::with_images()).await;
+            })+
+        }
+
+        mod docker_image {
+            $(#[tokio::test]
+            async fn $name() {
+                super::all_of($language, "docker", &super::with_images()).await;
             })+
         }
     };
 }
 
-natively! {
+languages! {
     bash: "bash"
     c: "c"
     cpp: "cpp"
@@ -149,15 +173,15 @@ natively! {
     typescript: "typescript"
 }
 
-/// What the image of deploy/images has.
+/// What the one image of deploy/images/build has.
 mod docker {
     #[tokio::test]
     async fn python() {
-        super::all_of("python", "docker").await;
+        super::all_of("python", "docker", &super::Installation::fresh()).await;
     }
 
     #[tokio::test]
     async fn c() {
-        super::all_of("c", "docker").await;
+        super::all_of("c", "docker", &super::Installation::fresh()).await;
     }
 }

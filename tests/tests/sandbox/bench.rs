@@ -66,6 +66,7 @@ pub(crate) async fn natively_on(
         user_base: 300_000,
         cpus,
         warm,
+        images: None,
         slots: 64,
         observer: Default::default(),
     };
@@ -109,6 +110,7 @@ pub(crate) fn docker_config(worker_id: String, runtime: &str) -> DockerConfig {
         runtime: runtime.into(),
         image: variable("SANDFLEET_TEST_IMAGE")
             .unwrap_or_else(|_| "sandfleet/sandbox:latest".into()),
+        images: Vec::new(),
         user_base: 400_000,
         cpus: CPUS,
         worker_id,

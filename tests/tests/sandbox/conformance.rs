@@ -1,6 +1,8 @@
 //! A program that starts from a warm interpreter can't tell, except by the time: the same programs
 //! both ways.
 
+use std::path::PathBuf;
+
 use sandfleet_common::{InputFile, Job, JobResult};
 use sandfleet_tests::{LeakCheck, TestCgroup};
 use sandfleet_worker::{
@@ -145,14 +147,25 @@ fn deeds(result: JobResult) -> String {
 
 /// Two native sandboxes, one of which starts programs like `first` from a warm interpreter.
 async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandbox)) {
+    both_ways_in(None, first, claim).await;
+}
+
+/// As [`both_ways`], with programs of the images in `images` where they are there.
+async fn both_ways_in(
+    images: Option<PathBuf>,
+    first: &Job,
+    claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandbox),
+) {
     let test_cgroup = TestCgroup::fresh();
     let leak_check = LeakCheck::before(&test_cgroup, "none").await;
     let open = async |warm| {
+        let images = images.clone();
         let config = NativeConfig {
             cgroup_parent: test_cgroup.path(),
             user_base: 300_000,
             cpus: 2.0,
             warm,
+            images,
             slots: 64,
             observer: Default::default(),
         };
@@ -168,12 +181,28 @@ async fn both_ways(first: &Job, claim: impl AsyncFnOnce(&dyn Sandbox, &dyn Sandb
     leak_check.are_gone().await;
 }
 
+/// The images that `tests/run` has built.
+fn images() -> Option<PathBuf> {
+    Some(std::env::var_os("SANDFLEET_TEST_IMAGES").expect("run `bash tests/run`").into())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_can_not_tell_a_warm_start_from_a_cold_one() {
-    both_ways(&python("print()"), async |cold, warm| {
+    ends_are_alike(None, "host:/usr").await;
+}
+
+/// Another version of the interpreter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_of_an_image_can_not_tell_either() {
+    ends_are_alike(images(), "python").await;
+}
+
+async fn ends_are_alike(images: Option<PathBuf>, image: &str) {
+    both_ways_in(images, &python("print()"), async |cold, warm| {
         for (what, code) in [&[("showing itself", ITSELF)], ENDS].concat() {
             let started_warm = run(warm, &job(code)).await;
-            assert!(started_warm.sandbox.as_ref().is_some_and(|it| it.warm), "{what}");
+            let sandbox = started_warm.sandbox.as_ref().expect("it ran");
+            assert!(sandbox.warm && sandbox.image == image, "{what}: {sandbox:?}");
             let started_cold = run(cold, &job(code)).await;
             assert!(started_cold.sandbox.as_ref().is_some_and(|it| !it.warm), "{what}");
             pretty_eq(&deeds(started_warm), &deeds(started_cold), what);
@@ -224,10 +253,27 @@ const TABLES: &str = r#"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_and_pictures_come_out_the_same() {
-    both_ways(&python("import pandas"), async |cold, warm| {
-        let started_warm = run(warm, &python(TABLES)).await;
-        assert!(started_warm.sandbox.as_ref().is_some_and(|it| it.warm));
-        let started_cold = run(cold, &python(TABLES)).await;
+    tables_are_alike(None, "python", "host:/usr").await;
+}
+
+/// In `tests/run languages`, which builds the image.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_and_pictures_of_the_large_image_come_out_the_same() {
+    tables_are_alike(images(), "python-data", "python-data").await;
+}
+
+async fn tables_are_alike(images: Option<PathBuf>, language: &str, image: &str) {
+    let job = |code| {
+        let mut job = python(code);
+        job.language = language.to_owned();
+        job.limits.memory_bytes = Some(1 << 30);
+        job
+    };
+    both_ways_in(images, &job("import pandas"), async |cold, warm| {
+        let started_warm = run(warm, &job(TABLES)).await;
+        let sandbox = started_warm.sandbox.as_ref().expect("it ran");
+        assert!(sandbox.warm && sandbox.image == image, "{sandbox:?}");
+        let started_cold = run(cold, &job(TABLES)).await;
         pretty_eq(&deeds(started_warm), &deeds(started_cold), "with tables and pictures");
     })
     .await;

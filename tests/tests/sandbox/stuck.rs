@@ -36,6 +36,7 @@ async fn with_one_slot(test_cgroup: &TestCgroup) -> NativeSandbox {
         user_base: 600_000,
         cpus: 1.0,
         warm: Vec::new(),
+        images: None,
         slots: 1,
         observer: Default::default(),
     };

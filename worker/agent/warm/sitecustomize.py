@@ -209,6 +209,8 @@ def _become_zygote():
     FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     SPECIAL = ("path", "argv", "last_type", "last_value", "last_traceback")
     SPECIAL += ("path_hooks", "path_importer_cache", "meta_path")
+    if sys.version_info >= (3, 12):
+        SPECIAL += ("last_exc",)
     _warm.run_with(ready, begin, exit_code, leave)
 
 

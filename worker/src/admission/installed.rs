@@ -1,10 +1,14 @@
 //! Which languages a sandbox has: whether their files are in its root tree, and what they say of their versions.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use sandfleet_common::Limits;
 
 use super::catalogue::{Bounds, Catalogue, Language};
+use crate::images::{ImageError, Store};
 use crate::sandbox::{Outcome, Plan, Sandbox, SandboxError, smallest_plan};
 
 /// Prints those of its arguments that are files, a line each.
@@ -20,18 +24,37 @@ pub async fn in_sandbox(
     sandbox: &dyn Sandbox,
     catalogue: &Catalogue,
 ) -> Result<Catalogue, SandboxError> {
-    let script = ["/bin/sh", "-c", FIND, "sh"].map(str::to_owned);
-    let files = catalogue.files().into_iter().map(str::to_owned);
-    let outcome = run(sandbox, script.into_iter().chain(files).collect(), Vec::new()).await?;
-    let found = String::from_utf8_lossy(&outcome.stdout.head).lines().map(str::to_owned).collect();
-    Ok(catalogue.clone().with_files(&found))
+    let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+    for image in catalogue.images() {
+        if sandbox.root_tree(image).is_none() {
+            continue;
+        }
+        let script = ["/bin/sh", "-c", FIND, "sh"].map(str::to_owned);
+        let files = catalogue.files(image).into_iter().map(str::to_owned);
+        let command = script.into_iter().chain(files).collect();
+        let outcome = run(sandbox, image, command, Vec::new()).await?;
+        let files = String::from_utf8_lossy(&outcome.stdout.head).into_owned();
+        found.extend(files.lines().map(|file| (image.to_owned(), file.to_owned())));
+    }
+    let has = |image: &str, file: &str| found.contains(&(image.to_owned(), file.to_owned()));
+    Ok(catalogue.clone().with_files(has))
 }
 
-/// `catalogue` with the languages for installed that this host has, which the native sandbox takes them from.
-pub fn on_this_host(catalogue: &Catalogue) -> Catalogue {
-    let files = catalogue.files().into_iter().filter(|file| Path::new(file).is_file());
-    let found: BTreeSet<String> = files.map(str::to_owned).collect();
-    catalogue.clone().with_files(&found)
+/// `catalogue` with the languages for installed that the native sandbox has here: in an image below `images`, or on this
+/// host where there is no such image.
+///
+/// # Errors
+/// If an image is there and can't be used.
+pub fn on_this_host(catalogue: &Catalogue, images: &Path) -> Result<Catalogue, ImageError> {
+    let store = Store::new(images);
+    let mut trees = BTreeMap::new();
+    for image in catalogue.images() {
+        trees.insert(image.to_owned(), store.tree(image)?);
+    }
+    Ok(catalogue.clone().with_files(|image, file| match trees.get(image) {
+        Some(Some(tree)) => tree.has_file(file),
+        _ => Path::new(file).is_file(),
+    }))
 }
 
 /// What `language` says of its version in `sandbox`: the first line, bounded.
@@ -47,7 +70,7 @@ pub async fn version(
     }
     let bounds = Bounds::of(&Limits::default(), 1.0);
     let environment = language.environment(&Default::default(), bounds);
-    let outcome = run(sandbox, language.version.clone(), environment).await?;
+    let outcome = run(sandbox, &language.image, language.version.clone(), environment).await?;
     let said = [outcome.stdout.head, outcome.stderr.head].concat();
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().map(str::trim).find(|line| !line.is_empty());
@@ -56,9 +79,11 @@ pub async fn version(
 
 async fn run(
     sandbox: &dyn Sandbox,
+    image: &str,
     command: Vec<String>,
     environment: Vec<(String, String)>,
 ) -> Result<Outcome, SandboxError> {
-    let plan = Plan { command, environment, ..smallest_plan() };
+    let image = image.to_owned();
+    let plan = Plan { image, command, environment, ..smallest_plan() };
     sandbox.run(&plan, &|_, _| ()).await
 }

@@ -133,6 +133,7 @@ impl Admission {
         };
         let plan = Plan {
             job_id: job.job_id.clone(),
+            image: language.image.clone(),
             command: language.command(file, &job.args, bounds),
             environment,
             files,
@@ -163,6 +164,7 @@ impl Admission {
         let compiler = language.compiler(file, Bounds::of(&limits, self.cpus))?;
         Some(Plan {
             job_id: job.job_id.clone(),
+            image: language.image.clone(),
             command: compiler.command,
             environment: compiler.environment,
             files: files.to_vec(),

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     exit::{Exit, Failure},
-    fleet::connect,
+    fleet::{check_language, connect},
     input::Bound,
     job::JobArguments,
     quantity,
@@ -119,11 +119,12 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
     let bound = Bound::Message(settings.jobs.max_bytes);
     let mut job = match &arguments.script {
         Some(script) => arguments.job.build(script, false, &settings.catalogue, bound)?,
-        None => arguments.job.build_text("python", "print(1 + 1)", &settings.catalogue, bound)?,
+        None => arguments.job.build_text("python", "print(1 + 1)", bound)?,
     };
     job.result_ttl_ms = Some(RESULT_TTL_MS);
     job.priority = arguments.priority.into();
     let client = connect(settings).await?;
+    check_language(&client, &job.language, settings).await?;
     // The connections are there before the first turn.
     client.workers().await?;
     let figures = generate(client, &job, &arguments).await;

@@ -82,6 +82,26 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client, Failure> {
     Ok(Client::connect(config).await?)
 }
 
+/// Refuses a language that neither this process's catalogue nor a live worker's has: most likely it is misspelt. Workers may
+/// offer what only their operator has added.
+pub(super) async fn check_language(
+    client: &Client,
+    language: &str,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let Err(why) = settings.catalogue.find(language) else { return Ok(()) };
+    let workers = client.workers().await?;
+    if workers.iter().any(|worker| worker.languages.iter().any(|known| known == language)) {
+        return Ok(());
+    }
+    let offered = match workers.len() {
+        0 => "there are no live workers that could offer it".to_owned(),
+        1 => "the only live worker doesn't offer it either".to_owned(),
+        count => format!("none of the {count} live workers offers it either"),
+    };
+    Err(Exit::Usage.with(format!("{why}; {offered}")))
+}
+
 /// This client's name, which a cancelled job's result shows.
 pub(super) fn own_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -99,7 +99,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         scope::obtain(settings);
     }
     let catalogue = match arguments.sandbox {
-        SandboxChoice::Native if !arguments.fleet => installed::on_this_host(&settings.catalogue),
+        SandboxChoice::Native if !arguments.fleet => {
+            installed::on_this_host(&settings.catalogue, &settings.images.directory)?
+        }
         _ => settings.catalogue.clone(),
     };
     let refused = |why: String| Exit::Usage.with(why);

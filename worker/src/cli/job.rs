@@ -100,7 +100,7 @@ impl JobArguments {
                 )));
             }
         };
-        let mut job = self.of_text(language, read_program(script, bound)?, catalogue, bound)?;
+        let mut job = self.of_text(language, read_program(script, bound)?, bound)?;
         // A warm interpreter runs the file of its own name.
         let is_warm = catalogue.find(&job.language).is_ok_and(|(_, it)| it.has_warm());
         job.entrypoint = name.filter(|_| job.tests.is_empty() || !is_warm);
@@ -116,24 +116,16 @@ impl JobArguments {
         &self,
         language: &str,
         code: &str,
-        catalogue: &Catalogue,
         bound: Bound,
     ) -> Result<Job, Failure> {
         if let Some(other) = self.language.as_deref().filter(|it| *it != language) {
             let why = format!("--language {other}: the program is in {language}; name a script");
             return Err(Exit::Usage.with(why));
         }
-        self.of_text(language.to_owned(), code.to_owned(), catalogue, bound)
+        self.of_text(language.to_owned(), code.to_owned(), bound)
     }
 
-    fn of_text(
-        &self,
-        language: String,
-        code: String,
-        catalogue: &Catalogue,
-        bound: Bound,
-    ) -> Result<Job, Failure> {
-        catalogue.find(&language).map_err(|why| Exit::Usage.with(why))?;
+    fn of_text(&self, language: String, code: String, bound: Bound) -> Result<Job, Failure> {
         let mut job = Job::new(language, code);
         self.describe(&mut job, bound)?;
         job.validate().map_err(|why| Exit::Usage.with(why))?;
@@ -141,16 +133,8 @@ impl JobArguments {
     }
 
     /// What the flags set for every job of the batch in `file` that doesn't set it itself.
-    pub(super) fn defaults(
-        &self,
-        file: &Path,
-        catalogue: &Catalogue,
-        bound: Bound,
-    ) -> Result<Defaults, Failure> {
+    pub(super) fn defaults(&self, file: &Path, bound: Bound) -> Result<Defaults, Failure> {
         self.reads_stdin_once(input::is_stdin(file).then_some("the batch"))?;
-        if let Some(language) = &self.language {
-            catalogue.find(language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
-        }
         let mut job = Job::new(self.language.as_deref().unwrap_or("python"), "");
         self.describe(&mut job, bound)?;
         job.validate().map_err(|why| Exit::Usage.with(why))?;
@@ -179,6 +163,11 @@ impl JobArguments {
         defaults.files =
             job.files.into_iter().map(|file| (file.name.clone(), json!(file))).collect();
         Ok(defaults)
+    }
+
+    /// The language that a flag names.
+    pub(super) fn language(&self) -> Option<&str> {
+        self.language.as_deref()
     }
 
     /// Whether flags say which files are brought back.

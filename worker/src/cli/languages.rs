@@ -1,4 +1,4 @@
-//! `sandfleet languages`: what can be run here, in which version, and how to get the rest.
+//! `sandfleet languages`: what can be run here, in which version and from where, and how to get the rest.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -12,13 +12,13 @@ use super::{
     scope, terminal,
 };
 use crate::{
-    admission::installed,
+    admission::{catalogue::Language, installed},
     app,
     backend::Resolved,
     config::{Backend, BackendChoice, Settings},
     embedded::Embedded,
     hooks::{NoHooks, Observer},
-    sandbox::Sandbox,
+    sandbox::{Sandbox, docker},
 };
 
 /// What each language's own program prints.
@@ -51,7 +51,16 @@ struct Row<'a> {
     compiled: bool,
     /// Whether programs may start from an interpreter that is ready.
     warm: bool,
-    /// The Debian packages that it is in.
+    /// The image that it is in, where there are images.
+    image: &'a str,
+    /// The root tree that its programs see: an image's name, or `host:/usr`; none if it is not installed.
+    runs_in: Option<String>,
+    /// The digest of that, where it has one.
+    image_digest: Option<String>,
+    /// What installs it, if it is not installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    get: Option<String>,
+    /// The Debian packages of the host's release that it is in.
     packages: &'a [String],
     /// What came of its own program, if that was run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +110,7 @@ async fn look(
             }
             false => None,
         };
+        let root = language.is_installed.then(|| sandbox.root_tree(&language.image)).flatten();
         rows.push(Row {
             name,
             aliases: &language.aliases,
@@ -109,6 +119,10 @@ async fn look(
             version,
             compiled: language.compile.is_some(),
             warm: is_warm && language.has_warm(),
+            image: &language.image,
+            runs_in: root.as_ref().map(|root| root.image.clone()),
+            image_digest: root.and_then(|root| root.digest),
+            get: (!language.is_installed).then(|| get(backend, settings, language)),
             packages: &language.packages,
             check,
         });
@@ -118,11 +132,7 @@ async fn look(
             serde_json::to_string_pretty(&rows).map_err(|error| Exit::Internal.because(error))?;
         terminal::print(&(json + "\n"))?;
     } else {
-        let place = match backend {
-            Backend::Native => "this host's programs".to_owned(),
-            Backend::Docker => format!("image {}", settings.sandbox.image),
-        };
-        terminal::print(&terminal::lines(&table(&rows, &place)))?;
+        terminal::print(&terminal::lines(&table(&rows)))?;
     }
     let failed: Vec<_> = rows
         .iter()
@@ -133,6 +143,23 @@ async fn look(
         return Ok(Exit::Success.into());
     }
     Err(Exit::Unavailable.with(format!("their own program does not run: {}", failed.join(", "))))
+}
+
+/// How to install `language` in the sandbox that was looked into.
+fn get(backend: Backend, settings: &Settings, language: &Language) -> String {
+    let image = &language.image;
+    match backend {
+        Backend::Native => format!(
+            "sandfleet images build {image}, or without images apt-get install {}",
+            language.packages.join(" ")
+        ),
+        Backend::Docker if docker::image::is_shared(&settings.sandbox.image) => {
+            format!("put it into the image {}", settings.sandbox.image)
+        }
+        Backend::Docker => {
+            format!("sandfleet images build {image} && sandfleet images import {image}")
+        }
+    }
 }
 
 /// Runs the program that a language brings along.
@@ -162,14 +189,16 @@ async fn check(
     }
 }
 
-fn table(rows: &[Row<'_>], place: &str) -> String {
+fn table(rows: &[Row<'_>]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let places = rows.iter().filter_map(|row| row.runs_in.as_ref());
+    let place_width = places.map(String::len).max().unwrap_or(1);
     let mut table = String::new();
     for row in rows {
-        let what = match (&row.version, row.installed) {
-            (_, false) => format!("not installed: apt-get install {}", row.packages.join(" ")),
-            (Some(version), true) => version.as_str().to_owned(),
-            (None, true) => "installed".to_owned(),
+        let what = match (&row.version, &row.get) {
+            (_, Some(get)) => format!("not installed: {get}"),
+            (Some(version), None) => version.as_str().to_owned(),
+            (None, None) => "installed".to_owned(),
         };
         let start = match (row.compiled, row.warm, row.installed) {
             (_, _, false) => "-",
@@ -177,7 +206,8 @@ fn table(rows: &[Row<'_>], place: &str) -> String {
             (_, true, _) => "warm",
             _ => "cold",
         };
-        table.push_str(&format!("{:width$}  {start:8}  {what}", row.name));
+        let place = row.runs_in.as_deref().unwrap_or("-");
+        table.push_str(&format!("{:width$}  {start:8}  {place:place_width$}  {what}", row.name));
         if let Some(Check { reason, .. }) = &row.check {
             let outcome = reason.as_ref().map(|reason| format!("FAILED: {}", reason.as_str()));
             table.push_str(&format!("  [{}]", outcome.as_deref().unwrap_or("ok")));
@@ -187,5 +217,5 @@ fn table(rows: &[Row<'_>], place: &str) -> String {
         }
         table.push('\n');
     }
-    table + &format!("from {place}\n")
+    table
 }

@@ -18,6 +18,7 @@ mod follow;
 mod grade;
 #[cfg(test)]
 mod hostile_text;
+mod images;
 mod input;
 mod job;
 mod jobs;
@@ -112,6 +113,8 @@ enum Command {
     Top(top::Arguments),
     /// List the languages of the sandbox, their versions, and how to get those that are not there
     Languages(languages::Arguments),
+    /// Build the root trees that programs see, and hand them to Docker
+    Images(images::Arguments),
     /// Load the fleet at a steady rate and show how long jobs take
     Bench(bench::Arguments),
     /// Check every barrier and service this host needs, and say how to fix what is missing
@@ -241,6 +244,10 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, exit::Failure> {
             Command::Languages(arguments) => {
                 log_to_stderr(&settings, "warn");
                 languages::run(arguments, &settings).await
+            }
+            Command::Images(arguments) => {
+                log_to_stderr(&settings, "warn");
+                images::run(arguments, &settings).await
             }
             Command::Hold(arguments) => {
                 log_to_stderr(&settings, "warn");

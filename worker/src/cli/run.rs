@@ -90,7 +90,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         scope::obtain(settings);
     }
     let catalogue = &match arguments.sandbox {
-        SandboxChoice::Native => installed::on_this_host(&settings.catalogue),
+        SandboxChoice::Native => {
+            installed::on_this_host(&settings.catalogue, &settings.images.directory)?
+        }
         // What is in its image shows when the job is started.
         SandboxChoice::Docker => settings.catalogue.clone(),
     };
@@ -102,7 +104,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         settings.worker.slots = arguments.concurrency.map_or(settings.worker.slots, usize::from);
         let max_line = settings.jobs.max_bytes;
         lift_bounds(&mut settings);
-        let defaults = arguments.job.defaults(batch, catalogue, bound(&arguments, &settings)?)?;
+        if let Some(language) = arguments.job.language() {
+            catalogue.find(language).map_err(|why| Exit::Usage.with(format!("--{why}")))?;
+        }
+        let defaults = arguments.job.defaults(batch, bound(&arguments, &settings)?)?;
         lift_caps(&mut settings, &arguments.job.limits()?);
         return batch::run(batch, max_line, &defaults, arguments.sandbox.into(), &settings).await;
     };
@@ -112,6 +117,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Exi
         catalogue,
         bound(&arguments, settings)?,
     )?;
+    catalogue.find(&job.language).map_err(|why| Exit::Usage.with(why))?;
     if arguments.job.selects_artifacts() && arguments.artifacts.is_none() && !arguments.json {
         let why =
             "--artifact needs --artifacts DIR, which saves what matches, or --json, which shows it";

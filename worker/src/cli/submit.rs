@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    fleet::connect,
+    fleet::{check_language, connect},
     follow,
     input::Bound,
     job::JobArguments,
@@ -132,6 +132,9 @@ pub(super) async fn run(
         }
         let defaults = defaults(&arguments, file, settings)?;
         let client = connect(settings).await?;
+        if let Some(language) = arguments.job.language() {
+            check_language(&client, language, settings).await?;
+        }
         let wait = arguments.wait.then_some(arguments.show.timeout());
         let trace = arguments.traceparent.or_else(trace::of_environment);
         let how =
@@ -162,6 +165,7 @@ pub(super) async fn run(
         return Err(Exit::Usage.with(why));
     }
     let client = connect(settings).await?;
+    check_language(&client, &job.language, settings).await?;
     let parent = arguments.traceparent.take().or_else(trace::of_environment);
     let submission = Submission::begin(settings, parent)?;
     let id = match &submission.context {
@@ -198,9 +202,7 @@ fn defaults(
     file: &std::path::Path,
     settings: &Settings,
 ) -> Result<Defaults, Failure> {
-    let catalogue = &settings.catalogue;
-    let mut defaults =
-        arguments.job.defaults(file, catalogue, Bound::Message(settings.jobs.max_bytes))?;
+    let mut defaults = arguments.job.defaults(file, Bound::Message(settings.jobs.max_bytes))?;
     let priority = arguments.priority.map(|it| Priority::from(it).as_str());
     let isolation = arguments.isolation.map(|it| Isolation::from(it).as_str());
     for (name, value) in [

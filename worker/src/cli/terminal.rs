@@ -102,6 +102,11 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| stdout_failed(&error))
 }
 
+/// Stdout for what is no text: an archive.
+pub(super) fn binary_stdout() -> io::Stdout {
+    io::stdout()
+}
+
 /// That stdout takes no more.
 pub(super) fn stdout_failed(error: &io::Error) -> Failure {
     let exit = match error.kind() {

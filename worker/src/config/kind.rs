@@ -96,7 +96,7 @@ macro_rules! typed_by_parsing {
         fn typed(text: &str) -> Option<Self> { text.parse().ok() }
     })+ };
 }
-typed_by_parsing!(u32, u64, usize, f64, bool, String, BackendChoice, LogFormat);
+typed_by_parsing!(u32, u64, usize, f64, bool, String, PathBuf, BackendChoice, LogFormat);
 
 impl Typed for ServiceUrl {
     fn typed(text: &str) -> Option<Self> {
@@ -235,7 +235,7 @@ pub(super) const NAME_OR_NONE: Form = Form {
 };
 
 pub(super) const IMAGE: Form = Form {
-    allowed: "an image's name such as sandfleet/sandbox:latest",
+    allowed: "an image's name such as sandfleet/sandbox:latest or sandfleet/{image}:latest",
     check: |text| match text {
         "" => Err("is empty".into()),
         _ if text.contains(|c: char| !c.is_ascii_graphic()) => {
@@ -259,6 +259,21 @@ pub(super) const PATH_OR_NONE: Form = Form {
             return Err("holds `..`".into());
         }
         Ok(())
+    },
+};
+
+pub(super) const PATH: Form = Form {
+    allowed: "an absolute path without `..`",
+    check: |text| if text.is_empty() { Err("is empty".into()) } else { (PATH_OR_NONE.check)(text) },
+};
+
+pub(super) const MIRROR: Form = Form {
+    allowed: "the address of an archive of Debian's, such as http://deb.debian.org/debian",
+    check: |text| {
+        let url = Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_plain = text.chars().all(|letter| letter.is_ascii_graphic());
+        if is_web && is_plain { Ok(()) } else { Err("is no address that apt takes".into()) }
     },
 };
 

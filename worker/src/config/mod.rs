@@ -34,8 +34,9 @@ pub use mistake::ConfigErrors;
 pub use report::reference;
 pub use setting::{DEFAULT_FILE, FILE_VARIABLE};
 pub use table::{
-    AdminSettings, AuditSettings, ExporterSettings, JobSettings, LimitSettings, LogSettings,
-    QueueSettings, SandboxSettings, Settings, StoreSettings, TracingSettings, WorkerSettings,
+    AdminSettings, AuditSettings, ExporterSettings, ImagesSettings, JobSettings, LimitSettings,
+    LogSettings, QueueSettings, SandboxSettings, Settings, StoreSettings, TracingSettings,
+    WorkerSettings,
 };
 pub use tenants::{TenantUsers, UserNames};
 

@@ -10,7 +10,8 @@ use super::{
     collector::{COLLECTOR, HEADERS, SecretHeaders},
     kind::{
         ADDRESS, ADDRESS_OR_OFF, AMQP_URL, BackendChoice, DOCKER_HOST, HOSTS_OR_NONE, HostNames,
-        IMAGE, Kind, LOG_FILTER, LogFormat, NAME, NAME_OR_NONE, PATH_OR_NONE, REDIS_URL,
+        IMAGE, Kind, LOG_FILTER, LogFormat, MIRROR, NAME, NAME_OR_NONE, PATH, PATH_OR_NONE,
+        REDIS_URL,
     },
     setting::{Area, Preset, Setting},
     tenants::{TENANT_USERS, TenantUsers, USER_NAMES, UserNames},
@@ -201,8 +202,9 @@ settings! {
         /// The AppArmor profile that the Docker engine puts around programs, loaded on its host;
         /// without one it is the engine's own, where that host has AppArmor.
         apparmor_profile: Option<String> = "", Kind::Text(&NAME_OR_NONE);
-        /// The image of the containers.
-        image: String = "sandfleet/sandbox:latest", Kind::Text(&IMAGE);
+        /// The image of Docker's containers; `{image}` is the name that a language gives its image. Without `{image}` all
+        /// languages are in one.
+        image: String = "sandfleet/{image}:latest", Kind::Text(&IMAGE);
         /// How many containers of Docker's may wait for jobs, started ahead; 0 for none. As many
         /// wait as were used lately, for jobs with the same limits; each takes about 5 MiB of memory.
         docker_pool_size: usize = "8", Kind::Integer { min: 0, max: 1024 };
@@ -220,6 +222,19 @@ settings! {
         /// the process that it is copied from, as after vfork(2), so that the interpreter is copied once for
         /// each program; if not, it is copied twice, which POSIX defines and takes longer.
         warm_vfork: bool = "true", Kind::Boolean;
+    }
+
+    /// The root trees that programs see, which `sandfleet images` builds.
+    images: ImagesSettings {
+        /// Where they are kept, and what they are made of. Only root may be able to write there.
+        directory: PathBuf = "/var/lib/sandfleet/images", Kind::Text(&PATH);
+        /// A directory with a file NAME.toml for each image that there is besides the built-in ones, or in the place of
+        /// one; `deploy/images` has those, as models.
+        definitions_directory: Option<PathBuf> = "", Kind::Text(&PATH_OR_NONE);
+        /// Where Debian's packages come from.
+        debian_mirror: String = "http://deb.debian.org/debian", Kind::Text(&MIRROR);
+        /// Where its security updates come from.
+        security_mirror: String = "http://deb.debian.org/debian-security", Kind::Text(&MIRROR);
     }
 
     /// What is accepted as a job.

@@ -152,8 +152,13 @@ async fn engine_and_image(settings: &Settings) -> Vec<Finding> {
     let told = [docker::confinement::has_apparmor(&info), docker::confinement::has_selinux(&info)];
     let modules = confinement::of_engine(told, config.apparmor_profile.as_deref(), host);
     findings.extend(confinement::findings(DOCKER, modules));
-    let day = docker::image::packages_as_of(&docker, &config.image).await;
-    findings.extend(day.map(|day| image_age::finding(DOCKER, day.as_deref(), today())));
+    let mut tags: Vec<String> =
+        config.images.iter().map(|name| docker::image::tag(&config.image, name)).collect();
+    tags.dedup();
+    for tag in tags {
+        let day = docker::image::packages_as_of(&docker, &tag).await;
+        findings.extend(day.map(|day| image_age::finding(DOCKER, &tag, day.as_deref(), today())));
+    }
     let versions = versions(&docker, &config).await;
     let refused = versions.iter().any(|finding| finding.state == State::Missing);
     findings.extend(versions);

@@ -113,6 +113,7 @@ impl PlannedTest {
         files.extend(self.files.iter().filter(is_new).cloned());
         Plan {
             job_id: base.job_id.clone(),
+            image: base.image.clone(),
             command: self.command.clone(),
             environment: self.environment.clone(),
             files,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandfleet_common::{CompileReport, JobResult, Limits, RunOutput, Usage, Verdict};
 
 use super::{ResultBuilder, classify::classify, run_output, sandbox_report, usage};
-use crate::sandbox::{Description, Outcome, Plan, policy::Policy};
+use crate::sandbox::{Description, Outcome, Plan, RootTree, policy::Policy};
 
 /// How a program was compiled.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Failure {
     pub message: String,
     /// What the compiler ran under.
     limits: Limits,
+    root: RootTree,
     landlock: Option<u32>,
 }
 
@@ -46,7 +47,13 @@ pub fn judge(
     };
     let failed = |verdict, message| {
         let limits = plan.limits.clone();
-        Err(Failure { verdict, message, limits, landlock: outcome.landlock })
+        Err(Failure {
+            verdict,
+            message,
+            limits,
+            root: outcome.root.clone(),
+            landlock: outcome.landlock,
+        })
     };
     let made = match judgement.verdict {
         Verdict::Accepted => match outcome.artifacts_skipped.first() {
@@ -101,11 +108,11 @@ impl ResultBuilder {
 /// The result of a program that isn't run, since compiling it failed.
 pub fn not_compiled(
     result_builder: ResultBuilder,
-    Failure { verdict, message, limits, landlock }: Failure,
+    Failure { verdict, message, limits, root, landlock }: Failure,
     description: &Description,
 ) -> JobResult {
     let mut result = result_builder.close(verdict.status(), Some(verdict), message);
-    result.sandbox = Some(sandbox_report(description, &limits, landlock, false));
+    result.sandbox = Some(sandbox_report(description, root, &limits, landlock, false));
     // Who knows nothing of compilers finds here why there is no output.
     result.run = result.compile.as_ref().map(|compile| RunOutput {
         stdout: String::new(),
@@ -135,6 +142,7 @@ mod tests {
             total: text.len() as u64,
         };
         let outcome = Outcome {
+            root: Default::default(),
             end: End::Seen(ended),
             stdout: text(""),
             stderr: text(stderr),

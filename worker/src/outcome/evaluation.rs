@@ -12,7 +12,7 @@ use crate::{
         Evaluation, FEEDBACK_DIRECTORY, Judge, PlannedTest,
         score::{self, Given, Scored},
     },
-    sandbox::{Description, End, Outcome, Plan, capture::Captured, policy::Policy},
+    sandbox::{Description, End, Outcome, Plan, RootTree, capture::Captured, policy::Policy},
 };
 
 /// How a test ended.
@@ -32,6 +32,7 @@ pub struct Tried {
     limits_hit: Vec<LimitHit>,
     /// How it ended.
     pub end: End,
+    root: RootTree,
     landlock: Option<u32>,
     /// Whether it started from a warm interpreter.
     pub warm: bool,
@@ -128,6 +129,7 @@ pub fn judge(
         scored,
         limits_hit: judgement.limits_hit,
         end: outcome.end,
+        root: outcome.root,
         landlock: outcome.landlock,
         warm: outcome.warm,
         setup: outcome.setup,
@@ -285,8 +287,11 @@ pub fn conclude(
     result.timing.run_ms = evaluated.took.saturating_sub(first_setup).as_millis() as u64;
     result.usage = Some(evaluated.used);
     let landlock = tried().find_map(|tried| tried.landlock);
+    // One that was ended before it ran saw none.
+    let root = tried().map(|tried| &tried.root).find(|root| !root.image.is_empty());
+    let root = root.cloned().unwrap_or_else(|| description.root_tree());
     let warm = tried().all(|tried| tried.warm) && tried().next().is_some();
-    result.sandbox = Some(sandbox_report(description, &plan.limits, landlock, warm));
+    result.sandbox = Some(sandbox_report(description, root, &plan.limits, landlock, warm));
 
     let scored: Vec<Scored> = evaluated
         .ended

@@ -17,7 +17,8 @@ use sandfleet_common::{
 use sha2::{Digest, Sha256};
 
 use crate::sandbox::{
-    Description, End, Outcome, Plan, agent_binary::hexadecimal, capture::Captured, policy::Policy,
+    Description, End, Outcome, Plan, RootTree, agent_binary::hexadecimal, capture::Captured,
+    policy::Policy,
 };
 use classify::classify;
 
@@ -140,13 +141,19 @@ pub fn conclude(
     result.artifacts = outcome.artifacts.into_iter().map(artifact).collect();
     result.artifacts_skipped =
         outcome.artifacts_skipped.into_iter().map(PrintableText::from).collect();
-    result.sandbox =
-        Some(sandbox_report(description, &plan.limits, outcome.landlock, outcome.warm));
+    result.sandbox = Some(sandbox_report(
+        description,
+        outcome.root,
+        &plan.limits,
+        outcome.landlock,
+        outcome.warm,
+    ));
     result
 }
 
 fn sandbox_report(
     description: &Description,
+    root: RootTree,
     limits: &Limits,
     landlock: Option<u32>,
     warm: bool,
@@ -155,8 +162,8 @@ fn sandbox_report(
         backend: description.backend.to_owned(),
         runtime: description.runtime.clone(),
         isolation: description.isolation,
-        image: description.image.clone(),
-        image_digest: description.image_digest.clone(),
+        image: root.image,
+        image_digest: root.digest,
         landlock_abi: landlock,
         warm,
         limits: limits.clone(),

@@ -104,7 +104,7 @@ impl Pipeline {
         let mut claim = Claim {
             ttl: job.ttl_ms.map(Duration::from_millis),
             queued_at: job.queued_at,
-            scopes: self.scopes(&job),
+            scopes: self.scopes(&job, &plan),
             quota: self.quota(&job, proven),
             ..self.new_claim(payload, Purpose::Run)
         };
@@ -216,10 +216,11 @@ impl Pipeline {
     }
 
     /// What of a job an operator's switch may name.
-    fn scopes(&self, job: &Job) -> Vec<Scope> {
+    fn scopes(&self, job: &Job, plan: &Plan) -> Vec<Scope> {
         let mut scopes = vec![Scope::All, Scope::Language(job.language.clone())];
         scopes.extend(job.tenant.clone().map(Scope::Tenant));
-        scopes.extend(self.sandbox.description().image_digest.clone().map(Scope::Image));
+        let root = self.sandbox.root_tree(&plan.image);
+        scopes.extend(root.and_then(|root| root.digest).map(Scope::Image));
         scopes
     }
 

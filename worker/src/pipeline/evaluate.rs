@@ -28,7 +28,7 @@ use crate::{
         compile,
         evaluation::{Ended, Evaluated, Tried, judge, judge_by_validator, says_accepted},
     },
-    sandbox::{End, Outcome, Plan, SandboxError, capture::Captured},
+    sandbox::{End, Outcome, Plan, RootTree, SandboxError, capture::Captured},
 };
 
 /// More than this is compared beside the tasks of the runtime: it takes a millisecond.
@@ -188,6 +188,7 @@ fn ended_by_us(wall_time: Duration) -> Outcome {
         artifacts: Vec::new(),
         artifacts_skipped: Vec::new(),
         collected: Default::default(),
+        root: RootTree::default(),
         landlock: None,
         warm: false,
         setup: Duration::ZERO,

@@ -55,6 +55,7 @@ impl Sandbox for FakeSandbox {
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),
             collected: Default::default(),
+            root: Default::default(),
             landlock: None,
             setup: Default::default(),
             collect: Default::default(),

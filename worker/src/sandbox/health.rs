@@ -24,8 +24,8 @@ use tracing::{info, warn};
 use crate::host::memory::HostMemory;
 
 use super::{
-    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher, capacity::Capacity,
-    self_test,
+    Description, LiveInput, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher,
+    capacity::Capacity, self_test,
 };
 
 /// How long things take.
@@ -236,6 +236,10 @@ impl Sandbox for HealthTracked {
 
     fn description(&self) -> &Description {
         self.shared.sandbox.description()
+    }
+
+    fn root_tree(&self, image: &str) -> Option<RootTree> {
+        self.shared.sandbox.root_tree(image)
     }
 
     async fn reap(&self) -> Result<usize, SandboxError> {

@@ -66,6 +66,12 @@ pub trait Sandbox: Send + Sync {
     /// What programs run under.
     fn description(&self) -> &Description;
 
+    /// The root tree of programs whose language is in `image`; `None` if there is no such tree.
+    fn root_tree(&self, image: &str) -> Option<RootTree> {
+        let _ = image;
+        Some(self.description().root_tree())
+    }
+
     /// Removes what workers that are gone have left behind; gives back how much that was.
     async fn reap(&self) -> Result<usize, SandboxError>;
 
@@ -92,7 +98,7 @@ pub struct Description {
     pub runtime: String,
     /// How strong that is.
     pub isolation: Isolation,
-    /// The root tree.
+    /// The root tree of programs that name no image.
     pub image: String,
     /// Its digest, where it has one.
     pub image_digest: Option<String>,
@@ -100,11 +106,29 @@ pub struct Description {
     pub policy_hash: String,
 }
 
+/// The root tree that a program sees.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RootTree {
+    /// An image's name, or `host:/usr`.
+    pub image: String,
+    /// Its digest, where it has one: the same for every backend.
+    pub digest: Option<String>,
+}
+
+impl Description {
+    /// The root tree of programs that name no image.
+    pub fn root_tree(&self) -> RootTree {
+        RootTree { image: self.image.clone(), digest: self.image_digest.clone() }
+    }
+}
+
 /// One program with everything it needs: nothing in it comes from a job unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The job.
     pub job_id: JobId,
+    /// The image that its language is in; empty for any.
+    pub image: String,
     /// The command; the first element is an absolute path inside the root tree.
     pub command: Vec<String>,
     /// The whole environment.
@@ -154,6 +178,8 @@ pub struct Outcome {
     pub artifacts_skipped: Vec<String>,
     /// Which limits kept matching files from being brought back.
     pub collected: Collected,
+    /// The root tree that it saw.
+    pub root: RootTree,
     /// The version of Landlock that it ran under; `None` where the kernel offers none.
     pub landlock: Option<u32>,
     /// Whether it started from a warm interpreter.
@@ -232,6 +258,7 @@ pub async fn self_test(sandbox: &dyn Sandbox) -> Result<(), SandboxError> {
 pub(crate) fn smallest_plan() -> Plan {
     Plan {
         job_id: JobId::generate(),
+        image: String::new(),
         command: vec!["/usr/bin/true".into()],
         environment: Vec::new(),
         files: Vec::new(),

@@ -186,6 +186,8 @@ pub(crate) fn conclude(
         (Ok(()), None) => return Err(failed("it ended without an account of it".into())),
     };
     Ok(Outcome {
+        // The backend knows.
+        root: Default::default(),
         end,
         stdout: transcript.stdout,
         stderr: transcript.stderr,
@@ -230,7 +232,7 @@ pub(crate) async fn handshake(
     if hello.protocol != AGENT_PROTOCOL {
         return Err(SessionError::Refused(format!(
             "the image's agent speaks protocol {}, this worker {AGENT_PROTOCOL}; rebuild the image \
-             with deploy/images/build",
+             with `sandfleet images import`",
             hello.protocol
         )));
     }

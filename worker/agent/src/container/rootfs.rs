@@ -1,4 +1,4 @@
-//! The root tree of native containers: the host's programs, read-only, and nothing else of it.
+//! The root tree of native containers: the programs of an image or of the host, read-only, and nothing else of it.
 //!
 //! It is built once, by the launcher, in a mount namespace of its own. Every container gets a
 //! copy of that namespace and adds what has to be its own: /proc, terminals and its scratch space. The host's
@@ -57,8 +57,37 @@ const ASSEMBLY: &str = "/tmp";
 /// in memory that no control group counts.
 const TERMINALS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,max=16";
 
+/// The root of containers that see the host's programs.
+const HOST: &str = "/";
+
 /// A directory of the tree that stays empty.
 const NOTHING: &str = "root";
+
+/// Makes the tree of an image this process's root, so that what follows takes it for the host: its programs and settings are
+/// in the same places, and containers can't tell where the tree is kept. The host's own /proc and /dev stay in sight.
+pub(crate) fn enter_image(root: &str) -> Result<(), Failed> {
+    if root == HOST {
+        return Ok(());
+    }
+    let place = Path::new(root);
+    let failed = |what: &'static str| {
+        move |error: io::Error| {
+            Barrier::RootTree.failed(format!("the image {root} can't be used: {what}: {error}"))
+        }
+    };
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .map_err(|error| Barrier::MountNamespace.failed(error.to_string()))?;
+    expose(place, place).map_err(failed("mounting it"))?;
+    for shared in ["/proc", "/dev"] {
+        bind(Path::new(shared), &place.join(&shared[1..]), 0).map_err(failed(shared))?;
+    }
+    chdir(place)
+        // The old root ends up on the new one, whence it is taken away.
+        .and_then(|()| pivot_root(".", "."))
+        .and_then(|()| unmount(".", UnmountFlags::DETACH))
+        .and_then(|()| chdir("/"))
+        .map_err(|error| Barrier::RootTree.failed(format!("pivot_root to {root}: {error}")))
+}
 
 /// Builds the tree of a machine with these processors and makes it this process's root. The host's files are
 /// out of its sight then, except for its /proc if that is to be kept somewhere. `python_module` is what

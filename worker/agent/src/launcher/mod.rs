@@ -73,10 +73,12 @@ pub(crate) unsafe fn serve_slot(
     let mut slot = None;
     while let Some((command, descriptors)) = worker.receive()? {
         match command {
-            Command::Prepare { user, filter, settings, processors, cpu_quota_us } => {
+            Command::Prepare { root, user, filter, settings, processors, cpu_quota_us } => {
                 let processors = Processors { count: processors, quota_us: cpu_quota_us };
                 // SAFETY: as the caller promises.
-                match unsafe { slot::prepare(user, filter, &settings, processors, descriptors) } {
+                match unsafe {
+                    slot::prepare(&root, user, filter, &settings, processors, descriptors)
+                } {
                     Ok(prepared) => {
                         slot = Some(prepared);
                         worker.report(&Report::Prepared)?;

@@ -51,6 +51,7 @@ impl Slot {
 /// The caller is its process's only thread.
 #[expect(unsafe_code, reason = "hands the contract on")]
 pub(super) unsafe fn prepare(
+    root: &str,
     user: u32,
     filter: Vec<u8>,
     sysctls: &[(String, String)],
@@ -74,6 +75,7 @@ pub(super) unsafe fn prepare(
     namespace::leave_host_mounts()?;
     let module = descriptors.pop().map(File::from);
     let kept_proc = (!is_root).then_some(KEPT_PROC);
+    rootfs::enter_image(root)?;
     let files = rootfs::build(is_root, rootfs::overlay, kept_proc, processors, module)?;
     let of_job = [files.meminfo, files.memory_max, files.pids_max, files.uptime];
     Ok(Slot {

@@ -18,6 +18,8 @@ pub enum Command {
     /// [`COUNTER_FILES`] descriptors of the slot's control group, in the order of
     /// `Counters::from_descriptors`, and the module that interpreters import at their start.
     Prepare {
+        /// The directory whose programs containers see: `/` for the host's, or an image's root tree.
+        root: String,
         /// The user that containers run as, as the host sees it. A launcher that isn't root has
         /// only its own.
         user: u32,

@@ -11,7 +11,9 @@ pub const DIRECTORY: &str = "/tmp";
 pub enum Command {
     /// First of all: become the interpreter. Comes with a descriptor for each of `files`.
     Become {
-        /// The command; the first element is an absolute path.
+        /// The directory whose programs it is of: `/` for the host's, or an image's root tree.
+        root: String,
+        /// The command; the first element is an absolute path in there.
         command: Vec<String>,
         /// The whole environment.
         environment: Vec<(String, String)>,

@@ -43,10 +43,10 @@ pub unsafe fn become_interpreter() -> io::Result<()> {
     let mut worker = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((command, descriptors)) = worker.receive()? else { return Ok(()) };
     let error = match command {
-        Command::Become { command, environment, program, files } => {
+        Command::Become { root, command, environment, program, files } => {
             let contents = files.iter().map(String::as_str).zip(descriptors);
             // SAFETY: as the caller promises.
-            unsafe { replace(&worker, &command, &environment, &program, contents) }
+            unsafe { replace(&worker, &root, &command, &environment, &program, contents) }
         }
         Command::Copy { .. } => io::Error::other("not an interpreter yet"),
     };
@@ -61,6 +61,7 @@ pub unsafe fn become_interpreter() -> io::Result<()> {
 #[expect(unsafe_code, reason = "hands the contract on")]
 unsafe fn replace<'a>(
     worker: &Channel,
+    root: &str,
     command: &[String],
     environment: &[(String, String)],
     program: &str,
@@ -86,6 +87,7 @@ unsafe fn replace<'a>(
         let processors = Processors { count: 1, quota_us: 100_000 };
         let failed = |failed: Failed| io::Error::other(failed.to_string());
         namespace::leave_host_mounts()
+            .and_then(|()| rootfs::enter_image(root))
             .and_then(|()| rootfs::build(true, rootfs::expose, Some("/proc"), processors, None))
             .and_then(|_| rootfs::setup_zygote(program, &contents))
             .map_err(failed)?;

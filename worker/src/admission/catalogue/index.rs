@@ -33,7 +33,9 @@ impl Catalogue {
         match found {
             Some((name, language)) if language.is_installed => Ok((name, language)),
             Some((name, language)) => Err(format!(
-                "language: {name:?} is not installed in this sandbox: it needs {}",
+                "language: {name:?} is not installed in this sandbox: it needs the image {} (`sandfleet images build \
+                 {0}`), or on a host without it {1}",
+                language.image,
                 language.packages.join(", ")
             )),
             None => Err(self.unknown(name)),
@@ -84,16 +86,22 @@ impl Catalogue {
         self.0.iter().map(|(name, language)| (name.as_str(), language))
     }
 
-    /// The programs and other files that languages can't do without, by absolute paths.
-    pub fn files(&self) -> BTreeSet<&str> {
-        self.0.values().flat_map(Language::files).collect()
+    /// The images that languages are in.
+    pub fn images(&self) -> BTreeSet<&str> {
+        self.0.values().map(|language| language.image.as_str()).collect()
     }
 
-    /// Takes those languages for installed whose files are among `found`.
+    /// The programs and other files that the languages of `image` can't do without, by absolute paths.
+    pub fn files(&self, image: &str) -> BTreeSet<&str> {
+        let languages = self.0.values().filter(|language| language.image == image);
+        languages.flat_map(Language::files).collect()
+    }
+
+    /// Takes those languages for installed that are in an image all of whose files `has`.
     #[must_use]
-    pub fn with_files(mut self, found: &BTreeSet<String>) -> Self {
+    pub fn with_files(mut self, has: impl Fn(&str, &str) -> bool) -> Self {
         for language in self.0.values_mut() {
-            let has_all = language.files().all(|file| found.contains(file));
+            let has_all = language.files().all(|file| has(&language.image, file));
             language.is_installed = has_all;
         }
         self

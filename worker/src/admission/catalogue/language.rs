@@ -58,10 +58,13 @@ pub struct Language {
     pub(super) warm_like: Option<String>,
     #[serde(skip)]
     pub(super) shared: Option<Shared>,
+    /// The image that it is in, where its sandbox has images.
+    #[serde(default = "base")]
+    pub image: String,
     /// What shows its version, on stdout or stderr.
     #[serde(default)]
     pub version: Vec<String>,
-    /// The Debian packages that it is in.
+    /// The Debian packages of the host's release that it is in, for a sandbox without images.
     #[serde(default)]
     pub packages: Vec<String>,
     /// Files that have to be there besides its programs, by absolute paths.
@@ -73,6 +76,10 @@ pub struct Language {
     /// Whether its programs are in the sandbox, as far as that is known.
     #[serde(skip, default = "yes")]
     pub is_installed: bool,
+}
+
+fn base() -> String {
+    "base".to_owned()
 }
 
 fn yes() -> bool {

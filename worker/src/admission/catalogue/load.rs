@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::language::Language;
+use crate::images::definition::is_name;
 
 macro_rules! built_in {
     ($($name:literal)+) => {
@@ -100,6 +101,9 @@ fn read(path: &Path) -> Result<(String, Language), Fault> {
 impl Language {
     /// What a type can't say.
     fn check(&self) -> Result<(), String> {
+        if !is_name(&self.image) {
+            return Err(format!("image: {:?} is no name of an image: a-z 0-9 -", self.image));
+        }
         let is_absolute =
             |command: &[String]| command.first().is_some_and(|it| it.starts_with('/'));
         if !is_absolute(&self.command) {

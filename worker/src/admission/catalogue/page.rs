@@ -13,12 +13,13 @@ Each is a file in [deploy/languages](../deploy/languages). Those of the director
 one of the same name. A worker announces those whose programs are in its sandbox; `sandfleet languages` lists them with their
 versions and says how to get the others, and with `--check` it runs a program of each.
 
-The native sandbox has the host's programs, read-only; the image of the Docker sandbox has those of
-`deploy/images/packages.txt`. Where a command needs them, `{file}` is the program's file, `{args}` the job's arguments,
-`{memory_bytes}` and `{cpus}` what its container gives; a compiler's are those of `limits.compile`.
+Each names an image, which both sandboxes use where it is there ([images.md](images.md)). Without it the native sandbox has
+the host's programs, of these Debian packages; Docker has no such language then. Where a command needs them, `{file}` is the
+program's file, `{args}` the job's arguments, `{memory_bytes}` and `{cpus}` what its container gives; a compiler's are those of
+`limits.compile`.
 
-| language | also | files end in | Debian packages |
-|---|---|---|---|
+| language | also | files end in | image | Debian packages of the host |
+|---|---|---|---|---|
 "
     .to_owned();
     let quoted = |words: &[String]| {
@@ -28,7 +29,8 @@ The native sandbox has the host's programs, read-only; the image of the Docker s
     for (name, language) in catalogue.languages() {
         let [aliases, endings, packages] =
             [&language.aliases, &language.endings, &language.packages].map(|words| quoted(words));
-        page.push_str(&format!("| `{name}` | {aliases} | {endings} | {packages} |\n"));
+        let image = &language.image;
+        page.push_str(&format!("| `{name}` | {aliases} | {endings} | `{image}` | {packages} |\n"));
     }
     page.push_str("\n## How they are started\n");
     for (name, language) in catalogue.languages() {

@@ -68,7 +68,7 @@ const END_OF_ARCHIVE: &str = "PK\u{5}\u{6}";
 
 /// Environment variables, by their beginnings, that an interpreter and what it loads look at when they
 /// start: a program that brings one starts cold.
-const START_VARIABLES: [&str; 22] = [
+const START_VARIABLES: [&str; 24] = [
     "PYTHON",
     "LD_",
     "LC_",
@@ -91,6 +91,8 @@ const START_VARIABLES: [&str; 22] = [
     "TEMP",
     "BLIS_",
     "SETUPTOOLS_",
+    "JE_",
+    "ARROW_",
 ];
 
 /// Files in the working directory that what an interpreter loads looks at when it is loaded.

@@ -25,8 +25,8 @@ use crate::{
     pipeline::{PipelineConfig, compile_cache::CompileCache, exclusive_gate::ExclusiveGate},
     queue::MemoryQueue,
     sandbox::{
-        Description, End, LiveInput, Outcome, Sandbox, Watcher, capture::Captured, ended_in_order,
-        policy::Policy, sent_to_agent,
+        Description, End, LiveInput, Outcome, RootTree, Sandbox, Watcher, capture::Captured,
+        ended_in_order, policy::Policy, sent_to_agent,
     },
     shutdown::Shutdown,
     traces::Tracer,
@@ -87,6 +87,7 @@ impl Sandbox for Scripted {
             artifacts: Vec::new(),
             artifacts_skipped: Vec::new(),
             collected: Default::default(),
+            root: RootTree::default(),
             landlock: None,
             setup: Duration::ZERO,
             collect: Duration::ZERO,

@@ -11,8 +11,10 @@ pub struct DockerConfig {
     pub host: String,
     /// The OCI runtime, by the engine's name for it.
     pub runtime: String,
-    /// The image of the containers.
+    /// The image of the containers; `{image}` in it is the name that a language gives its image.
     pub image: String,
+    /// The names that languages give their images.
+    pub images: Vec<String>,
     /// The first user number for containers.
     pub user_base: u32,
     /// Processors that one program may use.

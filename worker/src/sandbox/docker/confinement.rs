@@ -64,6 +64,7 @@ mod tests {
             host: "unix:///nowhere".into(),
             runtime: "runc".into(),
             image: "image".into(),
+            images: Vec::new(),
             user_base: 200_000,
             cpus: 1.0,
             worker_id: "w".into(),

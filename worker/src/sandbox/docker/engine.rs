@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Makes a container and starts it.
-    pub(super) async fn start(&self, key: ContainerKey) -> Result<Running, SandboxError> {
+    pub(super) async fn start(&self, key: &ContainerKey) -> Result<Running, SandboxError> {
         let first = self.made.fetch_add(1, Ordering::Relaxed);
         let user = ReservedUser::reserve(self.config.user_base, first)?;
         let seconds = LONGEST_WAIT.as_secs() + SLACK_SECONDS;

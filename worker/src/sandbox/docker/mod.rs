@@ -9,7 +9,8 @@ pub(crate) mod confinement;
 mod container;
 mod engine;
 pub(crate) mod image;
-mod label;
+pub(crate) mod label;
+mod load;
 mod pool;
 mod request;
 mod spec;
@@ -23,10 +24,12 @@ use tokio::time::timeout;
 use tracing::debug;
 
 pub use self::config::DockerConfig;
+pub(crate) use self::load::load;
 
 use self::{
     container::Running,
     engine::Engine,
+    image::Images,
     pool::Pool,
     request::{DEADLINE, ask},
     spec::ContainerKey,
@@ -34,7 +37,7 @@ use self::{
 use crate::labels::PoolEvent;
 
 use super::{
-    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    Description, LiveInput, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
     processors::ProcessorPool,
@@ -47,11 +50,12 @@ pub struct DockerSandbox {
     engine: Arc<Engine>,
     pool: Pool,
     processors: Arc<ProcessorPool>,
+    images: Images,
     description: Description,
 }
 
 impl DockerSandbox {
-    /// Connects to the engine and looks at the image.
+    /// Connects to the engine and looks at the images.
     ///
     /// # Errors
     /// If the engine can't be reached or has known vulnerabilities, or the image isn't there or isn't this
@@ -69,22 +73,23 @@ impl DockerSandbox {
             .map_err(|_| unreachable(&"no answer in 15 s"))?
             .map_err(|e| unreachable(&e))?;
         let policy = Policy::strict();
-        let image_digest = image::inspect(&docker, &config.image).await?;
+        let images = Images::find(&docker, &config).await?;
+        let RootTree { image, digest: image_digest } = images.require("")?.root;
         confinement::accept(&docker, &config).await?;
         versions::accept(&docker, &config).await?;
         let description = Description {
             backend: "docker",
             runtime: config.runtime.clone(),
             isolation: config.isolation(),
-            image: config.image.clone(),
-            image_digest: Some(image_digest),
+            image,
+            image_digest,
             policy_hash: policy.hash(),
         };
         let pool_size = config.pool_size;
         let engine = Arc::new(Engine::new(docker, config, policy));
         let pool = Pool::new(Arc::clone(&engine), pool_size);
         let processors = ProcessorPool::new(engine.config.cpus);
-        Ok(Self { engine, pool, processors, description })
+        Ok(Self { engine, pool, processors, images, description })
     }
 
     async fn place_and_serve(
@@ -115,8 +120,9 @@ impl DockerSandbox {
         input: Option<&LiveInput>,
         begun: Instant,
     ) -> Result<Outcome, SandboxError> {
-        let key = ContainerKey::of(&plan.limits);
-        let mut waiting = self.pool.take(key);
+        let image = self.images.require(&plan.image)?;
+        let key = ContainerKey::of(&image.id, &plan.limits);
+        let mut waiting = self.pool.take(&key);
         let observer = &self.engine.config.observer;
         loop {
             let was_waiting = waiting.is_some();
@@ -128,7 +134,7 @@ impl DockerSandbox {
                     transcript.hello = Some(waiting.hello);
                     waiting.running
                 }
-                None => self.engine.start(key).await?,
+                None => self.engine.start(&key).await?,
             };
             let container = running.container.id();
             debug!(job = %plan.job_id, container, was_waiting, "has a container");
@@ -157,7 +163,7 @@ impl DockerSandbox {
                     self.pool.trust(failures);
                 }
                 let ending = Ending::new(begun, Loss::Unexplained);
-                return session::conclude(held, transcript, ending);
+                return seen(image.root, session::conclude(held, transcript, ending));
             }
             let loss = match held {
                 // The agent may have been killed with the program: then the engine has to know why.
@@ -174,9 +180,15 @@ impl DockerSandbox {
                 self.pool.distrust();
                 continue;
             }
-            return session::conclude(held, transcript, Ending::new(begun, loss));
+            let ending = Ending::new(begun, loss);
+            return seen(image.root, session::conclude(held, transcript, ending));
         }
     }
+}
+
+/// What came of a program that saw `root`.
+fn seen(root: RootTree, concluded: Result<Outcome, SandboxError>) -> Result<Outcome, SandboxError> {
+    concluded.map(|outcome| Outcome { root, ..outcome })
 }
 
 #[async_trait]
@@ -196,7 +208,11 @@ impl Sandbox for DockerSandbox {
 
     async fn check(&self) -> Result<(), SandboxError> {
         ask("asking the Docker engine", self.engine.docker.ping()).await?;
-        image::inspect(&self.engine.docker, &self.engine.config.image).await.map(drop)
+        self.images.refresh(&self.engine.docker).await
+    }
+
+    fn root_tree(&self, image: &str) -> Option<RootTree> {
+        self.images.get(image).map(|image| image.root)
     }
 
     fn description(&self) -> &Description {

@@ -103,7 +103,7 @@ impl Pool {
     }
 
     /// One that has been waiting for a job of this shape, if there is one.
-    pub(super) fn take(&self, key: ContainerKey) -> Option<Waiting> {
+    pub(super) fn take(&self, key: &ContainerKey) -> Option<Waiting> {
         if self.shared.size == 0 {
             return None;
         }
@@ -111,7 +111,7 @@ impl Pool {
         state.demand.note(key, Instant::now());
         // Before anything is found: the lock is held until the end anyway.
         self.shared.wake.notify_one();
-        while let Some(at) = state.waiting.iter().position(|waiting| waiting.key == key) {
+        while let Some(at) = state.waiting.iter().position(|waiting| waiting.key == *key) {
             let mut taken = state.waiting.remove(at)?;
             if taken.is_good() {
                 return Some(taken);
@@ -191,30 +191,33 @@ impl Shared {
             return None;
         }
         let targets = demand.targets(Instant::now());
-        let target = |key| targets.iter().find(|(it, _)| *it == key).map_or(0, |(_, count)| *count);
+        let target = |key: &ContainerKey| {
+            targets.iter().find(|(it, _)| it == key).map_or(0, |(_, count)| *count)
+        };
         let mut kept: Vec<ContainerKey> = Vec::new();
-        let count = |kept: &[ContainerKey], key| kept.iter().filter(|it| **it == key).count();
+        let count =
+            |kept: &[ContainerKey], key: &ContainerKey| kept.iter().filter(|it| *it == key).count();
         // From behind: the youngest are kept.
         for at in (0..waiting.len()).rev() {
-            let key = waiting[at].key;
-            if waiting[at].is_good() && count(&kept, key) < target(key) {
+            let key = waiting[at].key.clone();
+            if waiting[at].is_good() && count(&kept, &key) < target(&key) {
                 kept.push(key);
             } else {
                 waiting.remove(at);
             }
         }
-        kept.extend(making.iter());
+        kept.extend(making.iter().cloned());
         if kept.len() >= self.size {
             return None;
         }
-        let missing = targets.iter().find(|(key, target)| count(&kept, *key) < *target);
-        let (key, _) = *missing?;
-        making.push(key);
-        Some((*failures, key))
+        let missing = targets.iter().find(|(key, target)| count(&kept, key) < *target);
+        let (key, _) = missing?;
+        making.push(key.clone());
+        Some((*failures, key.clone()))
     }
 
     async fn make(&self, key: ContainerKey) -> Result<Waiting, SandboxError> {
-        let mut running = self.engine.start(key).await?;
+        let mut running = self.engine.start(&key).await?;
         let greeted = session::handshake(&mut running.from, (Instant::now() + DEADLINE).into());
         let hello =
             greeted.await.map_err(|error| SandboxError::failed("greeting a container", error))?;

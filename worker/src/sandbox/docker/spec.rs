@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod fuzz;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
@@ -16,9 +16,11 @@ use crate::sandbox::policy::Policy;
 /// The agent, which shares the program's control group.
 const OVERHEAD_PROCESSES: u64 = 1;
 
-/// What a container itself fixes of its job's limits: any job of the same shape can have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What a container itself fixes: its image and some of its job's limits. Any job of the same shape can have it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ContainerKey {
+    /// The engine's id of the image.
+    image: Arc<str>,
     memory_bytes: u64,
     processes: u64,
     scratch_bytes: u64,
@@ -28,7 +30,7 @@ pub(super) struct ContainerKey {
 }
 
 impl ContainerKey {
-    pub(super) fn of(limits: &Limits) -> Self {
+    pub(super) fn of(image: &Arc<str>, limits: &Limits) -> Self {
         let Limits {
             memory_bytes,
             processes,
@@ -42,7 +44,7 @@ impl ContainerKey {
         } = *limits;
         // No number of milliseconds has so many minutes that the next power of two is too large.
         let minutes = wall_time_ms.div_ceil(60_000).next_power_of_two();
-        Self { memory_bytes, processes, scratch_bytes, minutes }
+        Self { image: Arc::clone(image), memory_bytes, processes, scratch_bytes, minutes }
     }
 }
 
@@ -51,7 +53,7 @@ impl ContainerKey {
 pub(super) fn lower(
     policy: &Policy,
     config: &DockerConfig,
-    key: ContainerKey,
+    key: &ContainerKey,
     user: u32,
     deadline: i64,
 ) -> ContainerCreateBody {
@@ -118,7 +120,7 @@ pub(super) fn lower(
         ..HostConfig::default()
     };
     ContainerCreateBody {
-        image: Some(config.image.clone()),
+        image: Some(key.image.to_string()),
         entrypoint: Some(vec!["/sandfleet/agent".into(), "serve".into()]),
         cmd: Some(Vec::new()),
         env: Some(Vec::new()),
@@ -161,6 +163,7 @@ mod tests {
             host: "unix:///nowhere".into(),
             runtime: "runc".into(),
             image: "image".into(),
+            images: Vec::new(),
             user_base: 200_000,
             cpus: 1.5,
             worker_id: "w".into(),
@@ -173,12 +176,12 @@ mod tests {
     }
 
     fn smallest() -> ContainerKey {
-        ContainerKey::of(&Limits::default())
+        ContainerKey::of(&"sha256:i".into(), &Limits::default())
     }
 
     #[test]
     fn the_strict_policy_leaves_nothing_open() {
-        let body = lower(&Policy::strict(), &config(), smallest(), 200_001, 99);
+        let body = lower(&Policy::strict(), &config(), &smallest(), 200_001, 99);
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(body.network_disabled, Some(true));
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(sysctls["net.core.somaxconn"], "128");
         assert_eq!(sysctls.len(), Policy::strict().network_settings.len());
         let gvisor = DockerConfig { runtime: "runsc".into(), ..config() };
-        let body_there = lower(&Policy::strict(), &gvisor, smallest(), 200_001, 99);
+        let body_there = lower(&Policy::strict(), &gvisor, &smallest(), 200_001, 99);
         assert_eq!(body_there.network_disabled, Some(false));
         assert_eq!(body_there.host_config.unwrap().network_mode.as_deref(), Some("none"));
         assert_eq!(host.readonly_rootfs, Some(true));
@@ -206,14 +209,15 @@ mod tests {
     #[test]
     fn the_largest_limits_do_not_turn_into_no_limit() {
         let key = ContainerKey { memory_bytes: u64::MAX, processes: u64::MAX, ..smallest() };
-        let host = lower(&Policy::strict(), &config(), key, 1, 0).host_config.unwrap();
+        let host = lower(&Policy::strict(), &config(), &key, 1, 0).host_config.unwrap();
         assert_eq!((host.memory, host.pids_limit), (Some(i64::MAX), Some(i64::MAX)));
     }
 
     #[test]
     fn a_shape_leaves_time_for_the_whole_program() {
-        let minutes =
-            |wall_time_ms| ContainerKey::of(&Limits { wall_time_ms, ..Limits::default() }).minutes;
+        let minutes = |wall_time_ms| {
+            ContainerKey::of(&"".into(), &Limits { wall_time_ms, ..Limits::default() }).minutes
+        };
         assert_eq!([1, 60_000, 60_001, 180_001].map(minutes), [1, 1, 2, 4]);
         assert!(minutes(u64::MAX) > u64::MAX / 60_000);
     }

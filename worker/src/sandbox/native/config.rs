@@ -1,5 +1,7 @@
 //! How a native sandbox is set up.
 
+use std::path::PathBuf;
+
 use crate::{admission::catalogue::WarmStart, hooks::Observer};
 
 /// The settings of a native sandbox.
@@ -13,6 +15,8 @@ pub struct NativeConfig {
     pub cpus: f64,
     /// Interpreters that may be started ahead.
     pub warm: Vec<WarmStart>,
+    /// Where images are kept; without it programs see those of the host.
+    pub images: Option<PathBuf>,
     /// How many programs run at a time.
     pub slots: usize,
     /// Told of what happens to what is started ahead.

@@ -10,6 +10,7 @@ mod config;
 mod disposal;
 mod filter;
 mod launcher;
+mod roots;
 mod slot;
 mod slot_guard;
 mod slots;
@@ -20,18 +21,20 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use sandfleet_common::Isolation;
+use tracing::warn;
 
 pub use self::config::NativeConfig;
 
 use self::{
     cgroup::{Hierarchy, MemoryEvents, WorkerCgroup},
+    roots::Root,
     slot_guard::SlotGuard,
     slots::SlotPool,
 };
 use crate::labels::PoolEvent;
 
 use super::{
-    Description, LiveInput, Outcome, Plan, Sandbox, SandboxError, Watcher,
+    Description, LiveInput, Outcome, Plan, RootTree, Sandbox, SandboxError, Watcher,
     capacity::Capacity,
     policy::Policy,
     session::{self, Ending, Loss, SessionContext, SessionError, Transcript, Transport},
@@ -81,9 +84,20 @@ impl NativeSandbox {
         };
         let slots = SlotPool::new(config, policy, filter, hierarchy, worker_cgroup);
         let sandbox = Self { slots: Arc::new(slots), description };
-        let first = sandbox.slots.make(None).await?;
+        let first = sandbox.slots.make(None, None).await?;
         sandbox.slots.put_back(first);
         Ok(sandbox)
+    }
+}
+
+impl NativeSandbox {
+    fn root_tree_of(&self, root: &Root) -> RootTree {
+        match root {
+            Some(tree) => {
+                RootTree { image: tree.facts.name.clone(), digest: Some(tree.facts.digest.clone()) }
+            }
+            None => self.description.root_tree(),
+        }
     }
 }
 
@@ -155,6 +169,7 @@ impl NativeSandbox {
             let turn = Arc::clone(&slots.turns).acquire_owned().await.ok();
             let mut slot_guard = SlotGuard::take(slots, plan, turn).await?;
             let warm = slot_guard.slot()?.is_warm();
+            let root = self.root_tree_of(slot_guard.slot()?.root());
             let mut running = slot_guard.slot()?.launch(&plan.limits, policy).await?;
             let observer = &slots.config.observer;
             observer.pool(if running.was_waiting { PoolEvent::Hit } else { PoolEvent::Miss });
@@ -200,7 +215,8 @@ impl NativeSandbox {
 
             let memory_before = running.memory_before;
             let ending = Ending { begun, loss, warm, memory_before, memory_peak };
-            return session::conclude(held, transcript, ending);
+            let outcome = session::conclude(held, transcript, ending)?;
+            return Ok(Outcome { root, ..outcome });
         }
     }
 }
@@ -225,7 +241,18 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn check(&self) -> Result<(), SandboxError> {
+        self.slots.refresh_images()?;
         self.slots.worker_cgroup.check()
+    }
+
+    fn root_tree(&self, image: &str) -> Option<RootTree> {
+        match self.slots.roots.get(image) {
+            Ok(root) => Some(self.root_tree_of(&root)),
+            Err(error) => {
+                warn!(image, %error, "programs of this image are not run");
+                None
+            }
+        }
     }
 
     fn description(&self) -> &Description {

@@ -18,6 +18,7 @@ use super::{
     cgroup::{MemoryEvents, SlotCgroup},
     disposal::{Disposal, Premises, processes_in},
     launcher::Launcher,
+    roots::{self, Root},
     zygote::Zygote,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(crate) struct Slot {
     _premises: Premises,
     /// What the launcher is a copy of.
     zygote: Option<Arc<Zygote>>,
+    /// What its containers see.
+    root: Root,
     /// Whether a container is in the slot.
     occupied: bool,
     /// That container, if it waits for a program yet.
@@ -110,6 +113,7 @@ impl Slot {
     pub(crate) async fn make(
         launcher: Launcher,
         zygote: Option<Arc<Zygote>>,
+        root: Root,
         group: SlotCgroup,
         user: ReservedUser,
         filter: &[u8],
@@ -129,6 +133,8 @@ impl Slot {
             .map_err(|error| SandboxError::failed("preparing a slot", error))?;
         let descriptors: Vec<_> = counters.iter().chain([&module]).map(OwnedFd::as_fd).collect();
         let prepare = Command::Prepare {
+            // A copy of a zygote has the zygote's root, which has these programs already.
+            root: if zygote.is_some() { "/".into() } else { roots::path(&root) },
             user: user_id,
             filter: filter.to_vec(),
             settings: machine.network_settings,
@@ -140,6 +146,7 @@ impl Slot {
             group,
             _premises: premises,
             zygote,
+            root,
             occupied: false,
             waiting: None,
             programs: 0,
@@ -168,8 +175,16 @@ impl Slot {
         Ok(slot)
     }
 
-    /// Whether this is a slot of `zygote`, or of none.
-    pub(crate) fn is_of(&self, zygote: Option<&Arc<Zygote>>) -> bool {
+    /// What its containers see.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Whether this is a slot of `zygote`, or of none, whose containers see `root`.
+    pub(crate) fn is_of(&self, zygote: Option<&Arc<Zygote>>, root: &Root) -> bool {
+        if !roots::is_same(&self.root, root) {
+            return false;
+        }
         match (&self.zygote, zygote) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (None, None) => true,

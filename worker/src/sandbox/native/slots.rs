@@ -14,6 +14,7 @@ use super::{
     config::NativeConfig,
     disposal::Disposal,
     launcher::Launcher,
+    roots::{Root, Roots},
     slot::{ContainerSize, Machine, Slot},
     warm::ZygotePool,
     zygote::Zygote,
@@ -27,6 +28,10 @@ use crate::{
     },
 };
 
+/// How many slots may be idle for each job that runs at a time: a worker has twice as many slots as jobs, for each image and
+/// each warm interpreter.
+const IDLE_PER_SLOT: usize = 16;
+
 /// The slots of a native sandbox, and what they are made with.
 pub(super) struct SlotPool {
     pub(super) config: NativeConfig,
@@ -37,6 +42,7 @@ pub(super) struct SlotPool {
     /// None once the sandbox is closed: a slot that is put back then is dropped.
     idle: Mutex<Option<Vec<Slot>>>,
     pub(super) zygote_pool: ZygotePool,
+    pub(super) roots: Roots,
     /// How many containers may run at a time. Without root all of them would have the same user and could use
     /// up each other's kernel quotas: then it is one.
     pub(super) turns: Arc<Semaphore>,
@@ -68,6 +74,7 @@ impl SlotPool {
         Self {
             capacity: Capacity::new(slots),
             processors: ProcessorPool::new(config.cpus),
+            roots: Roots::new(config.images.as_ref()),
             config,
             zygote_pool: ZygotePool::new(warm, observer),
             policy,
@@ -82,8 +89,12 @@ impl SlotPool {
         }
     }
 
-    /// Makes a slot, of a copy of `zygote` if there is one.
-    pub(super) async fn make(&self, zygote: Option<Arc<Zygote>>) -> Result<Slot, SandboxError> {
+    /// Makes a slot whose containers see `root`, of a copy of `zygote` if there is one.
+    pub(super) async fn make(
+        &self,
+        zygote: Option<Arc<Zygote>>,
+        root: Root,
+    ) -> Result<Slot, SandboxError> {
         let launcher = match &zygote {
             Some(zygote) => zygote.copy().await,
             None => Launcher::start(),
@@ -104,34 +115,35 @@ impl SlotPool {
             cpus: self.config.cpus,
             network_settings: self.policy.network_settings(),
         };
-        Slot::make(launcher, zygote, group, user, &self.filter, machine, disposal).await
+        Slot::make(launcher, zygote, root, group, user, &self.filter, machine, disposal).await
     }
 
     /// A slot for the program of `plan`.
     pub(super) async fn take(&self, plan: &Plan) -> Result<Slot, SandboxError> {
+        let root = self.roots.get(&plan.image)?;
         if let Some(name) = plan.warm.as_deref()
-            && let Some(zygote) = self.zygote_pool.zygote(name)
+            && let Some(zygote) = self.zygote_pool.zygote(name, &root)
         {
-            match self.idle(Some(&zygote), plan) {
+            match self.idle(Some(&zygote), &root, plan) {
                 Some(slot) => return Ok(slot),
-                None => match self.make(Some(zygote.clone())).await {
+                None => match self.make(Some(zygote.clone()), root.clone()).await {
                     Ok(slot) => return Ok(slot),
                     Err(error) => {
                         warn!(interpreter = name, %error, "a warm interpreter failed and is discarded");
-                        self.zygote_pool.give_up(name, &zygote);
+                        self.zygote_pool.give_up(name, &root, &zygote);
                     }
                 },
             }
         }
-        match self.idle(None, plan) {
+        match self.idle(None, &root, plan) {
             Some(slot) => Ok(slot),
-            None => self.make(None).await,
+            None => self.make(None, root).await,
         }
     }
 
-    fn idle(&self, zygote: Option<&Arc<Zygote>>, plan: &Plan) -> Option<Slot> {
+    fn idle(&self, zygote: Option<&Arc<Zygote>>, root: &Root, plan: &Plan) -> Option<Slot> {
         loop {
-            let slot = self.best_idle(zygote, ContainerSize::of(&plan.limits))?;
+            let slot = self.best_idle(zygote, root, ContainerSize::of(&plan.limits))?;
             if !slot.container_died() {
                 return Some(slot);
             }
@@ -140,11 +152,16 @@ impl SlotPool {
         }
     }
 
-    fn best_idle(&self, zygote: Option<&Arc<Zygote>>, size: ContainerSize) -> Option<Slot> {
+    fn best_idle(
+        &self,
+        zygote: Option<&Arc<Zygote>>,
+        root: &Root,
+        size: ContainerSize,
+    ) -> Option<Slot> {
         let mut idle = self.lock();
         let idle = idle.as_mut()?;
         // Among equal scores the one that has been idle longest: its container is most likely ready.
-        let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote));
+        let places = (0..idle.len()).rev().filter(|place| idle[*place].is_of(zygote, root));
         let place = places.max_by_key(|place| idle[*place].match_score(size))?;
         Some(idle.remove(place))
     }
@@ -153,8 +170,22 @@ impl SlotPool {
     pub(super) fn put_back(&self, slot: Slot) {
         if let Some(idle) = &mut *self.lock() {
             idle.push(slot);
-            idle.retain(|slot| !slot.is_expired());
+            idle.retain(|slot| !slot.is_expired() && self.roots.is_current(slot.root()));
+            // Those of all images together: the one that has been idle longest goes.
+            if idle.len() > self.config.slots.saturating_mul(IDLE_PER_SLOT) {
+                idle.remove(0);
+            }
         }
+    }
+
+    /// Takes images that were replaced, and drops idle slots of those before.
+    pub(super) fn refresh_images(&self) -> Result<(), SandboxError> {
+        self.roots.refresh()?;
+        self.zygote_pool.retain(|root| self.roots.is_current(root));
+        if let Some(idle) = &mut *self.lock() {
+            idle.retain(|slot| self.roots.is_current(slot.root()));
+        }
+        Ok(())
     }
 
     /// Drops all idle slots, and from now on those that are put back.

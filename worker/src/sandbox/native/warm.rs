@@ -8,7 +8,10 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::zygote::{StartError, Zygote};
+use super::{
+    roots::{self, Root},
+    zygote::{StartError, Zygote},
+};
 use crate::{admission::catalogue::WarmStart, hooks::Observer, labels::InterpreterEvent};
 
 /// A program alone is started sooner cold: an interpreter is worth its start from this program on.
@@ -18,15 +21,19 @@ const WORTH_IT: u32 = 2;
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// An interpreter's name, and the digest of the image that it is of: each image has its own.
+type PlaceKey = (String, String);
+
 /// All warm starts that this worker offers.
 pub(super) struct ZygotePool {
     starts: BTreeMap<String, Arc<WarmStart>>,
-    places: Arc<Mutex<BTreeMap<String, Place>>>,
+    places: Arc<Mutex<BTreeMap<PlaceKey, Place>>>,
     observer: Observer,
 }
 
 #[derive(Default)]
 struct Place {
+    root: Root,
     zygote: Option<Arc<Zygote>>,
     asked: u32,
     is_starting: bool,
@@ -42,11 +49,11 @@ impl ZygotePool {
         Self { starts: starts.collect(), places: Arc::default(), observer }
     }
 
-    /// The zygote called `name`, if there is one now; if it is worth it, one is started for later.
-    pub(super) fn zygote(&self, name: &str) -> Option<Arc<Zygote>> {
+    /// The zygote called `name` of `root`, if there is one now; if it is worth it, one is started for later.
+    pub(super) fn zygote(&self, name: &str, root: &Root) -> Option<Arc<Zygote>> {
         let start = self.starts.get(name)?;
         let mut places = lock(&self.places);
-        let place = places.entry(name.to_owned()).or_default();
+        let place = places.entry(key(name, root)).or_insert_with(|| Place::of(root));
         place.asked = place.asked.saturating_add(1);
         let is_wanted =
             place.zygote.as_ref().map_or(place.asked >= WORTH_IT, |old| old.is_expired());
@@ -54,7 +61,7 @@ impl ZygotePool {
             place.is_starting = true;
             let same_command = |other: &&Arc<WarmStart>| other.command == start.command;
             let alike = self.starts.values().filter(same_command).map(|other| other.name.clone());
-            let begun = begin(start.clone(), alike.collect(), self.places.clone());
+            let begun = begin(start.clone(), root.clone(), alike.collect(), self.places.clone());
             tokio::spawn(begun_by(begun, self.observer.clone()));
         }
         let zygote = place.zygote.clone()?;
@@ -63,15 +70,20 @@ impl ZygotePool {
     }
 
     /// Gives up `zygote`: it doesn't do its part any more.
-    pub(super) fn give_up(&self, name: &str, zygote: &Arc<Zygote>) {
+    pub(super) fn give_up(&self, name: &str, root: &Root, zygote: &Arc<Zygote>) {
         zygote.retire();
         self.observer.interpreter(InterpreterEvent::Lost);
-        if let Some(place) = lock(&self.places).get_mut(name)
+        if let Some(place) = lock(&self.places).get_mut(&key(name, root))
             && place.zygote.as_ref().is_some_and(|present| Arc::ptr_eq(present, zygote))
         {
             place.zygote = None;
             place.back_off();
         }
+    }
+
+    /// Ends those of images that `keep` says no to. One that is being started goes the next time.
+    pub(super) fn retain(&self, keep: impl Fn(&Root) -> bool) {
+        lock(&self.places).retain(|_, place| place.is_starting || keep(&place.root));
     }
 
     /// Ends all.
@@ -83,7 +95,15 @@ impl ZygotePool {
     }
 }
 
+fn key(name: &str, root: &Root) -> PlaceKey {
+    (name.to_owned(), roots::digest(root).to_owned())
+}
+
 impl Place {
+    fn of(root: &Root) -> Self {
+        Self { root: root.clone(), ..Self::default() }
+    }
+
     fn may_start(&self) -> bool {
         let is_due = self.not_before.is_none_or(|at| at <= Instant::now());
         is_due && !self.is_starting && !self.is_unfit
@@ -106,29 +126,32 @@ async fn begun_by(start: impl Future<Output = bool>, observer: Observer) {
 /// Starts an interpreter, and gives back whether it is warm. What makes it unfit makes those unfit too that have the same command.
 async fn begin(
     start: Arc<WarmStart>,
+    root: Root,
     alike: Vec<String>,
-    places: Arc<Mutex<BTreeMap<String, Place>>>,
+    places: Arc<Mutex<BTreeMap<PlaceKey, Place>>>,
 ) -> bool {
     let begun = Instant::now();
-    let started = Zygote::start(&start).await;
+    let started = Zygote::start(&start, &root).await;
     let is_warm = started.is_ok();
-    settle(&start, alike, &mut lock(&places), started, begun);
+    settle(&start, &root, alike, &mut lock(&places), started, begun);
     is_warm
 }
 
 fn settle(
     start: &WarmStart,
+    root: &Root,
     alike: Vec<String>,
-    places: &mut BTreeMap<String, Place>,
+    places: &mut BTreeMap<PlaceKey, Place>,
     started: Result<Zygote, StartError>,
     begun: Instant,
 ) {
-    let place = places.entry(start.name.clone()).or_default();
+    let place = places.entry(key(&start.name, root)).or_insert_with(|| Place::of(root));
     place.is_starting = false;
     match started {
         Ok(zygote) => {
             let ms = begun.elapsed().as_millis();
-            info!(interpreter = start.name, ms, "an interpreter is warm");
+            let image = root.as_ref().map_or("", |tree| &tree.facts.name);
+            info!(interpreter = start.name, image, ms, "an interpreter is warm");
             if let Some(old) = place.zygote.replace(Arc::new(zygote)) {
                 old.retire();
             }
@@ -137,7 +160,7 @@ fn settle(
         Err(StartError::Unfit(reason)) => {
             let is_known = place.is_unfit;
             for name in alike {
-                places.entry(name).or_default().is_unfit = true;
+                places.entry(key(&name, root)).or_insert_with(|| Place::of(root)).is_unfit = true;
             }
             if !is_known {
                 let command = start.command.first().map_or("", String::as_str);
@@ -158,7 +181,7 @@ fn settle(
     }
 }
 
-fn lock(places: &Mutex<BTreeMap<String, Place>>) -> MutexGuard<'_, BTreeMap<String, Place>> {
+fn lock(places: &Mutex<BTreeMap<PlaceKey, Place>>) -> MutexGuard<'_, BTreeMap<PlaceKey, Place>> {
     // Every change is whole before anything can panic.
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -171,20 +194,20 @@ mod tests {
     #[test]
     fn an_unfit_interpreter_is_not_started_again_and_neither_is_one_of_the_same_command() {
         let starts = Catalogue::embedded().warm_starts();
-        let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        let mut places: BTreeMap<PlaceKey, Place> = BTreeMap::new();
         let failed = || Err(StartError::Failed(std::io::Error::other("for now")));
-        settle(&starts[0], Vec::new(), &mut places, failed(), Instant::now());
-        let place = places.get_mut(&starts[0].name).expect("settled");
+        settle(&starts[0], &None, Vec::new(), &mut places, failed(), Instant::now());
+        let place = places.get_mut(&key(&starts[0].name, &None)).expect("settled");
         assert!(!place.may_start(), "not at once");
         place.not_before = None;
         assert!(place.may_start(), "what failed is tried again");
         let alike = starts.iter().map(|start| start.name.clone()).collect();
         let unfit = Err(StartError::Unfit("a debug build".into()));
-        settle(&starts[0], alike, &mut places, unfit, Instant::now());
+        settle(&starts[0], &None, alike, &mut places, unfit, Instant::now());
         assert!(starts.len() > 1 && places.len() == starts.len());
         for (name, place) in &places {
             assert_eq!(place.not_before, None);
-            assert!(!place.may_start(), "{name}");
+            assert!(!place.may_start(), "{name:?}");
         }
     }
 }

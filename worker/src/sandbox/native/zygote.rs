@@ -20,6 +20,7 @@ use tracing::warn;
 use super::{
     channel::Channel,
     launcher::{self, Launcher},
+    roots::{self, Root},
 };
 use crate::{admission::catalogue::WarmStart, sandbox::agent_binary};
 
@@ -42,6 +43,8 @@ const STARTER: &[u8] = include_bytes!("../../../agent/warm/sitecustomize.py");
 pub(crate) struct Zygote {
     channel: Mutex<Channel>,
     _process: Child,
+    /// Kept from being removed.
+    _root: Root,
     born: Instant,
     programs: AtomicU32,
     max_programs: u32,
@@ -65,8 +68,8 @@ impl From<io::Error> for StartError {
 }
 
 impl Zygote {
-    /// Starts one and waits until copies can be made.
-    pub(crate) async fn start(warm: &WarmStart) -> Result<Self, StartError> {
+    /// Starts one of the programs in `root` and waits until copies can be made.
+    pub(crate) async fn start(warm: &WarmStart, root: &Root) -> Result<Self, StartError> {
         let (channel, theirs) = Channel::pair()?;
         // Pipes, since programs have pipes there, and the interpreter looks at its start.
         let mut process = launcher::spawn("zygote", theirs, Stdio::piped(), Stdio::piped())?;
@@ -89,7 +92,13 @@ impl Zygote {
         environment.push((MODULES.into(), DIRECTORY.into()));
         let (names, descriptors): (Vec<_>, Vec<_>) = files.into_iter().unzip();
         let (command, program) = (warm.command.clone(), warm.program.clone());
-        let command = Command::Become { command, environment, program, files: names };
+        let command = Command::Become {
+            root: roots::path(root),
+            command,
+            environment,
+            program,
+            files: names,
+        };
         let descriptors: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
         let ready = async {
             channel.send(&command, &descriptors).await?;
@@ -99,6 +108,7 @@ impl Zygote {
             Report::Ready => Ok(Self {
                 channel: Mutex::new(channel),
                 _process: process,
+                _root: root.clone(),
                 born: Instant::now(),
                 programs: AtomicU32::new(0),
                 max_programs: warm.max_programs,

@@ -34,15 +34,15 @@ impl Demand {
     }
 
     /// A job asked for a container of this shape.
-    pub(super) fn note(&mut self, key: ContainerKey, now: Instant) {
-        let known = self.asked.iter().position(|(known, _)| *known == key);
+    pub(super) fn note(&mut self, key: &ContainerKey, now: Instant) {
+        let known = self.asked.iter().position(|(known, _)| known == key);
         let known = known.and_then(|at| self.asked.remove(at));
-        let (_, mut times) = known.unwrap_or((key, VecDeque::new()));
+        let mut times = known.map_or_else(VecDeque::new, |(_, times)| times);
         times.push_back(now);
         if times.len() > self.size.max(CONVINCING) {
             times.pop_front();
         }
-        self.asked.push_front((key, times));
+        self.asked.push_front((key.clone(), times));
         self.asked.truncate(KEYS);
     }
 
@@ -61,7 +61,7 @@ impl Demand {
                 }
                 match targets.iter_mut().find(|(target, _)| target == key) {
                     Some((_, count)) => *count += 1,
-                    None => targets.push((*key, 1)),
+                    None => targets.push((key.clone(), 1)),
                 }
                 left -= 1;
             }
@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     fn key(processes: u64) -> ContainerKey {
-        ContainerKey::of(&Limits { processes, ..Limits::default() })
+        ContainerKey::of(&"".into(), &Limits { processes, ..Limits::default() })
     }
 
     #[test]
     fn as_many_wait_as_were_asked_for_lately_and_no_more_than_allowed() {
         let (mut demand, begun) = (Demand::new(4), Instant::now());
         let asked =
-            |demand: &mut Demand, times| (0..times).for_each(|_| demand.note(key(1), begun));
+            |demand: &mut Demand, times| (0..times).for_each(|_| demand.note(&key(1), begun));
         asked(&mut demand, 1);
         assert_eq!(demand.targets(begun), [], "once is no demand");
         asked(&mut demand, 2);
@@ -107,7 +107,7 @@ mod tests {
     fn a_shape_in_demand_leaves_room_for_others() {
         let (mut demand, now) = (Demand::new(4), Instant::now());
         for (processes, times) in [(1, 9), (2, 2), (3, 1)] {
-            (0..times).for_each(|_| demand.note(key(processes), now));
+            (0..times).for_each(|_| demand.note(&key(processes), now));
         }
         assert_eq!(demand.targets(now), [(key(2), 2), (key(1), 2)]);
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_flood_of_shapes_that_come_once_has_nothing_made_for_it() {
         let (mut demand, now) = (Demand::new(4), Instant::now());
-        (0..1000).for_each(|processes| demand.note(key(processes), now));
+        (0..1000).for_each(|processes| demand.note(&key(processes), now));
         assert_eq!(demand.targets(now), []);
         assert!(demand.asked.len() <= KEYS);
     }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn nothing_waits_in_a_pool_without_places() {
         let (mut demand, now) = (Demand::new(0), Instant::now());
-        (0..9).for_each(|_| demand.note(key(1), now));
+        (0..9).for_each(|_| demand.note(&key(1), now));
         assert_eq!(demand.targets(now), []);
     }
 }

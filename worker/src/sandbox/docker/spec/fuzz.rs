@@ -52,6 +52,7 @@ fn config(cpus: f64) -> DockerConfig {
         host: "unix:///nowhere".into(),
         runtime: "runc".into(),
         image: "image".into(),
+        images: Vec::new(),
         user_base: 200_000,
         cpus,
         worker_id: "w".into(),
@@ -125,7 +126,7 @@ proptest! {
                 }
             }
             let policy = &*POLICY;
-            let body = lower(policy, &config(cpus), ContainerKey::of(limits), 200_000, 0);
+            let body = lower(policy, &config(cpus), &ContainerKey::of(&"".into(), limits), 200_000, 0);
             assert_everything_is_limited(&body.host_config.expect("there is one"), limits)?;
             let bounds = policy.bounds(limits, OutputOverflow::Kill, Isolation::Container, cpus);
             // All ones is what kernels call no limit.
@@ -149,7 +150,7 @@ proptest! {
 
     #[test]
     fn limits_that_nobody_checked_are_limits_all_the_same(limits in limits()) {
-        let body = lower(&POLICY, &config(1.0), ContainerKey::of(&limits), 200_000, 0);
+        let body = lower(&POLICY, &config(1.0), &ContainerKey::of(&"".into(), &limits), 200_000, 0);
         assert_everything_is_limited(&body.host_config.expect("there is one"), &limits)?;
     }
 }

@@ -187,7 +187,7 @@ async fn a_program_and_an_interactive_validator_can_not_hang_each_other() {
         ("exit(3)", [Some("runtime_error"), Some("runtime_error"), None, Some("runtime_error")]),
     ] {
         let script = programs.write("it.py", code);
-        let arguments = ["run", "--json", "--tests", &tests, "--limit", "wall_time_ms=1s", &script];
+        let arguments = ["run", "--json", "--tests", &tests, "--limit", "wall_time_ms=3s", &script];
         let result = installation.run(&arguments).await.result();
         for (verdict, expected) in verdicts(&result.tests).into_iter().zip(expected) {
             match expected {

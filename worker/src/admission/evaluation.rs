@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use sandfleet_common::{
-    Comparison, ComparisonKind, Job, LimitName, LimitsRequest, OutputValidator, Test,
-};
+use sandfleet_common::{ComparisonKind, Job, LimitName, LimitsRequest, OutputValidator, Test};
 
 use super::{
     Admission, Refused,
@@ -119,7 +117,7 @@ impl Admission {
         validator: Option<&PlannedValidator>,
     ) -> Result<Judge, String> {
         let answer = test.answer_bytes().map_err(|why| format!("answer: {why}"))?;
-        let comparison = test.comparison.unwrap_or(Comparison::default());
+        let comparison = test.comparison.unwrap_or_default();
         match (answer, comparison.kind) {
             (answer, ComparisonKind::Validator) => {
                 let (Some(program), Some(planned)) = (&job.output_validator, validator) else {

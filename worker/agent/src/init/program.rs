@@ -49,6 +49,8 @@ pub(crate) struct Program {
     stdout: File,
     stderr: File,
     pending_output: Option<PendingOutput>,
+    /// What it reads while it runs, if it does.
+    pub(crate) live_stdin: Option<LiveStdin>,
 }
 
 /// Starts the program; it is within its bounds from its first instruction on.
@@ -68,7 +70,8 @@ pub(crate) fn start(
         Some(area) => Some(PendingOutput::new(area, pid, &stdout)?),
         None => None,
     };
-    Ok(Program { pid, started, processors, before, stdout, stderr, pending_output })
+    let live_stdin = None;
+    Ok(Program { pid, started, processors, before, stdout, stderr, pending_output, live_stdin })
 }
 
 impl Program {
@@ -80,7 +83,6 @@ impl Program {
         signals: &OwnedFd,
         counters: &Counters,
         job_files: Option<&JobFiles>,
-        mut live_stdin: Option<LiveStdin>,
         bounds: &ProcessLimits,
     ) -> io::Result<ExitReport> {
         fcntl_setfl(&self.stdout, OFlags::NONBLOCK)?;
@@ -92,7 +94,7 @@ impl Program {
         let asks_gvisor = gvisor::is_witness(bounds, &before);
         let deadline = self.started + Duration::from_millis(bounds.wall_time_ms);
         let mut sampler = Sampler::since(self.started, self.processors, asks_gvisor);
-        let mut pending_output = self.pending_output;
+        let (mut pending_output, mut live_stdin) = (self.pending_output, self.live_stdin);
         let mut buffer = output::buffer();
         let mut status = None;
         let mut soft_limits = SoftLimits::default();

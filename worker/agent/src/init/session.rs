@@ -88,9 +88,10 @@ fn converse(
         }
         false => (stdin, None),
     };
-    let program = program::start(&request, stdin, counters, spawner)?;
+    let mut program = program::start(&request, stdin, counters, spawner)?;
+    program.live_stdin = live_stdin;
     output.send(Kind::Started, &[])?;
-    let ended = program.watch(input, output, &signals, counters, job_files, live_stdin, &bounds)?;
+    let ended = program.watch(input, output, &signals, counters, job_files, &bounds)?;
     say(output, Kind::ExitReport, &ended)?;
     let collected =
         artifacts::collect(output, WORKING_DIRECTORY, &inputs, &request.artifacts, &bounds)?;

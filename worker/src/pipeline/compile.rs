@@ -87,8 +87,8 @@ impl Pipeline {
         begun: Instant,
         watcher: &Watcher<'_>,
     ) -> Result<(Compiled, Result<Made, Failure>), SandboxError> {
-        let image = self.sandbox.description().image_digest.as_deref();
-        let key = self.compile_cache.key(tenant, image, plan);
+        let image = self.sandbox.root_tree(&plan.image).and_then(|root| root.digest);
+        let key = self.compile_cache.key(tenant, image.as_deref(), plan);
         if let Some((compiled, made)) = key.and_then(|key| self.compile_cache.get(&key, begun)) {
             return Ok((compiled, Ok(made)));
         }

@@ -18,5 +18,5 @@ done
 echo "== $(docker version --format '{{.Server.Version}}'), $(runc --version | head -n 1)"
 docker load --quiet <image.tar
 # Debian's engine has known holes, and none of them is what is measured here.
-export SANDFLEET_SANDBOX_ALLOW_OUTDATED_ENGINE=true SANDFLEET_SANDBOX_DOCKER_POOL_SIZE=0
+export SANDFLEET_SANDBOX_ALLOW_OUTDATED_ENGINE=true SANDFLEET_SANDBOX_DOCKER_POOL_SIZE=0 SANDFLEET_SANDBOX_IMAGE=sandfleet/sandbox:latest
 exec python3 meter.py "$@"

@@ -272,7 +272,7 @@ fn export(
     }
     let path = arguments.output.clone().unwrap_or_default();
     let tag = docker::image::tag(&settings.sandbox.image, &arguments.name);
-    if path == PathBuf::from("-") {
+    if path.as_os_str() == "-" {
         if terminal::binary_stdout().is_terminal() {
             return Err(Exit::Usage.with("--output -: stdout is a terminal; name a file"));
         }

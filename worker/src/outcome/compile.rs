@@ -27,7 +27,7 @@ pub struct Failure {
     pub message: String,
     /// What the compiler ran under.
     limits: Limits,
-    root: RootTree,
+    root: Box<RootTree>,
     landlock: Option<u32>,
 }
 
@@ -51,7 +51,7 @@ pub fn judge(
             verdict,
             message,
             limits,
-            root: outcome.root.clone(),
+            root: Box::new(outcome.root.clone()),
             landlock: outcome.landlock,
         })
     };
@@ -112,7 +112,7 @@ pub fn not_compiled(
     description: &Description,
 ) -> JobResult {
     let mut result = result_builder.close(verdict.status(), Some(verdict), message);
-    result.sandbox = Some(sandbox_report(description, root, &limits, landlock, false));
+    result.sandbox = Some(sandbox_report(description, *root, &limits, landlock, false));
     // Who knows nothing of compilers finds here why there is no output.
     result.run = result.compile.as_ref().map(|compile| RunOutput {
         stdout: String::new(),

@@ -96,6 +96,15 @@ pub(crate) struct Machine {
     pub(crate) network_settings: Vec<(String, String)>,
 }
 
+/// What the programs of a slot's containers are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The tree that they see.
+    pub(crate) root: Root,
+    /// The interpreter there that they are copies of.
+    pub(crate) zygote: Option<Arc<Zygote>>,
+}
+
 /// A container that runs in a slot.
 pub(crate) struct Running {
     /// The stream to its agent.
@@ -109,17 +118,17 @@ pub(crate) struct Running {
 }
 
 impl Slot {
-    /// Makes a slot of `launcher`, which may be a copy of `zygote`; its containers run as `user`.
+    /// Makes a slot of `launcher`, which is a copy of the zygote if there is one; its containers run as `user`.
     pub(crate) async fn make(
         launcher: Launcher,
-        zygote: Option<Arc<Zygote>>,
-        root: Root,
+        programs: Programs,
         group: SlotCgroup,
         user: ReservedUser,
         filter: &[u8],
         machine: Machine,
         disposal: Disposal,
     ) -> Result<Self, SandboxError> {
+        let Programs { root, zygote } = programs;
         let user_id = user.id;
         // From here on, whatever fails, they are disposed of.
         let premises = Premises::new(group.directories(), user, disposal);

@@ -15,7 +15,7 @@ use super::{
     disposal::Disposal,
     launcher::Launcher,
     roots::{Root, Roots},
-    slot::{ContainerSize, Machine, Slot},
+    slot::{ContainerSize, Machine, Programs, Slot},
     warm::ZygotePool,
     zygote::Zygote,
 };
@@ -115,7 +115,16 @@ impl SlotPool {
             cpus: self.config.cpus,
             network_settings: self.policy.network_settings(),
         };
-        Slot::make(launcher, zygote, root, group, user, &self.filter, machine, disposal).await
+        Slot::make(
+            launcher,
+            Programs { root, zygote },
+            group,
+            user,
+            &self.filter,
+            machine,
+            disposal,
+        )
+        .await
     }
 
     /// A slot for the program of `plan`.

@@ -1,6 +1,6 @@
 //! The tests of a job: what runs for each, how its output is judged, how scores add up.
 //!
-//! Answers are here and in no [`Plan`](crate::sandbox::Plan) of a program that is judged: what goes to a sandbox is made
+//! Answers are here and in no [`Plan`] of a program that is judged: what goes to a sandbox is made
 //! from a plan alone.
 
 pub mod compare;

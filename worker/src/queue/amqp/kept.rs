@@ -182,7 +182,7 @@ impl Look<'_> {
     /// Leaves a message where it is.
     ///
     /// # Errors
-    /// As [`send`](Self::send), for a message that is published anew; it stays all the same.
+    /// If the broker doesn't confirm it, where it is published anew; it stays all the same.
     pub async fn leave(&mut self, message: KeptMessage) -> Result<(), Error> {
         if message.returns < self.returns {
             self.last = Some(message.acker);

@@ -20,7 +20,7 @@ rabbitmq_bin=/usr/lib/rabbitmq/bin
 
 # Every process of a run carries this variable, and its children inherit it: that finds those which left their parent,
 # such as containerd's shims. Only services get it, never the commands of this script.
-marker=SANDFLEET_TESTS_RUN
+marker=TESTS_OF_SANDFLEET
 unset "$marker"
 
 PATH=$PATH:/usr/sbin:/sbin # a user's PATH may be without dockerd

@@ -24,6 +24,7 @@ mod needs;
 mod owner;
 mod printable;
 mod result;
+mod run_output;
 mod state;
 mod strict;
 mod trace;
@@ -51,9 +52,9 @@ pub use needs::{Needs, Outline};
 pub use owner::Owner;
 pub use printable::{PrintableText, is_printable, printable_line, write_printable};
 pub use result::{
-    Artifact, CompileReport, JobResult, LimitHit, RunOutput, SandboxReport, SecurityEvent, Timing,
-    Usage,
+    Artifact, CompileReport, JobResult, LimitHit, SandboxReport, SecurityEvent, Timing,
 };
+pub use run_output::{RunOutput, Usage};
 pub use state::{JobState, QueuedJob, RunningJob};
 pub use trace::{InvalidTrace, SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 pub use validate::validate_tenant;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, Status, TestGroupReport,
-    TestReport, TraceId, Verdict,
+    Encoding, Isolation, JobId, LimitName, Limits, PrintableText, RunOutput, Status,
+    TestGroupReport, TestReport, TraceId, Usage, Verdict,
 };
 
 /// Everything that is known about a job that ended.
@@ -90,22 +90,6 @@ pub struct JobResult {
     pub metadata: BTreeMap<String, Value>,
 }
 
-/// What a program printed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-pub struct RunOutput {
-    /// The first `output_bytes` of stdout.
-    pub stdout: String,
-    /// The first `output_bytes` of stderr and, if there was more, its end.
-    pub stderr: String,
-    /// How both stand for bytes: base64 if either isn't UTF-8.
-    pub encoding: Encoding,
-    /// Whether stdout had more.
-    pub stdout_truncated: bool,
-    /// Whether stderr had more.
-    pub stderr_truncated: bool,
-}
-
 /// How a program was compiled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -176,19 +160,6 @@ pub struct LimitHit {
     pub limit: LimitName,
     /// Its value, in its own unit.
     pub value: u64,
-}
-
-/// What a program used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-pub struct Usage {
-    /// CPU time of all its processes, in milliseconds.
-    pub cpu_time_ms: u64,
-    /// Real time from its start to its end, in milliseconds.
-    pub wall_time_ms: u64,
-    /// The most memory that was in use at a time, in bytes; its scratch files count. `None` where
-    /// nothing counts it.
-    pub memory_peak_bytes: Option<u64>,
 }
 
 /// Where a job's time went, in milliseconds.

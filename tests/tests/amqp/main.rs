@@ -360,6 +360,8 @@ async fn an_older_fleets_queue_of_unreadable_messages_serves_as_it_is() {
     assert_eq!(body, b"{broken");
 }
 
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 #[tokio::test]
 async fn headers_go_where_their_message_goes() {
     let services = Services::fresh();
@@ -367,7 +369,7 @@ async fn headers_go_where_their_message_goes() {
     let (_connection, channel) = services.channel().await.expect("the broker runs");
     let jobs = names::job_queue(&services.prefix, Isolation::Container, Priority::Interactive);
     let mut headers = FieldTable::default();
-    headers.insert("traceparent".into(), AMQPValue::LongString("00-ab-cd-01".into()));
+    headers.insert("traceparent".into(), AMQPValue::LongString(TRACE.into()));
     // Copies for the queue that it is in: published again with it, a message would never be settled.
     let copies = vec![AMQPValue::LongString(jobs.as_str().into())];
     headers.insert("CC".into(), AMQPValue::FieldArray(copies.into()));
@@ -391,7 +393,7 @@ async fn headers_go_where_their_message_goes() {
     })
     .await;
     let headers = got.delivery.properties.headers().clone().expect("headers");
-    let trace = AMQPValue::LongString("00-ab-cd-01".into());
+    let trace = AMQPValue::LongString(TRACE.into());
     assert_eq!(headers.inner().get("traceparent"), Some(&trace), "{headers:?}");
     assert!(!headers.inner().contains_key("x-death"), "{headers:?}");
     assert!(!headers.inner().contains_key("CC"), "{headers:?}");

@@ -84,7 +84,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         rows: &[
             ("--config", &one(BAD, BAD_SEEN)),
             ("PACKAGE", &one(&[], Mode)),
-            ("SUBMISSION", &one(&["$SCRIPT"], Elsewhere("run::grade"))),
+            ("SUBMISSIONS", &one(&["$SCRIPT"], Elsewhere("run::grade"))),
             ("--all-in", &one(&["--all-in", "$PACKAGE/submissions/accepted"], Seen("sum.cpp"))),
             ("--verify", &one(&["--verify"], Seen("wrong_answer/int.c"))),
             ("--time-limit", &one(&["--time-limit", "0"], Seen("exit 64"))),

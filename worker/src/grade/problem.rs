@@ -109,7 +109,7 @@ struct Current {
 
 /// What the older version says besides is not looked at.
 #[derive(Deserialize)]
-struct Legacy {
+struct LegacyProblem {
     name: Option<Name>,
     #[serde(rename = "type")]
     kind: Option<Texts>,
@@ -163,7 +163,7 @@ impl Problem {
         })
     }
 
-    fn legacy(file: Legacy) -> Result<Self, String> {
+    fn legacy(file: LegacyProblem) -> Result<Self, String> {
         let kinds = file.kind.map_or_else(Vec::new, Texts::words);
         let validation = file.validation.unwrap_or_else(|| "default".into());
         let words: Vec<&str> = validation.split_whitespace().collect();

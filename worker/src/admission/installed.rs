@@ -9,7 +9,7 @@ use sandfleet_common::Limits;
 
 use super::catalogue::{Bounds, Catalogue, Language};
 use crate::images::{ImageError, Store};
-use crate::sandbox::{Outcome, Plan, Sandbox, SandboxError, smallest_plan};
+use crate::sandbox::{Outcome, Plan, RootTree, Sandbox, SandboxError, smallest_plan};
 
 /// Prints those of its arguments that are files, a line each.
 const FIND: &str = r#"for file; do if [ -f "$file" ]; then printf '%s\n' "$file"; fi; done"#;
@@ -24,17 +24,24 @@ pub async fn in_sandbox(
     sandbox: &dyn Sandbox,
     catalogue: &Catalogue,
 ) -> Result<Catalogue, SandboxError> {
-    let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+    // Where several images are one tree, such as the host's, one program looks for the files of all.
+    let mut images_of: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for image in catalogue.images() {
-        if sandbox.root_tree(image).is_none() {
-            continue;
+        if let Some(RootTree { image: tree, digest }) = sandbox.root_tree(image) {
+            images_of.entry((tree, digest)).or_default().push(image);
         }
-        let script = ["/bin/sh", "-c", FIND, "sh"].map(str::to_owned);
-        let files = catalogue.files(image).into_iter().map(str::to_owned);
-        let command = script.into_iter().chain(files).collect();
-        let outcome = run(sandbox, image, command, Vec::new()).await?;
+    }
+    let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+    for images in images_of.values() {
+        let files: BTreeSet<&str> =
+            images.iter().flat_map(|image| catalogue.files(image)).collect();
+        let script = ["/bin/sh", "-c", FIND, "sh"].into_iter();
+        let command = script.chain(files).map(str::to_owned).collect();
+        let outcome = run(sandbox, images[0], command, Vec::new()).await?;
         let files = String::from_utf8_lossy(&outcome.stdout.head).into_owned();
-        found.extend(files.lines().map(|file| (image.to_owned(), file.to_owned())));
+        for image in images {
+            found.extend(files.lines().map(|file| ((*image).to_owned(), file.to_owned())));
+        }
     }
     let has = |image: &str, file: &str| found.contains(&(image.to_owned(), file.to_owned()));
     Ok(catalogue.clone().with_files(has))

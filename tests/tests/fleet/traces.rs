@@ -214,7 +214,7 @@ async fn a_forged_trace_is_harmless() {
     let log = worker.log();
     let lines = log.lines().filter(|line| line.contains("a job ended"));
     assert!(lines.clone().count() == 6 && lines.clone().all(|line| line.len() < 1000), "{log}");
-    // A trace that isn't sampled is nobody's spans, and still in the log.
+    // A trace that isn't sampled has no spans, and is still in the log.
     let unsampled: TraceContext =
         sound.replace(TRACE, &"a".repeat(32)).replace("-01", "-00").parse().expect("sound");
     let job = Job::new("bash", "echo served");

@@ -23,7 +23,7 @@ fn job(tenant: Option<&str>) -> Job {
 }
 
 impl Servers {
-    /// Publishes a message to an exchange of the fleet's, with headers and nobody's user-id.
+    /// Publishes a message to an exchange of the fleet's, with headers and without a user-id.
     async fn put(&self, exchange: &str, body: &[u8], headers: &[(&str, &str)]) {
         let (_connection, channel) = self.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");

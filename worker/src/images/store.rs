@@ -293,7 +293,7 @@ impl Tree {
     }
 }
 
-/// Programs of whoever could write here would run as those of an image.
+/// Another user who can write here could put programs into an image.
 fn check_owner(path: &Path) -> Result<(), ImageError> {
     let facts = fs::metadata(path).map_err(|error| ImageError::of(path, error))?;
     let own = rustix::process::geteuid().as_raw();

@@ -72,7 +72,7 @@ async fn is_in_nobodys_way(endpoint: &str) {
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     let lost = counts.of(SpanEnd::Dropped) + counts.of(SpanEnd::Rejected);
     assert_eq!((lost, counts.of(SpanEnd::Exported)), (u64::from(4 * JOBS), 0));
-    // After the end nothing is kept for ever.
+    // After the end nothing accumulates.
     jobs(&tracer, 1);
 }
 

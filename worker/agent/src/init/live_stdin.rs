@@ -140,7 +140,7 @@ mod tests {
         assert!(!stdin.takes_more() && stdin.pending().is_some());
         drop(program);
         stdin.pump();
-        assert!(stdin.takes_more() && stdin.pending().is_none(), "nobody reads it");
+        assert!(stdin.takes_more() && stdin.pending().is_none(), "no process reads it");
         assert_eq!(stdin.accept(&frame(Kind::Start, b"")), Err(NoInput));
         let (_program, mut stdin) = LiveStdin::new().expect("a pipe");
         stdin.accept(&frame(Kind::InputEnd, b"")).expect("input");

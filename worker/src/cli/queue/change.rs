@@ -1,8 +1,8 @@
 //! `sandfleet queue requeue` and `drop`: what becomes of messages that no worker settled.
 //!
 //! A job has one result and it never changes. So a message whose job ended is not requeued: a worker would acknowledge it
-//! without running it. And a message is dropped only after its job, if it still waits for a result, was cancelled: nobody
-//! waits in vain.
+//! without running it. And a message is dropped only after its job, if it still waits for a result, was cancelled: no
+//! client waits in vain.
 
 use std::{
     collections::BTreeSet,
